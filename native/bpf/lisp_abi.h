@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Everything that crosses between the BPF programs, the addon and TypeScript: map keys and values,
+ * events, enumerations. The only source: src/datapath/abi.generated.ts is made from this file's BTF.
+ *
+ * Fields named *_be are in network byte order, all others in host order. No bitfields; padding is
+ * explicit and zero. Enumerators are append-only.
+ */
+#ifndef LISP_ABI_H
+#define LISP_ABI_H
+
+#include <linux/types.h>
+
+#define LISP_ABI_VERSION 1
+
+enum lisp_limits {
+	LISP_MAXIMUM_LOCATORS = 8,   /* locators of the best usable priority in one set */
+	LISP_LOCATOR_BUCKETS = 64,   /* weights are realized in 64ths of the flows */
+	LISP_EVENT_HEAD_BYTES = 192, /* how much of an offending packet an event carries */
+};
+
+/* 24-bit instance-ID and family in one word: (instance_id << 8 | family), family 4 or 6. IPv4 addresses
+ * stand in the first four bytes, the rest is zero. */
+struct lisp_eid_key {
+	__u32 instance_family_be;
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct lisp_eid_key) == 20, "lisp_eid_key");
+
+struct lisp_eid_prefix_key {
+	__u32 prefix_bits; /* 32 + mask length: the instance-ID and family always count in full */
+	struct lisp_eid_key eid;
+};
+_Static_assert(sizeof(struct lisp_eid_prefix_key) == 24, "lisp_eid_prefix_key");
+
+/* How packets to an EID are treated on their way out of the site. */
+enum lisp_map_cache_action {
+	LISP_MAP_CACHE_NONE = 0,
+	LISP_MAP_CACHE_FORWARD = 1,  /* encapsulate */
+	LISP_MAP_CACHE_DRAINING = 2, /* encapsulate what comes from the hold, hold everything newer */
+	LISP_MAP_CACHE_NATIVE = 3,   /* hand to the kernel's routing */
+	LISP_MAP_CACHE_DROP = 4,
+	LISP_MAP_CACHE_HOLD = 5,     /* like a miss, without asking: an answer is under way */
+};
+
+struct lisp_map_cache_entry {
+	__u32 counter_id; /* index into mapping_counters */
+	__u32 locator_set_id;
+	__u8 action; /* enum lisp_map_cache_action */
+	__u8 reserved[7];
+};
+_Static_assert(sizeof(struct lisp_map_cache_entry) == 16, "lisp_map_cache_entry");
+
+struct lisp_locator {
+	__u8 family; /* of the outer header: 4 or 6 */
+	__u8 flags;  /* enum lisp_locator_flags */
+	__u16 path_mtu;
+	__u8 source[16];
+	__u8 destination[16];
+};
+_Static_assert(sizeof(struct lisp_locator) == 36, "lisp_locator");
+
+enum lisp_locator_flags {
+	LISP_LOCATOR_GPE = 1, /* the peer speaks RFC 9305: send the P bit */
+};
+
+struct lisp_locator_set {
+	__u8 count;
+	__u8 reserved[3];
+	__u8 buckets[LISP_LOCATOR_BUCKETS]; /* flow hash -> index into locators */
+	struct lisp_locator locators[LISP_MAXIMUM_LOCATORS];
+};
+_Static_assert(sizeof(struct lisp_locator_set) == 356, "lisp_locator_set");
+
+/* How packets to one of the site's own EIDs are treated when they arrive from the core. */
+enum lisp_local_eid_state {
+	LISP_LOCAL_EID_NONE = 0,
+	LISP_LOCAL_EID_LOCAL = 1,    /* deliver */
+	LISP_LOCAL_EID_STANDBY = 2,  /* hold: the endpoint is expected */
+	LISP_LOCAL_EID_DRAINING = 3, /* deliver what comes from the hold, hold everything newer */
+	LISP_LOCAL_EID_AWAY = 4,     /* re-encapsulate by the map-cache entry of the EID */
+	LISP_LOCAL_EID_PREFIX = 5,   /* a dynamic-EID prefix: nobody home at this address, drop unknown-eid */
+	LISP_LOCAL_EID_AWAY_DRAINING = 6, /* re-encapsulate what comes from the hold, hold everything newer */
+};
+
+enum lisp_local_eid_flags {
+	LISP_LOCAL_EID_MAC_KNOWN = 1,
+	LISP_LOCAL_EID_REPORT_SENDERS = 2,
+};
+
+struct lisp_local_eid {
+	__u32 counter_id;
+	__u32 interface_index; /* site interface of the endpoint */
+	__u8 state;            /* enum lisp_local_eid_state */
+	__u8 flags;            /* enum lisp_local_eid_flags */
+	__u8 mac[6];
+};
+_Static_assert(sizeof(struct lisp_local_eid) == 16, "lisp_local_eid");
+
+/* Per CPU, by counter id; outside the mapping so that replacing a mapping keeps its counts. */
+struct lisp_counter {
+	__u64 packets;
+	__u64 bytes;
+	__u64 last_used_ns; /* bpf_ktime_get_coarse_ns, 0 = never */
+};
+_Static_assert(sizeof(struct lisp_counter) == 24, "lisp_counter");
+
+/* A site-facing interface, by interface index. */
+struct lisp_site_interface {
+	__u32 instance_id;
+	__u8 flags;  /* enum lisp_site_interface_flags */
+	__u8 mac[6]; /* of the interface: gateway MAC in proxy ARP and ND, source MAC of deliveries */
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct lisp_site_interface) == 12, "lisp_site_interface");
+
+enum lisp_site_interface_flags {
+	LISP_SITE_DYNAMIC_EIDS = 1, /* look at source EIDs, report arrivals */
+	LISP_SITE_PROXY_NEIGHBOURS = 2, /* answer ARP and NS for EIDs that are elsewhere */
+};
+
+/* One of our own RLOCs: only packets to it are decapsulated. */
+struct lisp_rloc_key {
+	__u32 family; /* 4 or 6 */
+	__u8 address[16];
+};
+_Static_assert(sizeof(struct lisp_rloc_key) == 20, "lisp_rloc_key");
+
+/* What the programs need to know of the node; one element. */
+struct lisp_node_config {
+	__u32 hold_interface_index; /* the TAP; 0 = no hold: packets that would wait are dropped */
+	__u32 gro_entry_interface_index; /* veth whose far end re-aggregates decapsulated TCP; 0 = none */
+	__u32 gpe_interface_index;  /* vxlan-gpe device for decapsulating UDP super-packets; 0 = none */
+	__u32 flags;                /* enum lisp_node_flags */
+};
+_Static_assert(sizeof(struct lisp_node_config) == 16, "lisp_node_config");
+
+enum lisp_node_flags {
+	LISP_NODE_CHECK_SOURCES = 1, /* ETR: drop packets whose inner source is not mapped to the outer source */
+};
+
+/*
+ * Metadata in the Ethernet header of a packet on its way into and out of the hold. The ethertype is
+ * that of the inner packet. `purpose` says what the packet waits for and, coming out, what to do.
+ */
+struct lisp_hold_header {
+	__u8 local;      /* 0x02: a locally administered unicast address */
+	__u8 purpose;    /* enum lisp_hold_purpose */
+	__u8 instance_id_be[3];
+	__u8 sender_family; /* 4 or 6: family of the outer source that brought it; 0 = from the site */
+	__u8 local2;     /* 0x02 */
+	__u8 reserved;
+	__u32 interface_index_be; /* where it came in; for FRAME where it goes out */
+	__be16 ethertype;
+} __attribute__((packed));
+_Static_assert(sizeof(struct lisp_hold_header) == 14, "lisp_hold_header");
+
+enum lisp_hold_purpose {
+	LISP_HOLD_MAP_CACHE_MISS = 1,    /* from the site, waits for a mapping */
+	LISP_HOLD_ENDPOINT_EXPECTED = 2, /* from the core, already decapsulated, waits for the endpoint */
+};
+
+enum lisp_event_type {
+	LISP_EVENT_LOCAL_EID_SEEN = 1, /* eid, mac, interface, detail = enum lisp_seen_by */
+	LISP_EVENT_MAC_SEEN = 2,       /* mac, interface (RARP) */
+	LISP_EVENT_AWAY_EID_HIT = 3,   /* eid, peer = outer source (peer_family 0: local sender) */
+	LISP_EVENT_SENDER_SEEN = 4,    /* eid, peer = outer source */
+	LISP_EVENT_EID_WANTED = 5,     /* eid = wanted, peer = who asks (peer_family = family of the EIDs) */
+	LISP_EVENT_PACKET_TOO_BIG = 6, /* eid = destination, interface, mtu, head = inner packet from its IP header */
+};
+
+enum lisp_seen_by {
+	LISP_SEEN_BY_PACKET = 0,
+	LISP_SEEN_BY_ARP = 1,
+	LISP_SEEN_BY_NEIGHBOUR_ADVERTISEMENT = 2,
+};
+
+struct lisp_event {
+	__u8 type;   /* enum lisp_event_type */
+	__u8 detail;
+	__u8 peer_family; /* 0, 4 or 6 */
+	__u8 reserved;
+	struct lisp_eid_key eid;
+	__u8 peer[16];
+	__u32 interface_index;
+	__u16 mtu;
+	__u16 head_length;
+	__u8 mac[6];
+	__u8 reserved2[2];
+	__u8 head[LISP_EVENT_HEAD_BYTES];
+};
+_Static_assert(sizeof(struct lisp_event) == 248, "lisp_event");
+
+/* Every reason for which a program discards a packet; also the name of its metric label. Append only. */
+enum lisp_drop_reason {
+	LISP_DROP_NONE = 0,
+	LISP_DROP_MALFORMED_INNER,
+	LISP_DROP_MALFORMED_OUTER,
+	LISP_DROP_UNKNOWN_INSTANCE,
+	LISP_DROP_UNKNOWN_EID,
+	LISP_DROP_ECN_NOT_ECT_MARKED, /* RFC 6040: inner Not-ECT, outer CE */
+	LISP_DROP_TTL_EXPIRED,
+	LISP_DROP_PACKET_TOO_BIG,
+	LISP_DROP_NO_LOCATOR,
+	LISP_DROP_NO_HOLD,            /* it should wait but there is no hold */
+	LISP_DROP_MAPPING_SAYS_DROP,
+	LISP_DROP_NO_ROUTE_TO_RLOC,
+	LISP_DROP_ENCAPSULATION_FAILED,
+	LISP_DROP_DECAPSULATION_FAILED,
+	LISP_DROP_AWAY_UNMAPPED,      /* away, but the map-cache does not say where */
+	LISP_DROP_NESTED,             /* a third LISP header */
+	LISP_DROP_SPOOFED_SOURCE,
+	LISP_DROP_HOLD_HEADER,        /* something else wrote into the hold device */
+	LISP_DROP_NO_SITE_INTERFACE,
+	LISP_DROP_UNSUPPORTED_GPE,    /* RFC 9305 next protocol we do not speak */
+	LISP_DROP_COUNT,
+};
+
+struct lisp_drop_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Packets handled, by what happened to them; append only. */
+enum lisp_tally {
+	LISP_TALLY_ENCAPSULATED = 0,
+	LISP_TALLY_DECAPSULATED,
+	LISP_TALLY_REENCAPSULATED,
+	LISP_TALLY_HELD,
+	LISP_TALLY_NATIVE,
+	LISP_TALLY_PROXIED_NEIGHBOUR,
+	LISP_TALLY_ECN_CORRECTED,     /* odd but legal ECN combinations of RFC 6040 that shall be logged */
+	LISP_TALLY_COUNT,
+};
+
+#endif

@@ -1,0 +1,60 @@
+/**
+ * The configuration as the core reads it: addresses parsed, secrets loaded, seconds as milliseconds.
+ * Made from `Config` by load.ts after all checks passed; nothing here can be invalid.
+ */
+import type { AuthenticationKey } from '../lisp/authentication.js'
+import type { EidPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
+import type { Role } from './schema.js'
+
+export interface NodeConfig {
+  readonly node: string
+  readonly roles: readonly Role[]
+  /** 16 bytes. */
+  readonly xtrId: Uint8Array
+  readonly siteId: bigint
+  readonly rlocs: readonly { readonly address: Rloc; readonly interfaceName: string; readonly priority: number; readonly weight: number }[]
+  readonly siteInterfaces: readonly { readonly name: string; readonly instanceId: number; readonly proxyNeighbours: boolean }[]
+  readonly eidPrefixes: readonly OwnPrefix[]
+  readonly dynamicEidPrefixes: readonly OwnPrefix[]
+  readonly mapServers: readonly {
+    readonly address: Rloc
+    readonly key: AuthenticationKey
+    readonly proxyReply: boolean
+    readonly registerMs: number
+    readonly ttlMinutes: number
+  }[]
+  readonly mapResolvers: readonly Rloc[]
+  readonly mapCache: { readonly maximumEntries: number; readonly smrPerLocatorPerSecond: number; readonly maximumPendingRequests: number }
+  readonly missHoldMs: number
+  readonly pathMtu: number
+  readonly rlocProbe: { readonly enabled: boolean; readonly intervalMs: number; readonly failures: number }
+  readonly mobility: {
+    readonly key: AuthenticationKey | undefined
+    readonly peers: readonly Rloc[]
+    readonly endpointTimeoutMs: number
+    readonly awayMs: number
+    readonly hold: boolean
+    readonly redirect: boolean
+    readonly solicit: boolean
+  }
+  readonly mapServer: {
+    readonly sites: readonly SiteConfig[]
+    readonly registrationMs: number
+    readonly maximumRegistrations: number
+  }
+}
+
+export interface OwnPrefix {
+  readonly eidPrefix: EidPrefix
+  readonly interfaceName: string
+}
+
+export interface SiteConfig {
+  readonly name: string
+  readonly keys: readonly AuthenticationKey[]
+  readonly prefixes: readonly { readonly eidPrefix: EidPrefix; readonly acceptMoreSpecifics: boolean }[]
+  /** Hex, lower case; empty = any. */
+  readonly xtrIds: readonly string[]
+  readonly legacyNonces: boolean
+}

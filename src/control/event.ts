@@ -1,0 +1,76 @@
+/**
+ * Facts that happened, in the past tense: the only observability primitive.
+ *
+ * Logs, `/v1/events`, counters and the timeline of a move all derive from these. `name` is closed
+ * and kebab-case, noun first; other fields are camelCase with units and plain JSON values (addresses
+ * as canonical text). An `if` that discards something without an event is a bug.
+ */
+export type Severity = 'debug' | 'info' | 'notice' | 'warning' | 'error'
+
+export interface Event {
+  readonly name: EventName
+  readonly severity: Severity
+  /** Closed set of kebab-case words per event name; becomes the `reason` label of its counter. */
+  readonly reason?: string
+  readonly [field: string]: string | number | boolean | readonly string[] | undefined
+}
+
+export const EVENT_NAMES = [
+  // what came in and was not used
+  'datagram-ignored',
+  // map-cache
+  'map-request-sent',
+  'map-request-received',
+  'map-reply-received',
+  'map-reply-rejected',
+  'mapping-installed',
+  'mapping-removed',
+  'resolution-failed',
+  'hold-released',
+  'hold-dropped',
+  // mapping database and registration
+  'eid-arrived',
+  'eid-departed',
+  'eid-removed',
+  'map-register-sent',
+  'registration-acknowledged',
+  'registration-refused',
+  // Map-Server
+  'registration-added',
+  'registration-changed',
+  'registration-expired',
+  'registration-removed',
+  'map-register-rejected',
+  'map-notify-sent',
+  'map-notify-received',
+  'map-notify-rejected',
+  'map-notify-unacknowledged',
+  // Map-Resolver
+  'map-request-forwarded',
+  'map-reply-sent',
+  'map-reply-suppressed',
+  // SMR and locators
+  'smr-sent',
+  'smr-received',
+  'smr-suppressed',
+  'locator-up',
+  'locator-down',
+  // moves
+  'move-requested',
+  'move-prepared',
+  'move-refused',
+  'move-source-redirected',
+  'move-endpoint-seen',
+  'move-registered',
+  'move-senders-solicited',
+  'move-converged',
+  'move-failed',
+  'move-message-rejected',
+  'eid-conflict',
+  // shell
+  'datapath-operation-failed',
+  'configuration-reloaded',
+  'node-started',
+  'node-stopped',
+] as const
+export type EventName = (typeof EVENT_NAMES)[number]

@@ -1,0 +1,224 @@
+/**
+ * The whole vocabulary between a node and its shell (daemon or simulator).
+ *
+ * A node is a pure state machine: `handle(input, now, outputs)` appends what is to be done, and the
+ * shell does it in order. A run is fully described by the configuration, the seed and the list of
+ * (now, input). Nothing in this room knows sockets, clocks, randomness or async.
+ */
+import type { MacAddress } from '../lisp/address.js'
+import type { Hmac } from '../lisp/authentication.js'
+import type { Eid, EidPrefix } from '../lisp/eid.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
+import type { Action } from '../lisp/mapping.js'
+import type { Event } from './event.js'
+import type { NodeSnapshot } from './snapshot.js'
+
+/** Milliseconds, monotonic; zero is arbitrary. */
+export type Instant = number
+
+export interface Random {
+  /** 64 bits, unpredictable in production. */
+  nonce(): bigint
+  /** [0, 1), for jitter. */
+  fraction(): number
+}
+
+/** What a node is given at construction and may call at any time; nothing else is ambient. */
+export interface Capabilities {
+  readonly random: Random
+  readonly hmac: Hmac
+}
+
+export type Input =
+  | {
+      readonly kind: 'datagram'
+      readonly from: Rloc
+      readonly fromPort: number
+      readonly to: Rloc
+      readonly bytes: Uint8Array
+    }
+  | { readonly kind: 'datapath'; readonly event: DatapathEvent }
+  | { readonly kind: 'command'; readonly commandId: string; readonly command: Command }
+  | { readonly kind: 'restored'; readonly state: RestoredState }
+  | { readonly kind: 'deadline' }
+
+export type Output =
+  | {
+      readonly kind: 'send'
+      readonly from: Rloc
+      readonly to: Rloc
+      readonly toPort: number
+      readonly bytes: Uint8Array
+    }
+  | { readonly kind: 'datapath'; readonly operation: DatapathOperation }
+  /** `then` is performed only after `record` is durable: nothing acknowledged is lost. */
+  | { readonly kind: 'persist'; readonly records: readonly StoredRecord[]; readonly then: readonly Output[] }
+  | { readonly kind: 'result'; readonly commandId: string; readonly result: CommandResult }
+  | { readonly kind: 'event'; readonly event: Event }
+
+export interface Node {
+  /** Appends to `outputs`; the shell reuses the array. Never throws on remote input. */
+  handle(input: Input, now: Instant, outputs: Output[]): void
+  /** The earliest moment at which a `deadline` input is wanted, or undefined. */
+  deadline(): Instant | undefined
+  snapshot(now: Instant): NodeSnapshot
+}
+
+// ---------------------------------------------------------------------------------- datapath
+
+/** Facts that the datapath reports. Each is rate-limited per EID where packets cause it. */
+export type DatapathEvent =
+  /** The first packet for `eid` went into the hold. One event per held EID until released or dropped. */
+  | {
+      readonly kind: 'packet-held'
+      readonly eid: Eid
+      /** Inner source of the first held packet. */
+      readonly source: Eid
+      readonly why: 'map-cache-miss' | 'endpoint-expected'
+    }
+  /** A site interface saw a frame whose source EID is not in state `local` (at most 1 per 50 ms per EID). */
+  | {
+      readonly kind: 'local-eid-seen'
+      readonly eid: Eid
+      readonly mac: MacAddress
+      readonly interfaceName: string
+      readonly how: 'arp' | 'neighbour-advertisement' | 'packet'
+    }
+  /** A RARP announcement: says only that this MAC is now behind the interface (what QEMU sends on arrival). */
+  | { readonly kind: 'mac-seen'; readonly mac: MacAddress; readonly interfaceName: string }
+  /** A packet for an away EID was redirected; `sender` is its outer source, undefined for a local sender. */
+  | { readonly kind: 'away-eid-hit'; readonly eid: Eid; readonly sender: Rloc | undefined }
+  /** A packet for a local EID put with `reportSenders` came from this outer source (1 per second per pair). */
+  | { readonly kind: 'sender-seen'; readonly eid: Eid; readonly sender: Rloc }
+  /** A host on a site interface asked (ARP or ND) for an EID that is neither local nor cached. */
+  | { readonly kind: 'eid-wanted'; readonly eid: Eid; readonly source: Eid }
+  /** Answer to `query-usage`. */
+  | {
+      readonly kind: 'map-cache-usage'
+      readonly eidPrefix: EidPrefix
+      readonly packets: bigint
+      readonly bytes: bigint
+      /** Undefined when never used. */
+      readonly idleMs: number | undefined
+    }
+  /** A `release` has finished: everything held for `eid` has left the hold, in order. */
+  | { readonly kind: 'hold-released'; readonly eid: Eid; readonly packets: number; readonly heldMs: number }
+  /** Held packets were given up by the datapath itself (limit of count, bytes or time). */
+  | { readonly kind: 'hold-dropped'; readonly eid: Eid; readonly packets: number; readonly reason: HoldDropReason }
+  /** An operation could not be carried out (table full, …). */
+  | { readonly kind: 'operation-failed'; readonly operation: DatapathOperation['kind']; readonly reason: string }
+
+export type HoldDropReason = 'hold-packets' | 'hold-bytes' | 'hold-time' | 'hold-total' | HoldGiveUpReason
+export type HoldGiveUpReason = 'negative-mapping' | 'no-reply' | 'no-locator' | 'endpoint-absent' | 'rate-limited'
+
+/** One chosen outer header: where to, from where, and how large a packet may be. */
+export interface Encapsulation {
+  readonly locator: Locator
+  /** Our RLOC of the locator's family, the outer source. */
+  readonly source: Rloc
+  /** Largest outer packet in bytes, 1280–65535. */
+  readonly pathMtu: number
+}
+
+export type DatapathOperation =
+  /**
+   * ITR side: how packets *to* `eidPrefix` are treated. Replaces any former entry in one step.
+   * `release` names held EIDs under the prefix whose packets must leave, in order, before newer ones.
+   * forward: encapsulate to one of `encapsulations` (usable ones of the best priority; weights decide).
+   * native: hand to the kernel's own routing. drop: discard, counted. hold: like a miss.
+   */
+  | {
+      readonly kind: 'put-map-cache'
+      readonly eidPrefix: EidPrefix
+      readonly action: 'forward' | 'native' | 'drop' | 'hold'
+      readonly encapsulations: readonly Encapsulation[]
+      readonly release: readonly Eid[]
+    }
+  | { readonly kind: 'delete-map-cache'; readonly eidPrefix: EidPrefix }
+  /**
+   * ETR side: how decapsulated packets to `eidPrefix` are treated.
+   * local: deliver (to `mac` on `interfaceName` when both are known, else by the kernel's neighbour table).
+   * standby: hold them, the endpoint is expected. away: re-encapsulate by the map-cache entry of the EID.
+   */
+  | {
+      readonly kind: 'put-local-eid'
+      readonly eidPrefix: EidPrefix
+      readonly state: 'local' | 'standby' | 'away'
+      readonly interfaceName: string
+      readonly mac: MacAddress | undefined
+      /** A dynamic-EID prefix itself (not a host): frames from it are reported, packets to it are `unknown-eid`. */
+      readonly dynamicPrefix: boolean
+      readonly reportSenders: boolean
+      readonly release: readonly Eid[]
+    }
+  | { readonly kind: 'delete-local-eid'; readonly eidPrefix: EidPrefix }
+  | { readonly kind: 'drop-held'; readonly eid: Eid; readonly reason: HoldGiveUpReason }
+  | { readonly kind: 'query-usage'; readonly eidPrefix: EidPrefix }
+  /** Announce on the segment that `eid` is behind the gateway now (gratuitous ARP, unsolicited NA). */
+  | { readonly kind: 'announce-gateway'; readonly eid: Eid; readonly interfaceName: string }
+  /** Ask the segment who has `eid` (ARP request, NS), to find out whether the endpoint is there. */
+  | { readonly kind: 'solicit-endpoint'; readonly eid: Eid; readonly interfaceName: string }
+
+/** What a restarted shell found in its pinned maps and its store. */
+export interface RestoredState {
+  readonly records: readonly StoredRecord[]
+  readonly localEids: readonly {
+    readonly eidPrefix: EidPrefix
+    readonly state: 'local' | 'standby' | 'away'
+    readonly interfaceName: string
+    readonly mac: MacAddress | undefined
+  }[]
+  readonly mapCache: readonly {
+    readonly eidPrefix: EidPrefix
+    readonly action: 'forward' | 'native' | 'drop' | 'hold'
+    readonly encapsulations: readonly Encapsulation[]
+  }[]
+}
+
+// ---------------------------------------------------------------------------------- commands
+
+/** What an operator or the API asks of a node. Each gets exactly one `result`. */
+export type Command =
+  | { readonly kind: 'clear-map-cache'; readonly eidPrefix: EidPrefix | undefined }
+  | { readonly kind: 'start-move'; readonly eids: readonly Eid[]; readonly source: Rloc | undefined }
+  | { readonly kind: 'cancel-move'; readonly moveId: string }
+  | { readonly kind: 'add-eid'; readonly eidPrefix: EidPrefix; readonly interfaceName: string }
+  | { readonly kind: 'remove-eid'; readonly eidPrefix: EidPrefix }
+  /** `lig`: ask the mapping system, touch no table. */
+  | { readonly kind: 'query-mapping'; readonly eid: Eid }
+
+export type CommandResult =
+  | { readonly ok: true; readonly value: unknown }
+  | {
+      readonly ok: false
+      /** HTTP status that fits: 400, 404, 409, 503, 504. */
+      readonly status: number
+      /** Kebab-case, stable. */
+      readonly code: string
+      readonly message: string
+    }
+
+// ---------------------------------------------------------------------------------- store
+
+/** What survives a restart. Expiries are wall-clock milliseconds, converted by the shell at load and save. */
+export type StoredRecord =
+  /** Nonces or move counters up to `ceiling` may have been used; continue above it. */
+  | { readonly kind: 'reservation'; readonly scope: string; readonly ceiling: bigint }
+  /** Map-Server: highest authenticated nonce per {xTR-ID or RLOC, key ID}. */
+  | { readonly kind: 'last-nonce'; readonly sender: string; readonly nonce: bigint }
+  | {
+      readonly kind: 'registration'
+      readonly site: string
+      readonly eidPrefix: EidPrefix
+      readonly owner: string
+      readonly ownerRlocs: readonly Rloc[]
+      readonly mapVersion: number
+      readonly locators: readonly Locator[]
+      readonly action: Action
+      readonly ttlMinutes: number
+      readonly proxyReply: boolean
+      readonly wantMapNotify: boolean
+      /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */
+      readonly expiresAt: Instant
+    }
+  | { readonly kind: 'registration-removed'; readonly eidPrefix: EidPrefix; readonly owner: string }

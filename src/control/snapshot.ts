@@ -1,0 +1,100 @@
+/**
+ * The only window into a node's state: plain JSON, made on demand for the API, the CLI and tests.
+ *
+ * Addresses and prefixes are canonical text, times are milliseconds relative to the moment of the
+ * snapshot (positive = ago or remaining, by name). No secrets: these types have no field for them.
+ */
+export interface NodeSnapshot {
+  readonly node: string
+  readonly roles: readonly string[]
+  readonly mapCache: readonly MapCacheView[]
+  readonly mappingDatabase: readonly MappingDatabaseView[]
+  readonly registrations: readonly RegistrationView[]
+  readonly sites: readonly SiteView[]
+  readonly locators: readonly LocatorStateView[]
+  readonly moves: readonly MoveView[]
+}
+
+export interface LocatorView {
+  readonly rloc: string
+  readonly priority: number
+  readonly weight: number
+  readonly reachable: boolean
+}
+
+export interface MapCacheView {
+  readonly eidPrefix: string
+  readonly instanceId: number
+  /** forward, or what a negative mapping asks for. */
+  readonly action: 'forward' | 'natively-forward' | 'send-map-request' | 'drop' | 'no-action' | 'drop-policy-denied' | 'drop-auth-failure'
+  readonly locators: readonly LocatorView[]
+  readonly mapVersion: number
+  readonly expiresInMs: number
+  readonly installedAgoMs: number
+  readonly origin: 'map-reply' | 'map-notify' | 'away' | 'restored' | 'local'
+  readonly refreshing: boolean
+}
+
+export interface MappingDatabaseView {
+  readonly eidPrefix: string
+  readonly instanceId: number
+  readonly kind: 'static' | 'dynamic-prefix' | 'dynamic-eid'
+  readonly state: 'local' | 'standby' | 'away'
+  readonly interfaceName: string
+  readonly mac: string | undefined
+  readonly locators: readonly LocatorView[]
+  readonly mapVersion: number
+  readonly registered: boolean
+  readonly registeredAgoMs: number | undefined
+}
+
+export interface RegistrationView {
+  readonly eidPrefix: string
+  readonly instanceId: number
+  readonly site: string
+  readonly owner: string
+  readonly locators: readonly LocatorView[]
+  readonly mapVersion: number
+  readonly proxyReply: boolean
+  readonly expiresInMs: number
+  readonly registeredAgoMs: number
+}
+
+export interface SiteView {
+  readonly name: string
+  readonly prefixes: readonly { readonly prefix: string; readonly instanceId: number; readonly acceptMoreSpecifics: boolean }[]
+  readonly registrations: number
+}
+
+export interface LocatorStateView {
+  readonly rloc: string
+  readonly reachable: boolean
+  readonly probing: boolean
+  readonly roundTripMs: number | undefined
+  readonly lastReplyAgoMs: number | undefined
+  readonly lossPercent: number
+}
+
+/** The stages of a move in the order in which they normally happen. */
+export const MOVE_STAGES = [
+  'requested',
+  'source-redirected',
+  'ready',
+  'endpoint-seen',
+  'registered',
+  'senders-solicited',
+  'converged',
+  'failed',
+] as const
+export type MoveStage = (typeof MOVE_STAGES)[number]
+
+export interface MoveView {
+  readonly moveId: string
+  readonly trigger: 'orchestrated' | 'detected'
+  readonly state: 'preparing' | 'ready' | 'arrived' | 'converged' | 'failed'
+  readonly eids: readonly string[]
+  readonly source: string | undefined
+  readonly destination: string
+  readonly reason: string | undefined
+  readonly timeline: readonly { readonly stage: MoveStage; readonly agoMs: number }[]
+}

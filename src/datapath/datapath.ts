@@ -1,0 +1,51 @@
+/**
+ * What forwards packets, seen from above: carries out operations, raises events.
+ *
+ * Contract, the same for the kernel (bpf-datapath.ts) and the model:
+ * - Operations take effect in the order given. Replacing an entry is one atomic step: a packet sees
+ *   the old entry or the new one, never neither.
+ * - `put-* … release`: everything held for those EIDs leaves in arrival order before any newer packet
+ *   to them; afterwards `hold-released` is raised, once per EID.
+ * - Counters survive the replacement of an entry, and a restart.
+ * - When the control plane dies, forwarding goes on unchanged; packets that would be held wait in the
+ *   hold device until its queue is full.
+ * - An operation that fails raises `operation-failed` and changes nothing.
+ */
+import type { DatapathEvent, DatapathOperation, RestoredState } from '../control/input-output.js'
+
+export interface Datapath {
+  perform(operation: DatapathOperation): void
+  /** What an earlier run left behind (empty on a first start). Called once, before the first `perform`. */
+  restore(): Pick<RestoredState, 'localEids' | 'mapCache'>
+  counters(): DatapathCounters
+  /** Per-mapping counts for `show map-cache`; O(entries), for operators, never on a hot path. */
+  mappingCounters(): readonly MappingCounter[]
+  /** Stop. `keep` leaves programs and maps in the kernel, forwarding on. */
+  close(how: 'detach' | 'keep'): void
+}
+
+/** Called in batches by the datapath; the array is reused. */
+export type OnDatapathEvents = (events: readonly DatapathEvent[]) => void
+
+export interface DatapathCounters {
+  /** By kebab-case reason, derived from enum lisp_drop_reason: all reasons, also those at zero. */
+  readonly drops: Readonly<Record<string, { readonly packets: number; readonly bytes: number }>>
+  /** By kebab-case name, derived from enum lisp_tally. */
+  readonly tallies: Readonly<Record<string, number>>
+  readonly hold: {
+    readonly packets: number
+    readonly bytes: number
+    readonly heldTotal: number
+    readonly releasedTotal: number
+    /** By HoldDropReason. */
+    readonly dropped: Readonly<Record<string, number>>
+  }
+}
+
+export interface MappingCounter {
+  readonly table: 'map-cache' | 'local-eid'
+  readonly eidPrefix: string
+  readonly packets: bigint
+  readonly bytes: bigint
+  readonly idleMs: number | undefined
+}

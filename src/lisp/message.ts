@@ -1,0 +1,177 @@
+/**
+ * The door of this room: every LISP control message as a value, and `decodeMessage` /
+ * `encodeMessage` between values and bytes (RFC 9301 §5, RFC 9304, and our own Move message).
+ *
+ * Decoding never throws: any bytes give a `Message` or a `Malformed` with a code, the byte offset
+ * and the field. Messages that carry authentication data keep it as parsed; whether it is right is
+ * asked with `verifyMessage` of authentication.ts over the *original bytes*.
+ */
+import type { Eid, EidPrefix } from './eid.js'
+import type { Rloc } from './locator.js'
+import type { Mapping } from './mapping.js'
+
+export type Message =
+  | MapRequest
+  | MapReply
+  | MapRegister
+  | MapNotify
+  | MapNotifyAck
+  | EncapsulatedControl
+  | MoveMessage
+
+/** 128-bit xTR-ID and 64-bit Site-ID, RFC 9301 §5.6. */
+export interface XtrIdentity {
+  /** 16 bytes. */
+  readonly xtrId: Uint8Array
+  readonly siteId: bigint
+}
+
+/** RFC 9301 §5.2. */
+export interface MapRequest {
+  readonly kind: 'map-request'
+  /** A bit: an authoritative answer is wanted. */
+  readonly authoritative: boolean
+  /** P bit. */
+  readonly rlocProbe: boolean
+  /** S bit. */
+  readonly solicitMapRequest: boolean
+  /** p bit: sent by a PITR. */
+  readonly proxyItr: boolean
+  /** s bit. */
+  readonly smrInvoked: boolean
+  /** L bit. */
+  readonly localXtr: boolean
+  /** D bit: do not reply. */
+  readonly doNotReply: boolean
+  readonly nonce: bigint
+  /** Undefined is AFI 0. */
+  readonly sourceEid: Eid | undefined
+  /** 1–32 addresses (AFI 0 entries are not listed; empty when all were AFI 0). */
+  readonly itrRlocs: readonly Rloc[]
+  readonly records: readonly MapRequestRecord[]
+  /** M bit: the sender's own mapping; to be verified before use (RFC 9301 §5.3). */
+  readonly mapReplyRecord: Mapping | undefined
+  /** I bit (RFC 9437 §4). */
+  readonly identity: XtrIdentity | undefined
+}
+export interface MapRequestRecord {
+  /** N bit (RFC 9437): subscribe to this prefix. */
+  readonly subscribe: boolean
+  readonly eidPrefix: EidPrefix
+}
+
+/** RFC 9301 §5.4. */
+export interface MapReply {
+  readonly kind: 'map-reply'
+  readonly rlocProbe: boolean
+  /** E bit. */
+  readonly echoNonceCapable: boolean
+  readonly nonce: bigint
+  readonly records: readonly Mapping[]
+}
+
+/** Authentication fields common to Register, Notify, Notify-Ack and Move (RFC 9301 §5.6). */
+export interface Authenticated {
+  readonly nonce: bigint
+  readonly keyId: number
+  readonly algorithm: number
+  /** As received; when encoding, its length is reserved, the bytes are zero until `signMessage`. */
+  readonly authenticationData: Uint8Array
+}
+
+/** RFC 9301 §5.6. */
+export interface MapRegister extends Authenticated {
+  readonly kind: 'map-register'
+  /** P bit: the Map-Server shall answer Map-Requests itself. */
+  readonly proxyReply: boolean
+  /** S bit. */
+  readonly securityCapable: boolean
+  /** E bit. */
+  readonly eidNotify: boolean
+  /** T bit: the record TTL is the lifetime of the registration. */
+  readonly useTtlForTimeout: boolean
+  /** a bit: merge locator-sets of several xTRs. */
+  readonly mergeRequest: boolean
+  /** M bit. */
+  readonly wantMapNotify: boolean
+  readonly records: readonly Mapping[]
+  readonly identity: XtrIdentity | undefined
+}
+
+/** RFC 9301 §5.7. */
+export interface MapNotify extends Authenticated {
+  readonly kind: 'map-notify'
+  readonly records: readonly Mapping[]
+  readonly identity: XtrIdentity | undefined
+}
+export interface MapNotifyAck extends Authenticated {
+  readonly kind: 'map-notify-ack'
+  readonly records: readonly Mapping[]
+  readonly identity: XtrIdentity | undefined
+}
+
+/**
+ * RFC 9301 §5.8. Inner header fields are those a role needs: the inner addresses (the destination
+ * of a Map-Request is the EID), inner ports, and the control message itself, still as bytes.
+ */
+export interface EncapsulatedControl {
+  readonly kind: 'encapsulated-control'
+  /** S bit. */
+  readonly security: boolean
+  /** D bit: sent by a DDT Map-Resolver. */
+  readonly ddtOriginated: boolean
+  readonly innerSource: Rloc
+  readonly innerDestination: Rloc
+  readonly innerSourcePort: number
+  readonly innerDestinationPort: number
+  /** The control message inside, without its UDP header. A view into the datagram when decoded. */
+  readonly message: Uint8Array
+}
+
+/**
+ * Godwit's own message between the two xTRs of a move: Shared Extension, type 15 (RFC 9304), sub-type
+ * `MOVE_SUB_TYPE`. Its body is laid out like a Map-Register; a foreign xTR counts and drops it.
+ *
+ * prepare (destination → source): stop delivering, redirect to me, I hold. Answer: prepared | refused.
+ * confirm (destination → source): the endpoint is here. Answer: ack.
+ * cancel (either way): the attempt is over. Answer: ack.
+ * solicited (source → destination): these senders were sent an SMR (`records` empty, `senders` set). Answer: ack.
+ */
+export interface MoveMessage extends Authenticated {
+  readonly kind: 'move'
+  readonly phase: MovePhase
+  /** 64 bits, names the attempt: the destination's persisted counter in the high half, random low half. */
+  readonly moveId: bigint
+  /** Why, in `refused` and `cancel`; 'none' elsewhere. */
+  readonly reason: MoveReason
+  /** One record per EID; in `prepare` and `confirm` the locator is the destination's. */
+  readonly records: readonly Mapping[]
+  /** 6 bytes; the endpoint's Ethernet address in `prepared`, all zero when unknown. */
+  readonly endpointMac: Uint8Array
+  /** ITRs solicited so far, at most 64; in `solicited` only. */
+  readonly senders: readonly Rloc[]
+  readonly identity: XtrIdentity
+}
+export const MOVE_PHASES = ['prepare', 'prepared', 'refused', 'confirm', 'cancel', 'ack', 'solicited'] as const
+export type MovePhase = (typeof MOVE_PHASES)[number]
+export const MOVE_REASONS = [
+  'none',
+  'not-local',
+  'prefix-not-allowed',
+  'move-in-progress',
+  'endpoint-absent',
+  'operator',
+  'superseded',
+] as const
+export type MoveReason = (typeof MOVE_REASONS)[number]
+
+/** A datagram that is no valid control message; the only way decoding can fail. */
+export interface Malformed {
+  readonly kind: 'malformed'
+  /** Kebab-case, from a closed list: 'truncated', 'unknown-type', 'unknown-afi', 'bad-length', … */
+  readonly code: string
+  /** Byte offset in the datagram at which the problem was found. */
+  readonly offset: number
+  /** The field being read, in the RFC's words. */
+  readonly field: string
+}
