@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Makes a fresh machine ready: Debian packages, npm packages, TypeScript, BPF objects, addon, tools.
+#
+# Does nothing that is already done (under half a second then), writes to stderr only, and downloads
+# nothing from anywhere but the npm registry and Debian's packages. Without root it installs no
+# Debian packages and says which are missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec 1>&2
+
+say() { printf 'setup: %s\n' "$*"; }
+
+# Command or header that proves the package is there → package.
+missing=()
+need_command() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need_file() { compgen -G "$1" >/dev/null || missing+=("$2"); }
+need_command gcc build-essential
+need_command make build-essential
+need_command python3 python3 # node-gyp of raw-socket and cap
+need_command clang clang     # BPF programs; needed to build, not to run
+need_command ip iproute2
+need_command ethtool ethtool
+need_command ping iputils-ping
+need_command tcpdump tcpdump
+need_command nsenter util-linux
+need_file '/usr/include/bpf/libbpf.h' libbpf-dev
+need_file '/usr/include/pcap/pcap.h' libpcap-dev
+if [ "${#missing[@]}" -gt 0 ]; then
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing Debian packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    say "these Debian packages are needed and missing: ${missing[*]} (as root: apt-get install ${missing[*]})"
+    exit 1
+  fi
+fi
+
+node_version=$(node -p 'process.versions.node')
+if ! node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>20||(a===20&&b>=19)?0:1)'; then
+  say "Node ${node_version} is too old: 20.19 or newer is needed"
+  exit 1
+fi
+
+# Node's own headers, where they came with node, so that building addons downloads nothing.
+prefix=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")
+[ -e "$prefix/include/node/node_api.h" ] && export npm_config_nodedir="$prefix"
+
+stamp=node_modules/.godwit-lock-stamp
+wanted=$(cat package-lock.json <(echo "$node_version") | sha256sum)
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
+  say 'installing npm packages'
+  npm ci --no-audit --no-fund --loglevel=error
+  for optional in raw-socket cap; do
+    [ -d "node_modules/$optional" ] || say "optional package $optional could not be built: what needs it will be skipped by name"
+  done
+  printf '%s' "$wanted" > "$stamp"
+fi
+
+bash scripts/build.sh
