@@ -13,8 +13,17 @@ export interface NodeConfig {
   /** 16 bytes. */
   readonly xtrId: Uint8Array
   readonly siteId: bigint
-  readonly rlocs: readonly { readonly address: Rloc; readonly interfaceName: string; readonly priority: number; readonly weight: number }[]
-  readonly siteInterfaces: readonly { readonly name: string; readonly instanceId: number; readonly proxyNeighbours: boolean }[]
+  readonly rlocs: readonly {
+    readonly address: Rloc
+    readonly interfaceName: string
+    readonly priority: number
+    readonly weight: number
+  }[]
+  readonly siteInterfaces: readonly {
+    readonly name: string
+    readonly instanceId: number
+    readonly proxyNeighbours: boolean
+  }[]
   readonly eidPrefixes: readonly OwnPrefix[]
   readonly dynamicEidPrefixes: readonly OwnPrefix[]
   readonly mapServers: readonly {
@@ -25,10 +34,18 @@ export interface NodeConfig {
     readonly ttlMinutes: number
   }[]
   readonly mapResolvers: readonly Rloc[]
-  readonly mapCache: { readonly maximumEntries: number; readonly smrPerLocatorPerSecond: number; readonly maximumPendingRequests: number }
+  readonly mapCache: {
+    readonly maximumEntries: number
+    readonly smrPerLocatorPerSecond: number
+    readonly maximumPendingRequests: number
+  }
   readonly missHoldMs: number
   readonly pathMtu: number
-  readonly rlocProbe: { readonly enabled: boolean; readonly intervalMs: number; readonly failures: number }
+  readonly rlocProbe: {
+    readonly enabled: boolean
+    readonly intervalMs: number
+    readonly failures: number
+  }
   readonly mobility: {
     readonly key: AuthenticationKey | undefined
     readonly peers: readonly Rloc[]
@@ -53,7 +70,10 @@ export interface OwnPrefix {
 export interface SiteConfig {
   readonly name: string
   readonly keys: readonly AuthenticationKey[]
-  readonly prefixes: readonly { readonly eidPrefix: EidPrefix; readonly acceptMoreSpecifics: boolean }[]
+  readonly prefixes: readonly {
+    readonly eidPrefix: EidPrefix
+    readonly acceptMoreSpecifics: boolean
+  }[]
   /** Hex, lower case; empty = any. */
   readonly xtrIds: readonly string[]
   readonly legacyNonces: boolean

@@ -26,11 +26,14 @@ export const ALGORITHMS = ['hmac-sha-1-96', 'hmac-sha-256-128', 'hmac-sha256-128
 const Key = Type.Object(
   {
     id: Type.Integer({ minimum: 0, maximum: 255, default: 0, description: 'Key ID on the wire' }),
-    algorithm: Type.Union(
-      ALGORITHMS.map((name) => Type.Literal(name)),
-      { default: 'hmac-sha256-128+hkdf', description: 'Algorithm 1, 2 or 3 of RFC 9301 §12.5' },
-    ),
-    secretFile: Type.String({ description: 'File that holds the secret (surrounding white space is ignored)' }),
+    algorithm: Type.Enum(ALGORITHMS, {
+      default: 'hmac-sha256-128+hkdf',
+      description: 'Algorithm 1, 2 or 3 of RFC 9301 §12.5',
+    }),
+    secretFile: Type.String({
+      description:
+        'File that holds the secret; white space around it is ignored; a relative path starts at the directory of this file',
+    }),
   },
   closed,
 )
@@ -39,8 +42,18 @@ const RlocConfig = Type.Object(
   {
     address: AddressText,
     interface: Type.String({ description: 'The interface on the underlay that carries this RLOC' }),
-    priority: Type.Integer({ minimum: 0, maximum: 255, default: 1, description: 'Lower wins; 255 = not for unicast' }),
-    weight: Type.Integer({ minimum: 0, maximum: 255, default: 100, description: 'Share among locators of one priority' }),
+    priority: Type.Integer({
+      minimum: 0,
+      maximum: 255,
+      default: 1,
+      description: 'Lower wins; 255 = not for unicast',
+    }),
+    weight: Type.Integer({
+      minimum: 0,
+      maximum: 255,
+      default: 100,
+      description: 'Share among locators of one priority',
+    }),
   },
   closed,
 )
@@ -51,7 +64,8 @@ const SiteInterface = Type.Object(
     instanceId: InstanceId,
     proxyNeighbours: Type.Boolean({
       default: true,
-      description: 'Answer ARP and ND for EIDs of a dynamic-EID prefix that are elsewhere (never DAD)',
+      description:
+        'Answer ARP and ND for EIDs of a dynamic-EID prefix that are elsewhere (never DAD)',
     }),
   },
   closed,
@@ -70,22 +84,64 @@ const MapServerClient = Type.Object(
   {
     address: AddressText,
     key: Key,
-    proxyReply: Type.Boolean({ default: true, description: 'P bit: the Map-Server answers for us' }),
-    registerSeconds: Type.Number({ minimum: 1, maximum: 3600, default: 60, description: 'Refresh period (RFC 9301 §8.2)' }),
-    ttlMinutes: Type.Integer({ minimum: 1, maximum: 1440, default: 15, description: 'Record TTL of what we register' }),
+    proxyReply: Type.Boolean({
+      default: true,
+      description: 'P bit: the Map-Server answers for us',
+    }),
+    registerSeconds: Type.Number({
+      minimum: 1,
+      maximum: 3600,
+      default: 60,
+      description: 'Refresh period (RFC 9301 §8.2)',
+    }),
+    ttlMinutes: Type.Integer({
+      minimum: 1,
+      maximum: 1440,
+      default: 15,
+      description: 'Record TTL of what we register',
+    }),
   },
   closed,
 )
 
 const HoldConfig = Type.Object(
   {
-    packetsPerEid: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 20_000, description: 'Packets held for one EID' }),
-    bytesPerEid: Type.Integer({ minimum: 1500, maximum: 1 << 30, default: 8 << 20, description: 'Bytes held for one EID' }),
-    bytesTotal: Type.Integer({ minimum: 1500, maximum: 2 ** 32, default: 256 << 20, description: 'Bytes held in all' }),
-    missMs: Type.Integer({ minimum: 10, maximum: 60_000, default: 5_000, description: 'Longest wait for a mapping' }),
-    endpointMs: Type.Integer({ minimum: 10, maximum: 60_000, default: 4_000, description: 'Longest wait for an endpoint; must exceed mobility.endpointTimeoutMs' }),
+    packetsPerEid: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      default: 20_000,
+      description: 'Packets held for one EID',
+    }),
+    bytesPerEid: Type.Integer({
+      minimum: 1500,
+      maximum: 1 << 30,
+      default: 8 << 20,
+      description: 'Bytes held for one EID',
+    }),
+    bytesTotal: Type.Integer({
+      minimum: 1500,
+      maximum: 2 ** 32,
+      default: 256 << 20,
+      description: 'Bytes held in all',
+    }),
+    missMs: Type.Integer({
+      minimum: 10,
+      maximum: 60_000,
+      default: 5_000,
+      description: 'Longest wait for a mapping',
+    }),
+    endpointMs: Type.Integer({
+      minimum: 10,
+      maximum: 60_000,
+      default: 4_000,
+      description: 'Longest wait for an endpoint; must exceed mobility.endpointTimeoutMs',
+    }),
   },
-  { ...closed, default: {}, description: 'Packets that wait for a mapping or for an endpoint on the move' },
+  {
+    ...closed,
+    default: {},
+    description: 'Packets that wait for a mapping or for an endpoint on the move',
+  },
 )
 
 const DatapathConfig = Type.Object(
@@ -94,33 +150,81 @@ const DatapathConfig = Type.Object(
       default: 'bpf',
       description: 'none: a node without packets of its own (Map-Server, Map-Resolver)',
     }),
-    pinDirectory: Type.Optional(Type.String({ description: 'Under a mounted bpffs; default /sys/fs/bpf/godwit/<node>' })),
-    maximumMappings: Type.Integer({ minimum: 64, maximum: 4 << 20, default: 65_536, description: 'Entries of the BPF map-cache' }),
-    maximumLocalEids: Type.Integer({ minimum: 64, maximum: 1 << 20, default: 16_384, description: 'Own EIDs, host and prefix' }),
-    pathMtu: Type.Integer({ minimum: 1280, maximum: 65_535, default: 1500, description: 'Largest outer packet towards any locator (RFC 9300 §7.1: L)' }),
+    pinDirectory: Type.Optional(
+      Type.String({ description: 'Under a mounted bpffs; default /sys/fs/bpf/godwit/<node>' }),
+    ),
+    maximumMappings: Type.Integer({
+      minimum: 64,
+      maximum: 4 << 20,
+      default: 65_536,
+      description: 'Entries of the BPF map-cache',
+    }),
+    maximumLocalEids: Type.Integer({
+      minimum: 64,
+      maximum: 1 << 20,
+      default: 16_384,
+      description: 'Own EIDs, host and prefix',
+    }),
+    pathMtu: Type.Integer({
+      minimum: 1280,
+      maximum: 65_535,
+      default: 1500,
+      description: 'Largest outer packet towards any locator (RFC 9300 §7.1: L)',
+    }),
     onStop: Type.Union([Type.Literal('detach'), Type.Literal('keep')], {
       default: 'detach',
       description: 'keep: packets are forwarded on after a graceful stop, as after a crash',
     }),
-    inboundGro: Type.Boolean({ default: true, description: 'Re-aggregate decapsulated TCP through a veth pair with GRO' }),
+    inboundGro: Type.Boolean({
+      default: true,
+      description: 'Re-aggregate decapsulated TCP through a veth pair with GRO',
+    }),
   },
   { ...closed, default: {} },
 )
 
 const MapCacheConfig = Type.Object(
   {
-    maximumEntries: Type.Integer({ minimum: 16, maximum: 4 << 20, default: 65_536, description: 'Oldest unused goes first' }),
-    smrPerLocatorPerSecond: Type.Number({ minimum: 1, maximum: 10_000, default: 100, description: 'Ceiling of SMRs and Map-Replies to one RLOC' }),
-    maximumPendingRequests: Type.Integer({ minimum: 16, maximum: 1_000_000, default: 10_000, description: 'Outstanding Map-Requests' }),
+    maximumEntries: Type.Integer({
+      minimum: 16,
+      maximum: 4 << 20,
+      default: 65_536,
+      description: 'Oldest unused goes first',
+    }),
+    smrPerLocatorPerSecond: Type.Number({
+      minimum: 1,
+      maximum: 10_000,
+      default: 100,
+      description: 'Ceiling of SMRs and Map-Replies to one RLOC',
+    }),
+    maximumPendingRequests: Type.Integer({
+      minimum: 16,
+      maximum: 1_000_000,
+      default: 10_000,
+      description: 'Outstanding Map-Requests',
+    }),
   },
   { ...closed, default: {} },
 )
 
 const RlocProbeConfig = Type.Object(
   {
-    enabled: Type.Boolean({ default: true, description: 'Probe the locators of map-cache entries' }),
-    intervalSeconds: Type.Number({ minimum: 1, maximum: 3600, default: 10, description: 'Mean interval, jittered by ±25 %' }),
-    failures: Type.Integer({ minimum: 1, maximum: 100, default: 3, description: 'Unanswered probes, 1 s apart, before a locator is down' }),
+    enabled: Type.Boolean({
+      default: true,
+      description: 'Probe the locators of map-cache entries',
+    }),
+    intervalSeconds: Type.Number({
+      minimum: 1,
+      maximum: 3600,
+      default: 10,
+      description: 'Mean interval, jittered by ±25 %',
+    }),
+    failures: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 3,
+      description: 'Unanswered probes, 1 s apart, before a locator is down',
+    }),
   },
   { ...closed, default: {} },
 )
@@ -128,12 +232,31 @@ const RlocProbeConfig = Type.Object(
 const MobilityConfig = Type.Object(
   {
     key: Type.Optional(Key),
-    peers: Type.Array(AddressText, { default: [], description: 'RLOCs of the xTRs of this mobility domain; empty: any that holds the key' }),
-    endpointTimeoutMs: Type.Integer({ minimum: 100, maximum: 30_000, default: 2_000, description: 'An orchestrated move whose endpoint has not come by then is rolled back' }),
-    awaySeconds: Type.Integer({ minimum: 5, maximum: 86_400, default: 60, description: 'An away EID without traffic is forgotten after this and its record TTL' }),
+    peers: Type.Array(AddressText, {
+      default: [],
+      description: 'RLOCs of the xTRs of this mobility domain; empty: any that holds the key',
+    }),
+    endpointTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 30_000,
+      default: 2_000,
+      description: 'An orchestrated move whose endpoint has not come by then is rolled back',
+    }),
+    awaySeconds: Type.Integer({
+      minimum: 5,
+      maximum: 86_400,
+      default: 60,
+      description: 'An away EID without traffic is forgotten after this and its record TTL',
+    }),
     hold: Type.Boolean({ default: true, description: 'Off only to measure what holding protects' }),
-    redirect: Type.Boolean({ default: true, description: 'Off only to measure what redirecting protects' }),
-    solicit: Type.Boolean({ default: true, description: 'Send SMRs; off only to measure what they protect' }),
+    redirect: Type.Boolean({
+      default: true,
+      description: 'Off only to measure what redirecting protects',
+    }),
+    solicit: Type.Boolean({
+      default: true,
+      description: 'Send SMRs; off only to measure what they protect',
+    }),
   },
   { ...closed, default: {} },
 )
@@ -144,42 +267,75 @@ const MapServerConfig = Type.Object(
       Type.Object(
         {
           name: Type.String({ pattern: '^[a-z0-9][a-z0-9-]*$', description: 'Kebab-case' }),
-          keys: Type.Array(Key, { minItems: 1, description: 'Any of these authenticates the site' }),
+          keys: Type.Array(Key, {
+            minItems: 1,
+            description: 'Any of these authenticates the site',
+          }),
           prefixes: Type.Array(
             Type.Object(
               {
                 prefix: PrefixText,
                 instanceId: InstanceId,
-                acceptMoreSpecifics: Type.Boolean({ default: false, description: 'Mobile hosts register /32 and /128 under it' }),
+                acceptMoreSpecifics: Type.Boolean({
+                  default: false,
+                  description: 'Mobile hosts register /32 and /128 under it',
+                }),
               },
               closed,
             ),
             { minItems: 1 },
           ),
-          xtrIds: Type.Array(Type.String({ pattern: '^[0-9a-f]{32}$' }), { default: [], description: 'Only these xTR-IDs may register; empty: any' }),
-          legacyNonces: Type.Boolean({ default: false, description: 'Accept nonces that do not rise (lispers.net, OOR, VPP); opens replay' }),
+          xtrIds: Type.Array(Type.String({ pattern: '^[0-9a-f]{32}$' }), {
+            default: [],
+            description: 'Only these xTR-IDs may register; empty: any',
+          }),
+          legacyNonces: Type.Boolean({
+            default: false,
+            description: 'Accept nonces that do not rise (lispers.net, OOR, VPP); opens replay',
+          }),
         },
         closed,
       ),
       { default: [] },
     ),
-    registrationSeconds: Type.Integer({ minimum: 10, maximum: 86_400, default: 180, description: 'A registration not refreshed expires (RFC 9301 §8.2)' }),
-    maximumRegistrations: Type.Integer({ minimum: 16, maximum: 10_000_000, default: 1_000_000, description: 'Per Map-Server' }),
+    registrationSeconds: Type.Integer({
+      minimum: 10,
+      maximum: 86_400,
+      default: 180,
+      description: 'A registration not refreshed expires (RFC 9301 §8.2)',
+    }),
+    maximumRegistrations: Type.Integer({
+      minimum: 16,
+      maximum: 10_000_000,
+      default: 1_000_000,
+      description: 'Per Map-Server',
+    }),
   },
   { ...closed, default: {} },
 )
 
 const ApiConfig = Type.Object(
   {
-    socket: Type.Optional(Type.String({ description: 'Unix socket, mode 0660; default /run/godwit/<node>.sock' })),
+    socket: Type.Optional(
+      Type.String({ description: 'Unix socket, mode 0660; default /run/godwit/<node>.sock' }),
+    ),
     tcp: Type.Optional(
       Type.Object(
         {
-          address: Type.String({ default: '127.0.0.1', description: 'Anything but loopback needs tls' }),
+          address: Type.String({
+            default: '127.0.0.1',
+            description: 'Anything but loopback needs tls',
+          }),
           port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8642 }),
           tls: Type.Optional(
             Type.Object(
-              { certificateFile: Type.String(), keyFile: Type.String(), clientCaFile: Type.Optional(Type.String({ description: 'Require client certificates of this CA' })) },
+              {
+                certificateFile: Type.String(),
+                keyFile: Type.String(),
+                clientCaFile: Type.Optional(
+                  Type.String({ description: 'Require client certificates of this CA' }),
+                ),
+              },
               closed,
             ),
           ),
@@ -198,23 +354,59 @@ const StoreConfig = Type.Object(
 
 const LogConfig = Type.Object(
   {
-    level: Type.Union([Type.Literal('debug'), Type.Literal('info'), Type.Literal('notice'), Type.Literal('warning'), Type.Literal('error')], { default: 'info' }),
+    level: Type.Union(
+      [
+        Type.Literal('debug'),
+        Type.Literal('info'),
+        Type.Literal('notice'),
+        Type.Literal('warning'),
+        Type.Literal('error'),
+      ],
+      { default: 'info' },
+    ),
   },
   { ...closed, default: {} },
 )
 
 export const ConfigSchema = Type.Object(
   {
-    node: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$', description: 'Name of this node in logs, metrics and paths' }),
-    roles: Type.Array(Type.Union(ROLES.map((role) => Type.Literal(role))), { minItems: 1, uniqueItems: true }),
-    xtrId: Type.Optional(Type.String({ pattern: '^[0-9a-f]{32}$', description: '128-bit xTR-ID in hex; default: derived from the node name' })),
+    node: Type.String({
+      pattern: '^[a-z0-9][a-z0-9-]{0,31}$',
+      description: 'Name of this node in logs, metrics and paths',
+    }),
+    roles: Type.Array(Type.Enum(ROLES), {
+      minItems: 1,
+      uniqueItems: true,
+      description: 'What this node does',
+    }),
+    xtrId: Type.Optional(
+      Type.String({
+        pattern: '^[0-9a-f]{32}$',
+        description: '128-bit xTR-ID in hex; default: derived from the node name',
+      }),
+    ),
     siteId: Type.Integer({ minimum: 0, default: 0, description: 'Site-ID (RFC 9301 §5.6)' }),
-    rlocs: Type.Array(RlocConfig, { minItems: 1, description: 'Our addresses on the underlay; control messages use them too' }),
+    rlocs: Type.Array(RlocConfig, {
+      minItems: 1,
+      description: 'Our addresses on the underlay; control messages use them too',
+    }),
     siteInterfaces: Type.Array(SiteInterface, { default: [] }),
-    eidPrefixes: Type.Array(EidPrefixConfig, { default: [], description: 'EID-prefixes that always live here' }),
-    dynamicEidPrefixes: Type.Array(EidPrefixConfig, { default: [], description: 'Prefixes whose single EIDs may appear here and move away' }),
-    mapServers: Type.Array(MapServerClient, { default: [], description: 'Where the ETR registers' }),
-    mapResolvers: Type.Array(AddressText, { default: [], description: 'Whom the ITR asks; underlay addresses' }),
+    eidPrefixes: Type.Array(EidPrefixConfig, {
+      default: [],
+      description: 'EID-prefixes that always live here',
+    }),
+    dynamicEidPrefixes: Type.Array(EidPrefixConfig, {
+      default: [],
+      description: 'Prefixes whose single EIDs may appear here and move away',
+    }),
+    mapServers: Type.Array(MapServerClient, {
+      default: [],
+      description: 'Where the ETR registers',
+    }),
+    mapResolvers: Type.Array(AddressText, {
+      default: [],
+      description: 'Whom the ITR asks; underlay addresses',
+    }),
     mapCache: MapCacheConfig,
     hold: HoldConfig,
     datapath: DatapathConfig,

@@ -1,0 +1,283 @@
+/**
+ * What must hold between the keys of a configuration: checks that no schema can say.
+ *
+ * Each finding names the key to change. A check that rests on a section which is itself broken stays
+ * silent, so that one mistake is reported once. Standards: RFC 9300 §3 (an EID is never an RLOC),
+ * RFC 9301 §5.6 (one PSK per site), §8.1 (Map-Resolvers are underlay addresses).
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { IpAddress } from '../lisp/address.js'
+import {
+  formatAddressText,
+  formatEidPrefixText,
+  isLoopbackText,
+  isUnicastAddress,
+  parseAddressText,
+  parsePrefixText,
+  prefixCoversAddress,
+} from './address-text.js'
+import type { ConfigKeys, Finding } from './config-error.js'
+import type { Config } from './schema.js'
+import type { Secrets } from './secrets.js'
+
+/** Findings against a structurally sound configuration: errors first-class, warnings apart. */
+export function crossChecks(
+  config: Config,
+  secrets: Secrets,
+  broken: readonly ConfigKeys[],
+): { errors: Finding[]; warnings: Finding[] } {
+  const errors: Finding[] = []
+  const warnings: Finding[] = []
+  const into =
+    (list: Finding[]): Report =>
+    (keys, problem, hint, dependsOn = []) => {
+      const mute =
+        broken.some((other) => startsWith(keys, other) || startsWith(other, keys)) ||
+        broken.some((other) => dependsOn.includes(String(other[0] ?? '')) || other.length === 0)
+      if (!mute) list.push({ keys, problem, hint })
+    }
+  const error = into(errors)
+  const warn = into(warnings)
+  const own = checkPrefixes(config, error)
+  checkAddresses(config, own, error)
+  checkInterfaces(config, error)
+  checkRoles(config, error, warn)
+  checkMapServerSites(config, secrets, error)
+  checkTimes(config, error)
+  checkApi(config, error)
+  secrets.report(error, warn)
+  return { errors, warnings }
+}
+
+/** `dependsOn` names the top-level keys without which the check makes no sense. */
+export type Report = (
+  keys: ConfigKeys,
+  problem: string,
+  hint: string,
+  dependsOn?: readonly string[],
+) => void
+
+interface PlacedPrefix {
+  readonly keys: ConfigKeys
+  readonly text: string
+  readonly instanceId: number
+  readonly address: IpAddress
+  readonly maskLength: number
+}
+
+/** Reads a prefix, reports what is wrong with it, and returns it if it can be used. */
+function readPrefix(
+  keys: ConfigKeys,
+  text: string,
+  instanceId: number,
+  error: Report,
+): PlacedPrefix | undefined {
+  const prefix = parsePrefixText(text)
+  if (prefix === undefined) {
+    error(keys, `"${text}" is not a prefix`, 'write address/length, as 10.1.0.0/16 or fd00:1::/64')
+    return undefined
+  }
+  if (!isDeepStrictEqual(prefix.address.bytes, prefix.network.bytes)) {
+    const meant = `${formatAddressText(prefix.network)}/${prefix.maskLength}`
+    error(keys, `"${text}" has host bits set`, `write ${meant}, or a longer mask for one host`)
+    return undefined
+  }
+  return { keys, text, instanceId, address: prefix.address, maskLength: prefix.maskLength }
+}
+
+function checkPrefixes(config: Config, error: Report): PlacedPrefix[] {
+  const sections = ['eidPrefixes', 'dynamicEidPrefixes'] as const
+  const own = sections.flatMap((section) =>
+    config[section].flatMap((entry, index) => {
+      const keys = [section, index, 'prefix']
+      return readPrefix(keys, entry.prefix, entry.instanceId, error) ?? []
+    }),
+  )
+  reportDuplicates(own, error)
+  return own
+}
+
+function reportDuplicates(prefixes: readonly PlacedPrefix[], error: Report): void {
+  const seen = new Map<string, PlacedPrefix>()
+  for (const prefix of prefixes) {
+    const text = formatEidPrefixText(prefix)
+    const former = seen.get(text)
+    if (former === undefined) seen.set(text, prefix)
+    else {
+      const place = `${former.keys.slice(0, -1).join('.')}`
+      error(prefix.keys, `${text} is there twice`, `remove it here or at ${place}`)
+    }
+  }
+}
+
+function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Report): void {
+  const families = new Set<number>()
+  const seen = new Set<string>()
+  config.rlocs.forEach((rloc, index) => {
+    const keys = ['rlocs', index, 'address']
+    const address = readAddress(keys, rloc.address, 'an RLOC', own, error)
+    if (address === undefined) return
+    families.add(address.family)
+    const text = formatAddressText(address)
+    if (seen.has(text)) error(keys, `${text} is there twice`, 'name each RLOC once')
+    seen.add(text)
+  })
+  const remote = (keys: ConfigKeys, text: string, what: string): void => {
+    const address = readAddress(keys, text, what, own, error)
+    if (address === undefined || families.has(address.family)) return
+    const hint = `add an IPv${address.family} address to rlocs, or use another address`
+    error(keys, `no RLOC of ours can reach an IPv${address.family} address`, hint, ['rlocs'])
+  }
+  config.mapServers.forEach((server, index) => {
+    remote(['mapServers', index, 'address'], server.address, 'a Map-Server')
+  })
+  config.mapResolvers.forEach((text, index) => {
+    remote(['mapResolvers', index], text, 'a Map-Resolver')
+  })
+  config.mobility.peers.forEach((text, index) => {
+    remote(['mobility', 'peers', index], text, 'a mobility peer')
+  })
+}
+
+function readAddress(
+  keys: ConfigKeys,
+  text: string,
+  what: string,
+  own: readonly PlacedPrefix[],
+  error: Report,
+): IpAddress | undefined {
+  const address = parseAddressText(text)
+  if (address === undefined) {
+    error(keys, `"${text}" is not an address`, 'write one IPv4 or IPv6 address, as 172.16.1.1')
+    return undefined
+  }
+  if (!isUnicastAddress(address)) {
+    error(keys, `${text} cannot be ${what}`, 'use a unicast address of the underlay')
+    return undefined
+  }
+  // In any instance: the EID-prefix is routed to a site interface of this very host.
+  const inside = own.find((prefix) => prefixCoversAddress(prefix, address))
+  if (inside !== undefined) {
+    error(
+      keys,
+      `${text} lies inside the EID-prefix ${inside.text}`,
+      `${what} is an underlay address, never an EID (RFC 9300 §3, RFC 9301 §8.1)`,
+    )
+  }
+  return address
+}
+
+function checkInterfaces(config: Config, error: Report): void {
+  const instances = new Map<string, number>()
+  config.siteInterfaces.forEach((site, index) => {
+    if (instances.has(site.name)) {
+      const keys = ['siteInterfaces', index, 'name']
+      error(keys, `${site.name} is there twice`, 'one interface belongs to one instance-ID')
+    } else instances.set(site.name, site.instanceId)
+  })
+  for (const section of ['eidPrefixes', 'dynamicEidPrefixes'] as const) {
+    config[section].forEach((entry, index) => {
+      const instanceId = instances.get(entry.interface)
+      const names = [...instances.keys()].join(', ') || 'none'
+      if (instanceId === undefined) {
+        const hint = `add it to siteInterfaces (there: ${names})`
+        const problem = `${entry.interface} is not a site interface`
+        error([section, index, 'interface'], problem, hint, ['siteInterfaces'])
+      } else if (instanceId !== entry.instanceId) {
+        const problem = `is ${entry.instanceId}, but ${entry.interface} belongs to ${instanceId}`
+        const hint = `write instanceId: ${instanceId}, or move the prefix to another interface`
+        error([section, index, 'instanceId'], problem, hint, ['siteInterfaces'])
+      }
+    })
+  }
+}
+
+function checkRoles(config: Config, error: Report, warn: Report): void {
+  const has = (role: (typeof config.roles)[number]): boolean => config.roles.includes(role)
+  const forwards = has('itr') || has('etr')
+  if (has('itr') && config.mapResolvers.length === 0) {
+    const hint = 'add mapResolvers: [<address of a Map-Resolver>]'
+    error(['mapResolvers'], 'is empty, but the role itr has to ask somebody', hint, ['roles'])
+  }
+  if (has('etr') && config.dynamicEidPrefixes.length > 0 && config.mapServers.length === 0) {
+    const hint = 'add an entry to mapServers, or remove dynamicEidPrefixes'
+    const problem = 'is empty, but EIDs of dynamicEidPrefixes have to be registered somewhere'
+    error(['mapServers'], problem, hint, ['roles', 'dynamicEidPrefixes'])
+  } else if (has('etr') && config.mapServers.length === 0) {
+    const hint = 'add mapServers unless the prefixes are registered by another xTR'
+    warn(['mapServers'], 'is empty: nobody will find the EIDs of this site', hint, ['roles'])
+  }
+  if (forwards && config.datapath.kind === 'none') {
+    const hint = 'write kind: bpf, or give the node only map-server and map-resolver'
+    error(['datapath', 'kind'], 'is none, but itr and etr forward packets', hint, ['roles'])
+  }
+  if (!forwards && config.datapath.kind === 'bpf') {
+    const hint = 'write datapath: {kind: none}; BPF programs would be loaded for nothing'
+    warn(['datapath', 'kind'], 'is bpf, but no role of this node forwards packets', hint, ['roles'])
+  }
+  if (has('map-server') && config.mapServer.sites.length === 0) {
+    const hint = 'add the sites that may register, each with name, keys and prefixes'
+    error(['mapServer', 'sites'], 'is empty, but the role is map-server', hint, ['roles'])
+  }
+  if (!has('map-server') && config.mapServer.sites.length > 0) {
+    const hint = 'add map-server to roles, or remove the sites'
+    warn(['mapServer', 'sites'], 'has no effect without the role map-server', hint, ['roles'])
+  }
+}
+
+function checkMapServerSites(config: Config, secrets: Secrets, error: Report): void {
+  const names = new Set<string>()
+  const ownerOfSecret = new Map<string, string>()
+  const prefixes: PlacedPrefix[] = []
+  config.mapServer.sites.forEach((site, index) => {
+    const base = ['mapServer', 'sites', index]
+    if (names.has(site.name)) error([...base, 'name'], `${site.name} is there twice`, 'rename one')
+    names.add(site.name)
+    site.prefixes.forEach((entry, at) => {
+      const keys = [...base, 'prefixes', at, 'prefix']
+      const prefix = readPrefix(keys, entry.prefix, entry.instanceId, error)
+      if (prefix !== undefined) prefixes.push(prefix)
+    })
+    const keyIds = new Set<number>()
+    site.keys.forEach((key, at) => {
+      if (keyIds.has(key.id)) {
+        const hint = 'give each key of a site its own id: it tells which one signed'
+        error([...base, 'keys', at, 'id'], `${key.id} is there twice`, hint)
+      }
+      keyIds.add(key.id)
+      const secret = secrets.fingerprint(key.secretFile)
+      const owner = secret === undefined ? undefined : ownerOfSecret.get(secret)
+      if (owner !== undefined && owner !== site.name) {
+        const hint = 'give each site its own secret (RFC 9301 §5.6)'
+        const problem = `the secret is that of site ${owner}`
+        error([...base, 'keys', at, 'secretFile'], problem, hint)
+      } else if (secret !== undefined) ownerOfSecret.set(secret, site.name)
+    })
+  })
+  reportDuplicates(prefixes, error)
+}
+
+function checkTimes(config: Config, error: Report): void {
+  if (config.hold.endpointMs > config.mobility.endpointTimeoutMs) return
+  error(
+    ['hold', 'endpointMs'],
+    `is ${config.hold.endpointMs}, not above mobility.endpointTimeoutMs`,
+    `write more than ${config.mobility.endpointTimeoutMs}: packets outlive the move they wait for`,
+    ['mobility'],
+  )
+}
+
+function checkApi(config: Config, error: Report): void {
+  const tcp = config.api.tcp
+  if (tcp === undefined) return
+  if (parseAddressText(tcp.address) === undefined) {
+    error(['api', 'tcp', 'address'], `"${tcp.address}" is not an address`, 'as 127.0.0.1 or ::1')
+  } else if (!isLoopbackText(tcp.address) && tcp.tls === undefined) {
+    const hint = 'use 127.0.0.1 or ::1, or add tls with certificateFile and keyFile'
+    error(['api', 'tcp', 'address'], `${tcp.address} is not loopback and there is no tls`, hint)
+  }
+}
+
+function startsWith(keys: ConfigKeys, start: ConfigKeys): boolean {
+  return start.length <= keys.length && start.every((key, index) => key === keys[index])
+}

@@ -1,0 +1,113 @@
+/**
+ * From the configuration as written to the configuration as the core reads it.
+ *
+ * Called only after all checks passed; what cannot be parsed here is therefore a bug of the checks
+ * and throws. Units change once, here: seconds to milliseconds.
+ */
+import { createHash } from 'node:crypto'
+import type { IpAddress } from '../lisp/address.js'
+import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
+import type { EidPrefix } from '../lisp/eid.js'
+import { parseAddressText, parseEidPrefixText } from './address-text.js'
+import type { NodeConfig, OwnPrefix } from './node-config.js'
+import { ALGORITHMS, type Config } from './schema.js'
+import type { Secrets } from './secrets.js'
+
+/** The core's view of a configuration that has passed all checks. Throws on one that has not. */
+export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
+  return {
+    node: config.node,
+    roles: config.roles,
+    xtrId: xtrIdOf(config),
+    siteId: BigInt(config.siteId),
+    rlocs: config.rlocs.map((rloc) => ({
+      address: address(rloc.address),
+      interfaceName: rloc.interface,
+      priority: rloc.priority,
+      weight: rloc.weight,
+    })),
+    siteInterfaces: config.siteInterfaces,
+    eidPrefixes: config.eidPrefixes.map(ownPrefix),
+    dynamicEidPrefixes: config.dynamicEidPrefixes.map(ownPrefix),
+    mapServers: config.mapServers.map((server) => ({
+      address: address(server.address),
+      key: authenticationKey(server.key, secrets),
+      proxyReply: server.proxyReply,
+      registerMs: server.registerSeconds * 1000,
+      ttlMinutes: server.ttlMinutes,
+    })),
+    mapResolvers: config.mapResolvers.map(address),
+    mapCache: config.mapCache,
+    missHoldMs: config.hold.missMs,
+    pathMtu: config.datapath.pathMtu,
+    rlocProbe: {
+      enabled: config.rlocProbe.enabled,
+      intervalMs: config.rlocProbe.intervalSeconds * 1000,
+      failures: config.rlocProbe.failures,
+    },
+    mobility: mobilityOf(config, secrets),
+    mapServer: {
+      sites: config.mapServer.sites.map((site) => ({
+        name: site.name,
+        keys: site.keys.map((key) => authenticationKey(key, secrets)),
+        prefixes: site.prefixes.map((entry) => ({
+          eidPrefix: eidPrefix(entry.prefix, entry.instanceId),
+          acceptMoreSpecifics: entry.acceptMoreSpecifics,
+        })),
+        xtrIds: site.xtrIds,
+        legacyNonces: site.legacyNonces,
+      })),
+      registrationMs: config.mapServer.registrationSeconds * 1000,
+      maximumRegistrations: config.mapServer.maximumRegistrations,
+    },
+  }
+}
+
+function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
+  const { mobility } = config
+  return {
+    key: mobility.key === undefined ? undefined : authenticationKey(mobility.key, secrets),
+    peers: mobility.peers.map(address),
+    endpointTimeoutMs: mobility.endpointTimeoutMs,
+    awayMs: mobility.awaySeconds * 1000,
+    hold: mobility.hold,
+    redirect: mobility.redirect,
+    solicit: mobility.solicit,
+  }
+}
+
+/** Stable across restarts and different per node name; RFC 9301 §5.6 asks for uniqueness per site. */
+function xtrIdOf(config: Config): Uint8Array {
+  if (config.xtrId !== undefined) return Uint8Array.from(Buffer.from(config.xtrId, 'hex'))
+  return Uint8Array.from(createHash('sha256').update(config.node).digest().subarray(0, 16))
+}
+
+function authenticationKey(
+  key: { readonly id: number; readonly algorithm: string; readonly secretFile: string },
+  secrets: Secrets,
+): AuthenticationKey {
+  const position = ALGORITHMS.findIndex((name) => name === key.algorithm)
+  if (position < 0) throw new Error(`unchecked algorithm ${key.algorithm}`)
+  // Listed in the order of their IANA numbers, from 1 (RFC 9301 §12.5).
+  const algorithm = (position + 1) as AlgorithmId
+  return { keyId: key.id, algorithm, secret: secrets.bytes(key.secretFile) }
+}
+
+function ownPrefix(entry: Config['eidPrefixes'][number]): OwnPrefix {
+  return {
+    eidPrefix: eidPrefix(entry.prefix, entry.instanceId),
+    interfaceName: entry.interface,
+  }
+}
+
+function eidPrefix(text: string, instanceId: number): EidPrefix {
+  const prefix = parseEidPrefixText(text, instanceId)
+  if (prefix === undefined) throw new Error(`unchecked prefix ${text}`)
+  return prefix
+}
+
+function address(text: string): IpAddress {
+  const parsed = parseAddressText(text)
+  if (parsed === undefined) throw new Error(`unchecked address ${text}`)
+  return parsed
+}

@@ -1,0 +1,234 @@
+/**
+ * What the schema says against a document, in words for an operator.
+ *
+ * The validator reports keywords and JSON pointers; this file turns each into one finding with a hint
+ * (the nearest valid key, the range, the allowed words), and can repair a document far enough that
+ * the cross checks can still run on the rest of it: an operator sees all errors in one go.
+ */
+import { Settings } from 'typebox/system'
+import { Value } from 'typebox/value'
+import type { ConfigKeys, Finding } from './config-error.js'
+
+/** The parts of a JSON Schema that ours uses. */
+export interface SchemaPart {
+  readonly type?: string
+  readonly description?: string
+  readonly default?: unknown
+  readonly const?: unknown
+  readonly enum?: readonly unknown[]
+  readonly anyOf?: readonly SchemaPart[]
+  readonly properties?: Readonly<Record<string, SchemaPart>>
+  readonly required?: readonly string[]
+  readonly items?: SchemaPart
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly pattern?: string
+  readonly minItems?: number
+  readonly uniqueItems?: boolean
+}
+
+/** All findings of the schema against `document`, at most `MAXIMUM_FINDINGS`. */
+export function schemaFindings(schema: SchemaPart, document: unknown): Finding[] {
+  // The validator stops at 8 errors unless told otherwise; an operator wants them all.
+  const before = Settings.Get().maxErrors
+  Settings.Set({ maxErrors: MAXIMUM_FINDINGS })
+  try {
+    const errors = Value.Errors(schema as Parameters<typeof Value.Errors>[0], document)
+    return errors.flatMap((error) => translate(schema, document, error as SchemaError))
+  } finally {
+    Settings.Set({ maxErrors: before })
+  }
+}
+
+/** A copy of `document` whose faulty places hold something of the right type. */
+export function repairDocument(
+  schema: SchemaPart,
+  document: unknown,
+  findings: readonly Finding[],
+): unknown {
+  let copy = structuredClone(document)
+  for (const { keys } of findings) {
+    const part = schemaAt(schema, keys)
+    if (keys.length === 0) {
+      copy = sampleOf(schema)
+      continue
+    }
+    const parent = valueAt(copy, keys.slice(0, -1))
+    if (typeof parent !== 'object' || parent === null) continue
+    const key = keys.at(-1)!
+    if (part === undefined) Reflect.deleteProperty(parent, key)
+    else Reflect.set(parent, key, sampleOf(part))
+  }
+  return copy
+}
+
+/** The schema of the place that `keys` lead to, or undefined when there is no such key. */
+export function schemaAt(schema: SchemaPart, keys: ConfigKeys): SchemaPart | undefined {
+  return keys.reduce<SchemaPart | undefined>(
+    (part, key) => (typeof key === 'number' ? part?.items : part?.properties?.[key]),
+    schema,
+  )
+}
+
+/** The allowed words of a union of literals, or undefined when the part is no such union. */
+export function wordsOf(part: SchemaPart): readonly string[] | undefined {
+  if (part.enum !== undefined) return part.enum.map(String)
+  const words = part.anyOf?.map((option) => option.const)
+  return words?.every((word) => typeof word === 'string') ? (words as string[]) : undefined
+}
+
+/** "integer, 1 to 255" or "one of: a, b": the type of a part for people. */
+export function describeType(part: SchemaPart): string {
+  const words = wordsOf(part)
+  if (words !== undefined) return `one of: ${words.join(', ')}`
+  const { minimum, maximum } = part
+  if (minimum !== undefined && maximum !== undefined) {
+    return `${part.type}, ${minimum} to ${maximum}`
+  }
+  if (minimum !== undefined) return `${part.type}, at least ${minimum}`
+  if (part.type === 'array' && part.items !== undefined) {
+    const least = part.minItems === undefined ? '' : `, at least ${part.minItems}`
+    return `list of ${wordsOf(part.items) === undefined ? `${part.items.type}s` : 'words'}${least}`
+  }
+  return part.type ?? 'value'
+}
+
+interface SchemaError {
+  readonly keyword: string
+  readonly schemaPath: string
+  readonly instancePath: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly message: string
+}
+
+function translate(schema: SchemaPart, document: unknown, error: SchemaError): Finding[] {
+  const keys = keysOf(document, error.instancePath)
+  const part = schemaAt(schema, keys) ?? {}
+  const value = valueAt(document, keys)
+  switch (error.keyword) {
+    case 'additionalProperties':
+      return (error.params['additionalProperties'] as string[]).map((name) => ({
+        keys: [...keys, name],
+        problem: 'unknown key',
+        hint: keyHint(name, Object.keys(part.properties ?? {})),
+      }))
+    case 'required':
+      return (error.params['requiredProperties'] as string[]).map((name) => ({
+        keys: [...keys, name],
+        problem: 'missing',
+        hint: leafHint(part.properties?.[name] ?? {}),
+      }))
+    // Said already, better, by additionalProperties and anyOf.
+    case 'boolean':
+    case 'const':
+      return []
+    case 'type':
+      return [{ keys, problem: typeProblem(part, value), hint: typeHint(part, value) }]
+    case 'anyOf':
+    case 'enum': {
+      const near = nearest(String(value), wordsOf(part) ?? [])
+      const guess = near === undefined ? '' : `did you mean ${near}? `
+      return [{ keys, problem: `${printed(value)} is not allowed`, hint: guess + leafHint(part) }]
+    }
+    case 'uniqueItems':
+      return [{ keys, problem: 'has an item twice', hint: 'name each once' }]
+    case 'minItems':
+      return [{ keys, problem: 'is empty', hint: leafHint(part) }]
+    default:
+      return [{ keys, problem: `${printed(value)} ${error.message}`, hint: leafHint(part) }]
+  }
+}
+
+function typeProblem(part: SchemaPart, value: unknown): string {
+  if (value === null || value === undefined) return 'has no value'
+  return `${printed(value)} is not of type ${part.type ?? 'given in the schema'}`
+}
+
+function typeHint(part: SchemaPart, value: unknown): string {
+  const scalar = typeof value === 'number' || typeof value === 'boolean'
+  if (part.type === 'string' && scalar) return `put it in quotes: '${value}'; ${leafHint(part)}`
+  if (part.type === 'array' && value !== null) return `write a list, "- …"; ${leafHint(part)}`
+  return leafHint(part)
+}
+
+function leafHint(part: SchemaPart): string {
+  const type = part.pattern === undefined ? describeType(part) : `matching ${part.pattern}`
+  return part.description === undefined ? type : `${type} (${part.description})`
+}
+
+function keyHint(name: string, valid: readonly string[]): string {
+  const near = nearest(name, valid)
+  return near === undefined ? `valid here: ${valid.join(', ')}` : `did you mean ${near}?`
+}
+
+/** The candidate closest to `word` by edit distance, if it is close enough to be meant. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const limit = Math.max(2, Math.floor(word.length / 3))
+  const ranked = candidates
+    .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((left, right) => left.distance - right.distance)
+  return ranked[0]?.candidate
+}
+
+function editDistance(left: string, right: string): number {
+  const a = left.slice(0, 64).toLowerCase()
+  const b = right.slice(0, 64).toLowerCase()
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+function printed(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing'
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** A JSON pointer as keys; a number is an index only where the document has a list. */
+function keysOf(document: unknown, pointer: string): (string | number)[] {
+  const keys: (string | number)[] = []
+  for (const step of pointer.split('/').slice(1)) {
+    const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
+    keys.push(Array.isArray(valueAt(document, keys)) ? Number(name) : name)
+  }
+  return keys
+}
+
+function valueAt(document: unknown, keys: ConfigKeys): unknown {
+  return keys.reduce<unknown>(
+    (value, key) =>
+      typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined,
+    document,
+  )
+}
+
+function sampleOf(part: SchemaPart): unknown {
+  if (part.default !== undefined && part.type !== 'object') return structuredClone(part.default)
+  if (part.const !== undefined) return part.const
+  if (part.anyOf !== undefined) return sampleOf(part.anyOf[0]!)
+  switch (part.type) {
+    case 'object':
+      return Object.fromEntries(
+        (part.required ?? []).map((name) => [name, sampleOf(part.properties?.[name] ?? {})]),
+      )
+    case 'array':
+      return []
+    case 'integer':
+    case 'number':
+      return part.minimum ?? 0
+    case 'boolean':
+      return false
+    default:
+      return ''
+  }
+}
+
+/** More than anybody reads; bounds the work on a hostile or wholly misplaced file. */
+export const MAXIMUM_FINDINGS = 500
