@@ -1,0 +1,551 @@
+/**
+ * Layouts and numbers shared with the BPF programs. Generated from native/bpf/lisp_abi.h by
+ * scripts/generate-abi.ts: do not edit. Host order is little-endian.
+ */
+
+/** LISP_ABI_VERSION. */
+export const ABI_VERSION = 1
+
+/** enum lisp_limits */
+export const LIMITS = {
+  'maximum-locators': 8,
+  'locator-buckets': 64,
+  'event-head-bytes': 192,
+} as const
+export type BpfLimitsName = keyof typeof LIMITS
+
+/** enum lisp_map_cache_action */
+export const MAP_CACHE_ACTION = {
+  'none': 0,
+  'forward': 1,
+  'draining': 2,
+  'native': 3,
+  'drop': 4,
+  'hold': 5,
+} as const
+export type BpfMapCacheActionName = keyof typeof MAP_CACHE_ACTION
+
+/** enum lisp_locator_flags */
+export const LOCATOR_FLAGS = {
+  'gpe': 1,
+} as const
+export type BpfLocatorFlagsName = keyof typeof LOCATOR_FLAGS
+
+/** enum lisp_local_eid_state */
+export const LOCAL_EID_STATE = {
+  'none': 0,
+  'local': 1,
+  'standby': 2,
+  'draining': 3,
+  'away': 4,
+  'prefix': 5,
+  'away-draining': 6,
+} as const
+export type BpfLocalEidStateName = keyof typeof LOCAL_EID_STATE
+
+/** enum lisp_local_eid_flags */
+export const LOCAL_EID_FLAGS = {
+  'mac-known': 1,
+  'report-senders': 2,
+} as const
+export type BpfLocalEidFlagsName = keyof typeof LOCAL_EID_FLAGS
+
+/** enum lisp_site_interface_flags */
+export const SITE_INTERFACE_FLAGS = {
+  'dynamic-eids': 1,
+  'proxy-neighbours': 2,
+} as const
+export type BpfSiteInterfaceFlagsName = keyof typeof SITE_INTERFACE_FLAGS
+
+/** enum lisp_node_flags */
+export const NODE_FLAGS = {
+  'check-sources': 1,
+} as const
+export type BpfNodeFlagsName = keyof typeof NODE_FLAGS
+
+/** enum lisp_hold_purpose */
+export const HOLD_PURPOSE = {
+  'map-cache-miss': 1,
+  'endpoint-expected': 2,
+} as const
+export type BpfHoldPurposeName = keyof typeof HOLD_PURPOSE
+
+/** enum lisp_event_type */
+export const EVENT_TYPE = {
+  'local-eid-seen': 1,
+  'mac-seen': 2,
+  'away-eid-hit': 3,
+  'sender-seen': 4,
+  'eid-wanted': 5,
+  'packet-too-big': 6,
+} as const
+export type BpfEventTypeName = keyof typeof EVENT_TYPE
+
+/** enum lisp_seen_by */
+export const SEEN_BY = {
+  'packet': 0,
+  'arp': 1,
+  'neighbour-advertisement': 2,
+} as const
+export type BpfSeenByName = keyof typeof SEEN_BY
+
+/** enum lisp_drop_reason */
+export const DROP_REASON = {
+  'none': 0,
+  'malformed-inner': 1,
+  'malformed-outer': 2,
+  'unknown-instance': 3,
+  'unknown-eid': 4,
+  'ecn-not-ect-marked': 5,
+  'ttl-expired': 6,
+  'packet-too-big': 7,
+  'no-locator': 8,
+  'no-hold': 9,
+  'mapping-says-drop': 10,
+  'no-route-to-rloc': 11,
+  'encapsulation-failed': 12,
+  'decapsulation-failed': 13,
+  'away-unmapped': 14,
+  'nested': 15,
+  'spoofed-source': 16,
+  'hold-header': 17,
+  'no-site-interface': 18,
+  'unsupported-gpe': 19,
+} as const
+export type BpfDropReasonName = keyof typeof DROP_REASON
+
+/** enum lisp_tally */
+export const TALLY = {
+  'encapsulated': 0,
+  'decapsulated': 1,
+  'reencapsulated': 2,
+  'held': 3,
+  'native': 4,
+  'proxied-neighbour': 5,
+  'ecn-corrected': 6,
+} as const
+export type BpfTallyName = keyof typeof TALLY
+
+/** struct lisp_eid_key, 20 bytes */
+export interface BpfEidKey {
+  readonly instanceFamily: number
+  readonly address: Uint8Array
+}
+export const EID_KEY_BYTES = 20
+export const EID_KEY_OFFSETS = { instanceFamily: 0, address: 4 } as const
+export function writeBpfEidKey(view: DataView, at: number, value: BpfEidKey): void {
+  view.setUint32(at + 0, value.instanceFamily, false)
+  writeBytes(view, at + 4, value.address, 16)
+}
+export function encodeBpfEidKey(value: BpfEidKey): Uint8Array {
+  const bytes = new Uint8Array(20)
+  writeBpfEidKey(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfEidKey(bytes: Uint8Array, at = 0): BpfEidKey {
+  const view = viewOf(bytes)
+  return {
+    instanceFamily: view.getUint32(at + 0, false),
+    address: copyOf(bytes, at + 4, 16),
+  }
+}
+
+/** struct lisp_eid_prefix_key, 24 bytes */
+export interface BpfEidPrefixKey {
+  readonly prefixBits: number
+  readonly eid: BpfEidKey
+}
+export const EID_PREFIX_KEY_BYTES = 24
+export const EID_PREFIX_KEY_OFFSETS = { prefixBits: 0, eid: 4 } as const
+export function writeBpfEidPrefixKey(view: DataView, at: number, value: BpfEidPrefixKey): void {
+  view.setUint32(at + 0, value.prefixBits, true)
+  writeBpfEidKey(view, at + 4, value.eid)
+}
+export function encodeBpfEidPrefixKey(value: BpfEidPrefixKey): Uint8Array {
+  const bytes = new Uint8Array(24)
+  writeBpfEidPrefixKey(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfEidPrefixKey(bytes: Uint8Array, at = 0): BpfEidPrefixKey {
+  const view = viewOf(bytes)
+  return {
+    prefixBits: view.getUint32(at + 0, true),
+    eid: decodeBpfEidKey(bytes, at + 4),
+  }
+}
+
+/** struct lisp_map_cache_entry, 16 bytes */
+export interface BpfMapCacheEntry {
+  readonly counterId: number
+  readonly locatorSetId: number
+  readonly action: number
+}
+export const MAP_CACHE_ENTRY_BYTES = 16
+export const MAP_CACHE_ENTRY_OFFSETS = { counterId: 0, locatorSetId: 4, action: 8, reserved: 9 } as const
+export function writeBpfMapCacheEntry(view: DataView, at: number, value: BpfMapCacheEntry): void {
+  view.setUint32(at + 0, value.counterId, true)
+  view.setUint32(at + 4, value.locatorSetId, true)
+  view.setUint8(at + 8, value.action)
+}
+export function encodeBpfMapCacheEntry(value: BpfMapCacheEntry): Uint8Array {
+  const bytes = new Uint8Array(16)
+  writeBpfMapCacheEntry(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfMapCacheEntry(bytes: Uint8Array, at = 0): BpfMapCacheEntry {
+  const view = viewOf(bytes)
+  return {
+    counterId: view.getUint32(at + 0, true),
+    locatorSetId: view.getUint32(at + 4, true),
+    action: view.getUint8(at + 8),
+  }
+}
+
+/** struct lisp_locator, 36 bytes */
+export interface BpfLocator {
+  readonly family: number
+  readonly flags: number
+  readonly pathMtu: number
+  readonly source: Uint8Array
+  readonly destination: Uint8Array
+}
+export const LOCATOR_BYTES = 36
+export const LOCATOR_OFFSETS = { family: 0, flags: 1, pathMtu: 2, source: 4, destination: 20 } as const
+export function writeBpfLocator(view: DataView, at: number, value: BpfLocator): void {
+  view.setUint8(at + 0, value.family)
+  view.setUint8(at + 1, value.flags)
+  view.setUint16(at + 2, value.pathMtu, true)
+  writeBytes(view, at + 4, value.source, 16)
+  writeBytes(view, at + 20, value.destination, 16)
+}
+export function encodeBpfLocator(value: BpfLocator): Uint8Array {
+  const bytes = new Uint8Array(36)
+  writeBpfLocator(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfLocator(bytes: Uint8Array, at = 0): BpfLocator {
+  const view = viewOf(bytes)
+  return {
+    family: view.getUint8(at + 0),
+    flags: view.getUint8(at + 1),
+    pathMtu: view.getUint16(at + 2, true),
+    source: copyOf(bytes, at + 4, 16),
+    destination: copyOf(bytes, at + 20, 16),
+  }
+}
+
+/** struct lisp_locator_set, 356 bytes */
+export interface BpfLocatorSet {
+  readonly count: number
+  readonly buckets: Uint8Array
+  readonly locators: readonly BpfLocator[]
+}
+export const LOCATOR_SET_BYTES = 356
+export const LOCATOR_SET_OFFSETS = { count: 0, reserved: 1, buckets: 4, locators: 68 } as const
+export function writeBpfLocatorSet(view: DataView, at: number, value: BpfLocatorSet): void {
+  view.setUint8(at + 0, value.count)
+  writeBytes(view, at + 4, value.buckets, 64)
+  writeArray(view, at + 68, 36, 8, value.locators, writeBpfLocator)
+}
+export function encodeBpfLocatorSet(value: BpfLocatorSet): Uint8Array {
+  const bytes = new Uint8Array(356)
+  writeBpfLocatorSet(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfLocatorSet(bytes: Uint8Array, at = 0): BpfLocatorSet {
+  const view = viewOf(bytes)
+  return {
+    count: view.getUint8(at + 0),
+    buckets: copyOf(bytes, at + 4, 64),
+    locators: readArray(bytes, at + 68, 36, 8, decodeBpfLocator),
+  }
+}
+
+/** struct lisp_local_eid, 16 bytes */
+export interface BpfLocalEid {
+  readonly counterId: number
+  readonly interfaceIndex: number
+  readonly state: number
+  readonly flags: number
+  readonly mac: Uint8Array
+}
+export const LOCAL_EID_BYTES = 16
+export const LOCAL_EID_OFFSETS = { counterId: 0, interfaceIndex: 4, state: 8, flags: 9, mac: 10 } as const
+export function writeBpfLocalEid(view: DataView, at: number, value: BpfLocalEid): void {
+  view.setUint32(at + 0, value.counterId, true)
+  view.setUint32(at + 4, value.interfaceIndex, true)
+  view.setUint8(at + 8, value.state)
+  view.setUint8(at + 9, value.flags)
+  writeBytes(view, at + 10, value.mac, 6)
+}
+export function encodeBpfLocalEid(value: BpfLocalEid): Uint8Array {
+  const bytes = new Uint8Array(16)
+  writeBpfLocalEid(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfLocalEid(bytes: Uint8Array, at = 0): BpfLocalEid {
+  const view = viewOf(bytes)
+  return {
+    counterId: view.getUint32(at + 0, true),
+    interfaceIndex: view.getUint32(at + 4, true),
+    state: view.getUint8(at + 8),
+    flags: view.getUint8(at + 9),
+    mac: copyOf(bytes, at + 10, 6),
+  }
+}
+
+/** struct lisp_counter, 24 bytes */
+export interface BpfCounter {
+  readonly packets: bigint
+  readonly bytes: bigint
+  readonly lastUsedNs: bigint
+}
+export const COUNTER_BYTES = 24
+export const COUNTER_OFFSETS = { packets: 0, bytes: 8, lastUsedNs: 16 } as const
+export function writeBpfCounter(view: DataView, at: number, value: BpfCounter): void {
+  view.setBigUint64(at + 0, value.packets, true)
+  view.setBigUint64(at + 8, value.bytes, true)
+  view.setBigUint64(at + 16, value.lastUsedNs, true)
+}
+export function encodeBpfCounter(value: BpfCounter): Uint8Array {
+  const bytes = new Uint8Array(24)
+  writeBpfCounter(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfCounter(bytes: Uint8Array, at = 0): BpfCounter {
+  const view = viewOf(bytes)
+  return {
+    packets: view.getBigUint64(at + 0, true),
+    bytes: view.getBigUint64(at + 8, true),
+    lastUsedNs: view.getBigUint64(at + 16, true),
+  }
+}
+
+/** struct lisp_site_interface, 12 bytes */
+export interface BpfSiteInterface {
+  readonly instanceId: number
+  readonly flags: number
+  readonly mac: Uint8Array
+}
+export const SITE_INTERFACE_BYTES = 12
+export const SITE_INTERFACE_OFFSETS = { instanceId: 0, flags: 4, mac: 5, reserved: 11 } as const
+export function writeBpfSiteInterface(view: DataView, at: number, value: BpfSiteInterface): void {
+  view.setUint32(at + 0, value.instanceId, true)
+  view.setUint8(at + 4, value.flags)
+  writeBytes(view, at + 5, value.mac, 6)
+}
+export function encodeBpfSiteInterface(value: BpfSiteInterface): Uint8Array {
+  const bytes = new Uint8Array(12)
+  writeBpfSiteInterface(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfSiteInterface(bytes: Uint8Array, at = 0): BpfSiteInterface {
+  const view = viewOf(bytes)
+  return {
+    instanceId: view.getUint32(at + 0, true),
+    flags: view.getUint8(at + 4),
+    mac: copyOf(bytes, at + 5, 6),
+  }
+}
+
+/** struct lisp_rloc_key, 20 bytes */
+export interface BpfRlocKey {
+  readonly family: number
+  readonly address: Uint8Array
+}
+export const RLOC_KEY_BYTES = 20
+export const RLOC_KEY_OFFSETS = { family: 0, address: 4 } as const
+export function writeBpfRlocKey(view: DataView, at: number, value: BpfRlocKey): void {
+  view.setUint32(at + 0, value.family, true)
+  writeBytes(view, at + 4, value.address, 16)
+}
+export function encodeBpfRlocKey(value: BpfRlocKey): Uint8Array {
+  const bytes = new Uint8Array(20)
+  writeBpfRlocKey(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfRlocKey(bytes: Uint8Array, at = 0): BpfRlocKey {
+  const view = viewOf(bytes)
+  return {
+    family: view.getUint32(at + 0, true),
+    address: copyOf(bytes, at + 4, 16),
+  }
+}
+
+/** struct lisp_node_config, 16 bytes */
+export interface BpfNodeConfig {
+  readonly holdInterfaceIndex: number
+  readonly groEntryInterfaceIndex: number
+  readonly gpeInterfaceIndex: number
+  readonly flags: number
+}
+export const NODE_CONFIG_BYTES = 16
+export const NODE_CONFIG_OFFSETS = { holdInterfaceIndex: 0, groEntryInterfaceIndex: 4, gpeInterfaceIndex: 8, flags: 12 } as const
+export function writeBpfNodeConfig(view: DataView, at: number, value: BpfNodeConfig): void {
+  view.setUint32(at + 0, value.holdInterfaceIndex, true)
+  view.setUint32(at + 4, value.groEntryInterfaceIndex, true)
+  view.setUint32(at + 8, value.gpeInterfaceIndex, true)
+  view.setUint32(at + 12, value.flags, true)
+}
+export function encodeBpfNodeConfig(value: BpfNodeConfig): Uint8Array {
+  const bytes = new Uint8Array(16)
+  writeBpfNodeConfig(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfNodeConfig(bytes: Uint8Array, at = 0): BpfNodeConfig {
+  const view = viewOf(bytes)
+  return {
+    holdInterfaceIndex: view.getUint32(at + 0, true),
+    groEntryInterfaceIndex: view.getUint32(at + 4, true),
+    gpeInterfaceIndex: view.getUint32(at + 8, true),
+    flags: view.getUint32(at + 12, true),
+  }
+}
+
+/** struct lisp_hold_header, 14 bytes */
+export interface BpfHoldHeader {
+  readonly local: number
+  readonly purpose: number
+  readonly instanceId: Uint8Array
+  readonly senderFamily: number
+  readonly local2: number
+  readonly interfaceIndex: number
+  readonly ethertype: number
+}
+export const HOLD_HEADER_BYTES = 14
+export const HOLD_HEADER_OFFSETS = { local: 0, purpose: 1, instanceId: 2, senderFamily: 5, local2: 6, reserved: 7, interfaceIndex: 8, ethertype: 12 } as const
+export function writeBpfHoldHeader(view: DataView, at: number, value: BpfHoldHeader): void {
+  view.setUint8(at + 0, value.local)
+  view.setUint8(at + 1, value.purpose)
+  writeBytes(view, at + 2, value.instanceId, 3)
+  view.setUint8(at + 5, value.senderFamily)
+  view.setUint8(at + 6, value.local2)
+  view.setUint32(at + 8, value.interfaceIndex, false)
+  view.setUint16(at + 12, value.ethertype, false)
+}
+export function encodeBpfHoldHeader(value: BpfHoldHeader): Uint8Array {
+  const bytes = new Uint8Array(14)
+  writeBpfHoldHeader(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfHoldHeader(bytes: Uint8Array, at = 0): BpfHoldHeader {
+  const view = viewOf(bytes)
+  return {
+    local: view.getUint8(at + 0),
+    purpose: view.getUint8(at + 1),
+    instanceId: copyOf(bytes, at + 2, 3),
+    senderFamily: view.getUint8(at + 5),
+    local2: view.getUint8(at + 6),
+    interfaceIndex: view.getUint32(at + 8, false),
+    ethertype: view.getUint16(at + 12, false),
+  }
+}
+
+/** struct lisp_event, 248 bytes */
+export interface BpfEvent {
+  readonly type: number
+  readonly detail: number
+  readonly peerFamily: number
+  readonly eid: BpfEidKey
+  readonly peer: Uint8Array
+  readonly interfaceIndex: number
+  readonly mtu: number
+  readonly headLength: number
+  readonly mac: Uint8Array
+  readonly head: Uint8Array
+}
+export const EVENT_BYTES = 248
+export const EVENT_OFFSETS = { type: 0, detail: 1, peerFamily: 2, reserved: 3, eid: 4, peer: 24, interfaceIndex: 40, mtu: 44, headLength: 46, mac: 48, reserved2: 54, head: 56 } as const
+export function writeBpfEvent(view: DataView, at: number, value: BpfEvent): void {
+  view.setUint8(at + 0, value.type)
+  view.setUint8(at + 1, value.detail)
+  view.setUint8(at + 2, value.peerFamily)
+  writeBpfEidKey(view, at + 4, value.eid)
+  writeBytes(view, at + 24, value.peer, 16)
+  view.setUint32(at + 40, value.interfaceIndex, true)
+  view.setUint16(at + 44, value.mtu, true)
+  view.setUint16(at + 46, value.headLength, true)
+  writeBytes(view, at + 48, value.mac, 6)
+  writeBytes(view, at + 56, value.head, 192)
+}
+export function encodeBpfEvent(value: BpfEvent): Uint8Array {
+  const bytes = new Uint8Array(248)
+  writeBpfEvent(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfEvent(bytes: Uint8Array, at = 0): BpfEvent {
+  const view = viewOf(bytes)
+  return {
+    type: view.getUint8(at + 0),
+    detail: view.getUint8(at + 1),
+    peerFamily: view.getUint8(at + 2),
+    eid: decodeBpfEidKey(bytes, at + 4),
+    peer: copyOf(bytes, at + 24, 16),
+    interfaceIndex: view.getUint32(at + 40, true),
+    mtu: view.getUint16(at + 44, true),
+    headLength: view.getUint16(at + 46, true),
+    mac: copyOf(bytes, at + 48, 6),
+    head: copyOf(bytes, at + 56, 192),
+  }
+}
+
+/** struct lisp_drop_counter, 16 bytes */
+export interface BpfDropCounter {
+  readonly packets: bigint
+  readonly bytes: bigint
+}
+export const DROP_COUNTER_BYTES = 16
+export const DROP_COUNTER_OFFSETS = { packets: 0, bytes: 8 } as const
+export function writeBpfDropCounter(view: DataView, at: number, value: BpfDropCounter): void {
+  view.setBigUint64(at + 0, value.packets, true)
+  view.setBigUint64(at + 8, value.bytes, true)
+}
+export function encodeBpfDropCounter(value: BpfDropCounter): Uint8Array {
+  const bytes = new Uint8Array(16)
+  writeBpfDropCounter(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfDropCounter(bytes: Uint8Array, at = 0): BpfDropCounter {
+  const view = viewOf(bytes)
+  return {
+    packets: view.getBigUint64(at + 0, true),
+    bytes: view.getBigUint64(at + 8, true),
+  }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** A copy also when `bytes` is a Buffer, whose own slice would be a view of memory that is reused. */
+function copyOf(bytes: Uint8Array, at: number, count: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(at, at + count))
+}
+
+/** Shorter values are padded with zeros (the element was zero before); longer ones are an error. */
+function writeBytes(view: DataView, at: number, value: Uint8Array, count: number): void {
+  if (value.length > count) throw new RangeError(`${value.length} bytes do not fit in ${count}`)
+  new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(value, at)
+}
+
+function writeArray<Value>(
+  view: DataView,
+  at: number,
+  size: number,
+  count: number,
+  values: readonly Value[],
+  write: (view: DataView, at: number, value: Value) => void,
+): void {
+  if (values.length > count) throw new RangeError(`${values.length} elements do not fit in ${count}`)
+  values.forEach((value, index) => write(view, at + index * size, value))
+}
+
+function readArray<Value>(
+  bytes: Uint8Array,
+  at: number,
+  size: number,
+  count: number,
+  read: (bytes: Uint8Array, at: number) => Value,
+): Value[] {
+  return Array.from({ length: count }, (_, index) => read(bytes, at + index * size))
+}
