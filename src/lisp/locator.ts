@@ -1,7 +1,19 @@
 /**
  * Where an EID-prefix is: routing locators and the sets they form (RFC 9301 §5.4 RLOC-record).
+ *
+ * A locator-set is kept in ascending order of its addresses, IPv4 before IPv6, because the bit
+ * numbers of locator-status-bits count in that order (RFC 9301 §5.5). Choosing among locators is the
+ * business of the tables and of the datapath.
  */
-import type { IpAddress } from './address.js'
+import {
+  compareIpAddresses,
+  equalIpAddresses,
+  formatIpAddress,
+  type IpAddress,
+  isBroadcast,
+  isMulticast,
+  isUnspecified,
+} from './address.js'
 
 export type Rloc = IpAddress
 
@@ -20,3 +32,71 @@ export interface Locator {
   /** R bit: reachable from the sender's point of view. */
   readonly reachable: boolean
 }
+
+/**
+ * A locator with what is usual for everything not given: priority 1, weight 100, not for multicast,
+ * reachable, neither local nor the answer to a probe.
+ */
+export function locator(rloc: Rloc, given: Partial<Omit<Locator, 'rloc'>> = {}): Locator {
+  return { ...USUAL, ...given, rloc }
+}
+
+/** Order of a locator-set: by address, IPv4 before IPv6 (RFC 9301 §5.5). */
+export function compareLocators(a: Locator, b: Locator): number {
+  return compareIpAddresses(a.rloc, b.rloc)
+}
+
+/** A sorted copy; the same array when it is in order already. Equal addresses keep their order. */
+export function sortLocators(locators: readonly Locator[]): readonly Locator[] {
+  for (let index = 1; index < locators.length; index += 1) {
+    if (compareLocators(locators[index - 1]!, locators[index]!) > 0) {
+      return locators.toSorted(compareLocators)
+    }
+  }
+  return locators
+}
+
+/**
+ * Whether two sets mean the same to a sender, in whatever order. The L and p bits are not looked at:
+ * they say who answered, and a proxy reply (RFC 9301 §5.4) must not look like a change.
+ */
+export function equalLocatorSets(a: readonly Locator[], b: readonly Locator[]): boolean {
+  if (a.length !== b.length) return false
+  const other = sortLocators(b)
+  return sortLocators(a).every((left, index) => {
+    const right = other[index]!
+    return (
+      equalIpAddresses(left.rloc, right.rloc) &&
+      left.priority === right.priority &&
+      left.weight === right.weight &&
+      left.multicastPriority === right.multicastPriority &&
+      left.multicastWeight === right.multicastWeight &&
+      left.reachable === right.reachable
+    )
+  })
+}
+
+/** `192.0.2.1 1/100`, priority before weight, followed by the flags that are out of the usual. */
+export function formatLocator(value: Locator): string {
+  const flags = [
+    value.local ? ' local' : '',
+    value.probe ? ' probe' : '',
+    value.reachable ? '' : ' unreachable',
+  ]
+  return `${formatIpAddress(value.rloc)} ${value.priority}/${value.weight}${flags.join('')}`
+}
+
+/** RFC 9301 §5.4: an RLOC of a unicast mapping is no broadcast, multicast or unspecified address. */
+export function isUsableRloc(rloc: Rloc): boolean {
+  return !isMulticast(rloc) && !isBroadcast(rloc) && !isUnspecified(rloc)
+}
+
+const USUAL = {
+  priority: 1,
+  weight: 100,
+  multicastPriority: 255,
+  multicastWeight: 0,
+  local: false,
+  probe: false,
+  reachable: true,
+} as const

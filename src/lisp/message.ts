@@ -4,11 +4,22 @@
  *
  * Decoding never throws: any bytes give a `Message` or a `Malformed` with a code, the byte offset
  * and the field. Messages that carry authentication data keep it as parsed; whether it is right is
- * asked with `verifyMessage` of authentication.ts over the *original bytes*.
+ * asked with `verifyMessage` of authentication.ts over the *original bytes*. Everything decoded is a
+ * copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored (a Map-Reply
+ * with the S bit has some), except in our own Move message.
  */
+import { byteReader, failDecoding, MalformedSignal, readU32 } from './byte-reader.js'
+import { byteWriter, writtenBytes } from './byte-writer.js'
 import type { Eid, EidPrefix } from './eid.js'
+import { readEncapsulatedControl, writeEncapsulatedControl } from './encapsulated-control.js'
+import { MESSAGE_TYPE } from './iana.js'
 import type { Rloc } from './locator.js'
+import { readMapNotify, readMapNotifyAck, writeMapNotify } from './map-notify.js'
+import { readMapRegister, writeMapRegister } from './map-register.js'
+import { readMapReply, writeMapReply } from './map-reply.js'
+import { readMapRequest, writeMapRequest } from './map-request.js'
 import type { Mapping } from './mapping.js'
+import { readMove, writeMove } from './move-message.js'
 
 export type Message =
   | MapRequest
@@ -152,7 +163,15 @@ export interface MoveMessage extends Authenticated {
   readonly senders: readonly Rloc[]
   readonly identity: XtrIdentity
 }
-export const MOVE_PHASES = ['prepare', 'prepared', 'refused', 'confirm', 'cancel', 'ack', 'solicited'] as const
+export const MOVE_PHASES = [
+  'prepare',
+  'prepared',
+  'refused',
+  'confirm',
+  'cancel',
+  'ack',
+  'solicited',
+] as const
 export type MovePhase = (typeof MOVE_PHASES)[number]
 export const MOVE_REASONS = [
   'none',
@@ -174,4 +193,72 @@ export interface Malformed {
   readonly offset: number
   /** The field being read, in the RFC's words. */
   readonly field: string
+}
+
+/**
+ * The message that a datagram of UDP port 4342 holds, or why it holds none. Never throws. The codes
+ * are `MALFORMED_CODES` of byte-reader.ts; the offset counts from the start of `bytes`.
+ */
+export function decodeMessage(bytes: Uint8Array): Message | Malformed {
+  try {
+    return readMessage(bytes)
+  } catch (error) {
+    if (error instanceof MalformedSignal) return error.malformed
+    throw error
+  }
+}
+
+/**
+ * The bytes of a message. Authentication data is written as given: `signMessage` fills it in.
+ * Locators are written in ascending order (RFC 9301 §5.5). Throws RangeError for a value that does
+ * not fit its field: more than 255 records, 255 locators, 32 ITR-RLOCs or 64 senders, a priority of
+ * 300.
+ */
+export function encodeMessage(message: Message): Uint8Array {
+  const writer = byteWriter()
+  switch (message.kind) {
+    case 'map-request':
+      writeMapRequest(writer, message)
+      break
+    case 'map-reply':
+      writeMapReply(writer, message)
+      break
+    case 'map-register':
+      writeMapRegister(writer, message)
+      break
+    case 'map-notify':
+    case 'map-notify-ack':
+      writeMapNotify(writer, message)
+      break
+    case 'encapsulated-control':
+      writeEncapsulatedControl(writer, message)
+      break
+    case 'move':
+      writeMove(writer, message)
+      break
+  }
+  return writtenBytes(writer)
+}
+
+function readMessage(bytes: Uint8Array): Message {
+  const reader = byteReader(bytes)
+  const word = readU32(reader, 'Type')
+  switch (word >>> 28) {
+    case MESSAGE_TYPE.mapRequest:
+      return readMapRequest(reader, word)
+    case MESSAGE_TYPE.mapReply:
+      return readMapReply(reader, word)
+    case MESSAGE_TYPE.mapRegister:
+      return readMapRegister(reader, word)
+    case MESSAGE_TYPE.mapNotify:
+      return readMapNotify(reader, word)
+    case MESSAGE_TYPE.mapNotifyAck:
+      return readMapNotifyAck(reader, word)
+    case MESSAGE_TYPE.encapsulatedControl:
+      return readEncapsulatedControl(reader, word)
+    case MESSAGE_TYPE.sharedExtension:
+      return readMove(reader, word)
+    default:
+      return failDecoding('unknown-type', 0, 'Type')
+  }
 }

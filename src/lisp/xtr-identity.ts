@@ -1,0 +1,18 @@
+/**
+ * The xTR-ID and Site-ID at the end of a message that has the I bit (RFC 9301 §5.6, RFC 9437 §4):
+ * 128 and 64 bits, behind the last record.
+ */
+import { type ByteReader, readBytes, readU64 } from './byte-reader.js'
+import { type ByteWriter, writeExactly, writeU64 } from './byte-writer.js'
+import type { XtrIdentity } from './message.js'
+
+export const XTR_IDENTITY_BYTES = 24
+
+export function readXtrIdentity(reader: ByteReader): XtrIdentity {
+  return { xtrId: readBytes(reader, 16, 'xTR-ID'), siteId: readU64(reader, 'Site-ID') }
+}
+
+export function writeXtrIdentity(writer: ByteWriter, identity: XtrIdentity): void {
+  writeExactly(writer, identity.xtrId, 16)
+  writeU64(writer, identity.siteId)
+}
