@@ -1,0 +1,67 @@
+/**
+ * What the routes get to see of the daemon: a snapshot, commands, events, counters. No roles, no
+ * tables, no shell: whoever can offer these few functions can be served (the daemon, a simulated
+ * world, a test).
+ */
+import type { Config } from '../config/schema.js'
+import type { Event } from '../control/event.js'
+import type { Command, CommandResult } from '../control/input-output.js'
+import type { NodeSnapshot } from '../control/snapshot.js'
+import type { DatapathCounters, MappingCounter } from '../datapath/datapath.js'
+import { commandFailed } from './errors.js'
+import type { EventLog } from './event-log.js'
+import type { Metrics } from './metrics.js'
+
+export interface ApiNode {
+  snapshot(): NodeSnapshot
+  /** Settles once, when the node has answered; rejects only when the node is going away. */
+  command(command: Command): Promise<CommandResult>
+  /** `at` is wall-clock. Returns the function that ends the subscription. */
+  onEvent(listener: (event: Event, at: Date) => void): () => void
+}
+
+export interface ApiDatapath {
+  counters(): DatapathCounters
+  mappingCounters(): readonly MappingCounter[]
+}
+
+export interface ApiContext {
+  readonly node: ApiNode
+  /** Undefined for a node without packets of its own. */
+  readonly datapath: ApiDatapath | undefined
+  readonly config: Config
+  readonly version: string
+  readonly startedAt: Date
+  readonly events: EventLog
+  readonly metrics: Metrics
+}
+
+export interface RouteOptions {
+  readonly context: ApiContext
+}
+
+/** Runs a command and returns its value; throws an `ApiError` with the node's status and code. */
+export async function runCommand(context: ApiContext, command: Command): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<CommandResult>((resolve) => {
+    timer = setTimeout(() => resolve(TOO_LATE), COMMAND_TIMEOUT_MS)
+    timer.unref()
+  })
+  try {
+    const result = await Promise.race([context.node.command(command), late])
+    if (!result.ok) throw commandFailed(result)
+    return result.value
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Choice: longer than mobility.endpointTimeoutMs can be (30 s), so that a move answers first. */
+const COMMAND_TIMEOUT_MS = 35_000
+
+const TOO_LATE: CommandResult = {
+  ok: false,
+  status: 504,
+  code: 'command-timeout',
+  message: `the node did not answer within ${COMMAND_TIMEOUT_MS / 1000} s`,
+}

@@ -1,0 +1,185 @@
+/**
+ * Prometheus metrics, in a registry of their own.
+ *
+ * Every event has a counter `godwit_<event>_total{reason}`; datapath counters, table sizes and the
+ * hold are read when scraped, so packets cost nothing here. Labels come from closed sets; should a
+ * reason ever not, the surplus is counted as `other`.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { EVENT_NAMES, type Event } from '../control/event.js'
+import type { NodeSnapshot } from '../control/snapshot.js'
+import type { DatapathCounters } from '../datapath/datapath.js'
+
+export interface Metrics {
+  countEvent(event: Event): void
+  /** A follower of the event stream did not keep up and was cut off. */
+  countDroppedFollower(): void
+  /** The exposition text and its content type. */
+  render(): Promise<{ text: string; contentType: string }>
+}
+
+export interface MetricSources {
+  readonly node: string
+  readonly version: string
+  readonly startedAt: Date
+  snapshot(): NodeSnapshot
+  datapath: { counters(): DatapathCounters } | undefined
+  followers(): number
+}
+
+/** Registers every metric; reads `sources` only while rendering. */
+export function createMetrics(sources: MetricSources): Metrics {
+  const register = new Registry()
+  register.setDefaultLabels({ node: sources.node })
+  collectDefaultMetrics({ register, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS })
+  const events = createEventCounters(register)
+  const dropped = new Counter({
+    name: 'godwit_event_followers_dropped_total',
+    help: 'Followers of /v1/events that did not keep up and were cut off',
+    registers: [register],
+  })
+  registerNode(register, sources)
+  registerTables(register, sources)
+  const { datapath } = sources
+  if (datapath !== undefined) registerDatapath(register, () => datapath.counters())
+  return {
+    countEvent: events,
+    countDroppedFollower: () => dropped.inc(),
+    async render() {
+      return { text: await register.metrics(), contentType: register.contentType }
+    },
+  }
+}
+
+function createEventCounters(register: Registry): (event: Event) => void {
+  const counters = new Map(
+    EVENT_NAMES.map((name) => {
+      const counter = new Counter({
+        name: `godwit_${snakeCase(name)}_total`,
+        help: `Events ${name}`,
+        labelNames: ['reason'],
+        registers: [register],
+      })
+      return [name as string, { counter, reasons: new Set<string>() }]
+    }),
+  )
+  return (event) => {
+    const entry = counters.get(event.name)
+    if (entry === undefined) return
+    const given = event.reason ?? ''
+    const fits = entry.reasons.has(given) || entry.reasons.size < MAXIMUM_REASONS
+    const reason = fits ? given : 'other'
+    entry.reasons.add(reason)
+    entry.counter.inc({ reason })
+  }
+}
+
+function registerNode(register: Registry, sources: MetricSources): void {
+  const information = new Gauge({
+    name: 'godwit_build_info',
+    help: 'Always 1; the version is a label',
+    labelNames: ['version'],
+    registers: [register],
+  })
+  information.set({ version: sources.version }, 1)
+  const started = new Gauge({
+    name: 'godwit_start_time_seconds',
+    help: 'Unix time at which the daemon started',
+    registers: [register],
+  })
+  started.set(sources.startedAt.getTime() / 1000)
+  new Gauge({
+    name: 'godwit_event_followers',
+    help: 'Open /v1/events streams',
+    registers: [register],
+    collect() {
+      this.set(sources.followers())
+    },
+  })
+}
+
+function registerTables(register: Registry, sources: MetricSources): void {
+  const gauge = (name: string, help: string): Gauge =>
+    new Gauge({ name, help, registers: [register] })
+  const sizes: [Gauge, (snapshot: NodeSnapshot) => number][] = [
+    [gauge('godwit_map_cache_entries', 'Map-cache entries'), (now) => now.mapCache.length],
+    [
+      gauge('godwit_mapping_database_entries', 'Own EID-prefixes and dynamic EIDs'),
+      (now) => now.mappingDatabase.length,
+    ],
+    [
+      gauge('godwit_registration_entries', 'Registrations of the Map-Server'),
+      (now) => now.registrations.length,
+    ],
+    [
+      gauge('godwit_locators_unreachable', 'Probed locators that do not answer'),
+      (now) => now.locators.filter(({ reachable }) => !reachable).length,
+    ],
+    [
+      gauge('godwit_moves_under_way', 'Moves neither converged nor failed'),
+      (now) => now.moves.filter(({ state }) => state !== 'converged' && state !== 'failed').length,
+    ],
+  ]
+  new Gauge({
+    name: 'godwit_snapshot_seconds',
+    help: 'Time that reading the tables for this scrape took',
+    registers: [register],
+    collect() {
+      const start = performance.now()
+      const snapshot = sources.snapshot()
+      for (const [size, read] of sizes) size.set(read(snapshot))
+      this.set((performance.now() - start) / 1000)
+    },
+  })
+}
+
+/** Counters that live in the kernel: each scrape replaces what the last one read. */
+function registerDatapath(register: Registry, read: () => DatapathCounters): void {
+  const counter = (name: string, help: string, label?: string): Counter =>
+    new Counter({
+      name: `godwit_datapath_${name}`,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [register],
+    })
+  const drops = counter('drops_total', 'Packets dropped by the datapath', 'reason')
+  const dropBytes = counter('drop_bytes_total', 'Bytes dropped by the datapath', 'reason')
+  const packets = counter('packets_total', 'Packets handled, by what happened to them', 'kind')
+  const held = counter('hold_queued_total', 'Packets that went into the hold')
+  const released = counter('hold_released_total', 'Packets that left the hold in order')
+  const givenUp = counter('hold_dropped_total', 'Held packets given up', 'reason')
+  const heldBytes = new Gauge({
+    name: 'godwit_datapath_hold_bytes',
+    help: 'Bytes in the hold now',
+    registers: [register],
+  })
+  new Gauge({
+    name: 'godwit_datapath_hold_packets',
+    help: 'Packets in the hold now',
+    registers: [register],
+    collect() {
+      const now = read()
+      for (const metric of [drops, dropBytes, packets, held, released, givenUp]) metric.reset()
+      for (const [reason, drop] of Object.entries(now.drops)) {
+        drops.inc({ reason }, drop.packets)
+        dropBytes.inc({ reason }, drop.bytes)
+      }
+      for (const [kind, count] of Object.entries(now.tallies)) packets.inc({ kind }, count)
+      for (const [reason, count] of Object.entries(now.hold.dropped)) givenUp.inc({ reason }, count)
+      held.inc(now.hold.heldTotal)
+      released.inc(now.hold.releasedTotal)
+      heldBytes.set(now.hold.bytes)
+      this.set(now.hold.packets)
+    },
+  })
+}
+
+function snakeCase(name: string): string {
+  return name.replaceAll('-', '_')
+}
+
+/** Reasons are a closed set per event; this only guards the registry against a mistake. */
+const MAXIMUM_REASONS = 64
+
+/** Choice: the default of 10 ms would wake an idle daemon 100 times per second. */
+const EVENT_LOOP_PRECISION_MS = 100

@@ -1,0 +1,85 @@
+/** `/v1/health` and `/v1/node`: is it alive, what is it, what has its datapath done. */
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
+import type { ApiContext, RouteOptions } from '../context.js'
+import { asJson, errorResponses, HealthView, NodeView } from '../views.js'
+
+export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {
+  const { context } = options
+  const { config, version, startedAt } = context
+  app.get(
+    '/v1/health',
+    {
+      schema: {
+        summary: 'Is the node able to work?',
+        tags: ['node'],
+        response: { 200: HealthView, 503: HealthView },
+      },
+    },
+    async (_, reply) => {
+      const checks = runChecks(context)
+      const ok = checks.every((check) => check.ok)
+      return reply.code(ok ? 200 : 503).send({
+        ok,
+        node: config.node,
+        roles: [...config.roles],
+        version,
+        uptimeSeconds: uptimeSeconds(startedAt),
+        checks,
+      })
+    },
+  )
+  app.get(
+    '/v1/node',
+    {
+      schema: {
+        summary: 'Identity, addresses, table sizes and datapath counters',
+        tags: ['node'],
+        response: { 200: NodeView, ...errorResponses },
+      },
+    },
+    () => {
+      const snapshot = context.node.snapshot()
+      const counters = context.datapath?.counters()
+      return {
+        node: config.node,
+        roles: [...snapshot.roles],
+        version,
+        startedAt: startedAt.toISOString(),
+        uptimeSeconds: uptimeSeconds(startedAt),
+        processId: process.pid,
+        rlocs: config.rlocs.map(({ address, interface: name }) => ({ address, interface: name })),
+        siteInterfaces: config.siteInterfaces.map(({ name, instanceId }) => ({ name, instanceId })),
+        mapServers: config.mapServers.map(({ address }) => address),
+        mapResolvers: config.mapResolvers,
+        entries: {
+          mapCache: snapshot.mapCache.length,
+          mappingDatabase: snapshot.mappingDatabase.length,
+          registrations: snapshot.registrations.length,
+          moves: snapshot.moves.length,
+        },
+        ...(counters === undefined ? {} : { datapath: asJson(counters) }),
+      }
+    },
+  )
+  done()
+}
+
+function uptimeSeconds(startedAt: Date): number {
+  return Math.max(0, Math.round((Date.now() - startedAt.getTime()) / 100) / 10)
+}
+
+/** Each check does what a real request would; an exception is the detail. */
+function runChecks(context: ApiContext): { name: string; ok: boolean; detail?: string }[] {
+  const attempt = (name: string, work: () => unknown) => {
+    try {
+      work()
+      return { name, ok: true }
+    } catch (cause) {
+      return { name, ok: false, detail: cause instanceof Error ? cause.message : String(cause) }
+    }
+  }
+  const { datapath } = context
+  const checks = [attempt('tables', () => context.node.snapshot())]
+  if (datapath !== undefined) checks.push(attempt('datapath', () => datapath.counters()))
+  return checks
+}

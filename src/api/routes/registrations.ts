@@ -1,0 +1,32 @@
+/** `/v1/registrations`: what the Map-Server holds. */
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { RouteOptions } from '../context.js'
+import { SelectionQuery, selectEntries } from '../selection.js'
+import { asJson, errorResponses, RegistrationView } from '../views.js'
+
+export const registrationRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
+  app,
+  { context },
+  done,
+) => {
+  app.get(
+    '/v1/registrations',
+    {
+      schema: {
+        summary: 'Registrations of the Map-Server',
+        tags: ['tables'],
+        querystring: SelectionQuery,
+        response: {
+          200: Type.Object({ total: Type.Integer(), registrations: Type.Array(RegistrationView) }),
+          ...errorResponses,
+        },
+      },
+    },
+    ({ query }) => {
+      const { total, entries } = selectEntries(context.node.snapshot().registrations, query)
+      return { total, registrations: entries.map(asJson) }
+    },
+  )
+  done()
+}

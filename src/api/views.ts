@@ -1,0 +1,219 @@
+/**
+ * What the API says, as TypeBox schemas: they validate requests, serialize responses and make the
+ * OpenAPI document. The views of tables are the types of control/snapshot.ts in JSON; a type test
+ * holds both together.
+ */
+import { type Static, Type } from 'typebox'
+import { EVENT_NAMES } from '../control/event.js'
+import { MOVE_STAGES } from '../control/snapshot.js'
+
+/**
+ * A snapshot type as JSON carries it: a field that may be undefined is a field that may be absent,
+ * and nothing is read-only.
+ */
+export type JsonOf<T> = T extends readonly (infer Item)[]
+  ? JsonOf<Item>[]
+  : T extends object
+    ? { -readonly [K in keyof T as undefined extends T[K] ? never : K]: JsonOf<T[K]> } & {
+        -readonly [K in keyof T as undefined extends T[K] ? K : never]?: JsonOf<
+          Exclude<T[K], undefined>
+        >
+      }
+    : T
+
+/** The same value, typed as the JSON that it will become (undefined fields are left out there). */
+export function asJson<T>(value: T): JsonOf<T> {
+  return value as unknown as JsonOf<T>
+}
+
+const Milliseconds = (description: string) => Type.Number({ description: `ms ${description}` })
+
+export const ErrorBody = Type.Object({
+  error: Type.Object({
+    code: Type.String({ description: 'Kebab-case and stable' }),
+    message: Type.String(),
+    field: Type.Optional(Type.String({ description: 'The offending place, as body.eids[0]' })),
+    details: Type.Optional(
+      Type.Array(Type.Object({ field: Type.String(), message: Type.String() })),
+    ),
+  }),
+})
+
+export const LocatorView = Type.Object({
+  rloc: Type.String(),
+  priority: Type.Integer({ description: '0-255, lower wins' }),
+  weight: Type.Integer({ description: '0-255' }),
+  reachable: Type.Boolean(),
+})
+
+const Counters = Type.Object(
+  {
+    packets: Type.Number(),
+    bytes: Type.Number(),
+    idleMs: Type.Optional(Milliseconds('since the last packet; absent: never used')),
+  },
+  { description: 'Of the datapath; absent when the entry is not there' },
+)
+
+const prefixFields = {
+  eidPrefix: Type.String({ description: 'Canonical text, as [7]10.1.0.0/16' }),
+  instanceId: Type.Integer(),
+}
+
+export const mapCacheFields = {
+  ...prefixFields,
+  action: Type.Enum([
+    'forward',
+    'natively-forward',
+    'send-map-request',
+    'drop',
+    'no-action',
+    'drop-policy-denied',
+    'drop-auth-failure',
+  ]),
+  locators: Type.Array(LocatorView),
+  mapVersion: Type.Integer(),
+  expiresInMs: Milliseconds('until it expires'),
+  installedAgoMs: Milliseconds('since it was installed'),
+  origin: Type.Enum(['map-reply', 'map-notify', 'away', 'restored', 'local']),
+  refreshing: Type.Boolean(),
+}
+export const MapCacheEntry = Type.Object({ ...mapCacheFields, counters: Type.Optional(Counters) })
+
+export const mappingDatabaseFields = {
+  ...prefixFields,
+  kind: Type.Enum(['static', 'dynamic-prefix', 'dynamic-eid']),
+  state: Type.Enum(['local', 'standby', 'away']),
+  interfaceName: Type.String(),
+  mac: Type.Optional(Type.String()),
+  locators: Type.Array(LocatorView),
+  mapVersion: Type.Integer(),
+  registered: Type.Boolean(),
+  registeredAgoMs: Type.Optional(Milliseconds('since the Map-Server acknowledged it')),
+}
+export const MappingDatabaseEntry = Type.Object({
+  ...mappingDatabaseFields,
+  counters: Type.Optional(Counters),
+})
+
+export const RegistrationView = Type.Object({
+  ...prefixFields,
+  site: Type.String(),
+  owner: Type.String({ description: 'xTR-ID or RLOC of who registered it' }),
+  locators: Type.Array(LocatorView),
+  mapVersion: Type.Integer(),
+  proxyReply: Type.Boolean(),
+  expiresInMs: Milliseconds('until it expires unless refreshed'),
+  registeredAgoMs: Milliseconds('since it was last registered'),
+})
+
+export const SiteView = Type.Object({
+  name: Type.String(),
+  prefixes: Type.Array(
+    Type.Object({
+      prefix: Type.String(),
+      instanceId: Type.Integer(),
+      acceptMoreSpecifics: Type.Boolean(),
+    }),
+  ),
+  registrations: Type.Integer(),
+})
+
+export const LocatorStateView = Type.Object({
+  rloc: Type.String(),
+  reachable: Type.Boolean(),
+  probing: Type.Boolean(),
+  roundTripMs: Type.Optional(Milliseconds('of the last answered RLOC-probe')),
+  lastReplyAgoMs: Type.Optional(Milliseconds('since the last answer')),
+  lossPercent: Type.Number(),
+})
+
+export const moveFields = {
+  moveId: Type.String(),
+  trigger: Type.Enum(['orchestrated', 'detected']),
+  state: Type.Enum(['preparing', 'ready', 'arrived', 'converged', 'failed']),
+  eids: Type.Array(Type.String()),
+  source: Type.Optional(Type.String({ description: 'RLOC of the xTR that the EIDs leave' })),
+  destination: Type.String({ description: 'RLOC of the xTR that they come to' }),
+  reason: Type.Optional(Type.String({ description: 'Why it failed' })),
+}
+export const MoveEntry = Type.Object({
+  ...moveFields,
+  timeline: Type.Array(
+    Type.Object({
+      stage: Type.Enum(MOVE_STAGES),
+      agoMs: Milliseconds('before this response'),
+      at: Type.String({ description: 'Wall-clock time, ISO 8601 with milliseconds' }),
+    }),
+  ),
+})
+
+export const HealthView = Type.Object({
+  ok: Type.Boolean(),
+  node: Type.String(),
+  roles: Type.Array(Type.String()),
+  version: Type.String(),
+  uptimeSeconds: Type.Number(),
+  checks: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      ok: Type.Boolean(),
+      detail: Type.Optional(Type.String()),
+    }),
+  ),
+})
+
+const CountByName = Type.Record(Type.String(), Type.Number())
+
+export const DatapathView = Type.Object({
+  drops: Type.Record(Type.String(), Type.Object({ packets: Type.Number(), bytes: Type.Number() }), {
+    description: 'Every reason, also those at zero',
+  }),
+  tallies: CountByName,
+  hold: Type.Object({
+    packets: Type.Number({ description: 'Held now' }),
+    bytes: Type.Number({ description: 'Held now' }),
+    heldTotal: Type.Number(),
+    releasedTotal: Type.Number(),
+    dropped: CountByName,
+  }),
+})
+
+export const NodeView = Type.Object({
+  node: Type.String(),
+  roles: Type.Array(Type.String()),
+  version: Type.String(),
+  startedAt: Type.String(),
+  uptimeSeconds: Type.Number(),
+  processId: Type.Integer(),
+  rlocs: Type.Array(Type.Object({ address: Type.String(), interface: Type.String() })),
+  siteInterfaces: Type.Array(Type.Object({ name: Type.String(), instanceId: Type.Integer() })),
+  mapServers: Type.Array(Type.String()),
+  mapResolvers: Type.Array(Type.String()),
+  entries: Type.Object(
+    {
+      mapCache: Type.Integer(),
+      mappingDatabase: Type.Integer(),
+      registrations: Type.Integer(),
+      moves: Type.Integer(),
+    },
+    { description: 'Table sizes' },
+  ),
+  datapath: Type.Optional(DatapathView),
+})
+
+export const EventView = Type.Object(
+  {
+    at: Type.String(),
+    name: Type.Enum(EVENT_NAMES),
+    severity: Type.Enum(['debug', 'info', 'notice', 'warning', 'error']),
+    reason: Type.Optional(Type.String()),
+  },
+  { additionalProperties: true, description: 'Further fields as documented per event' },
+)
+
+export type MoveEntryView = Static<typeof MoveEntry>
+export type NodeInformation = Static<typeof NodeView>
+
+/** The error answers that every route may give, for its `response` schemas. */
+export const errorResponses = { '4xx': ErrorBody, '5xx': ErrorBody }

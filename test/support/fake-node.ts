@@ -1,0 +1,200 @@
+/**
+ * A node as the API sees one, as plain values: a snapshot to edit, a list of the commands it got, and
+ * a function that lets an event happen.
+ */
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Value } from 'typebox/value'
+import type { ApiDatapath, ApiNode } from '../../src/api/context.js'
+import { type Config, ConfigSchema } from '../../src/config/schema.js'
+import type { Event } from '../../src/control/event.js'
+import type { Command, CommandResult } from '../../src/control/input-output.js'
+import type { MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
+
+export interface FakeNode extends ApiNode {
+  readonly commands: Command[]
+  moves: MoveView[]
+  /** Answers the next commands; the default refuses. */
+  answer: (command: Command) => Promise<CommandResult>
+  emit(event: Event, at?: Date): void
+  listeners(): number
+}
+
+export function createFakeNode(): FakeNode {
+  const listeners = new Set<(event: Event, at: Date) => void>()
+  const fake: FakeNode = {
+    commands: [],
+    moves: [aMove()],
+    answer: async () => ({ ok: false, status: 409, code: 'not-now', message: 'not now' }),
+    snapshot: () => aSnapshot(fake.moves),
+    command(command) {
+      fake.commands.push(command)
+      return fake.answer(command)
+    },
+    onEvent(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    emit(event, at = new Date('2025-01-02T03:04:05.678Z')) {
+      for (const listener of listeners) listener(event, at)
+    },
+    listeners: () => listeners.size,
+  }
+  return fake
+}
+
+export function aMove(overrides: Partial<MoveView> = {}): MoveView {
+  return {
+    moveId: '0000000100000abc',
+    trigger: 'orchestrated',
+    state: 'converged',
+    eids: ['[7]10.10.0.5', '[7]fd00:10::5'],
+    source: '172.16.1.1',
+    destination: '172.16.2.1',
+    reason: undefined,
+    timeline: [
+      { stage: 'requested', agoMs: 5000 },
+      { stage: 'source-redirected', agoMs: 4996 },
+      { stage: 'ready', agoMs: 4995 },
+      { stage: 'endpoint-seen', agoMs: 4900 },
+      { stage: 'converged', agoMs: 4890 },
+    ],
+    ...overrides,
+  }
+}
+
+export const aDatapath: ApiDatapath = {
+  counters: () => ({
+    drops: {
+      'malformed-inner': { packets: 0, bytes: 0 },
+      'unknown-eid': { packets: 3, bytes: 252 },
+    },
+    tallies: { encapsulated: 1200, decapsulated: 1100, held: 4 },
+    hold: {
+      packets: 2,
+      bytes: 168,
+      heldTotal: 40,
+      releasedTotal: 37,
+      dropped: { 'endpoint-absent': 1 },
+    },
+  }),
+  mappingCounters: () => [
+    {
+      table: 'map-cache',
+      eidPrefix: '[7]10.20.0.0/24',
+      packets: 1200n,
+      bytes: 100_800n,
+      idleMs: 12,
+    },
+    {
+      table: 'local-eid',
+      eidPrefix: '[7]10.10.0.5/32',
+      packets: 9n,
+      bytes: 756n,
+      idleMs: undefined,
+    },
+  ],
+}
+
+/** A valid configuration whose socket lies in a new temporary directory. */
+export function aConfig(): Config & { api: { socket: string } } {
+  const directory = mkdtempSync(join(tmpdir(), 'gwapi-'))
+  return Value.Default(ConfigSchema, {
+    node: 'cloud-b',
+    roles: ['itr', 'etr'],
+    rlocs: [{ address: '172.16.2.1', interface: 'core0' }],
+    siteInterfaces: [{ name: 'br0', instanceId: 7 }],
+    mapServers: [{ address: '172.16.4.1', key: { secretFile: '/etc/godwit/site.key' } }],
+    mapResolvers: ['172.16.4.1'],
+    api: { socket: join(directory, 'cloud-b.sock') },
+  }) as Config & { api: { socket: string } }
+}
+
+function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
+  const locators = [{ rloc: '172.16.3.1', priority: 1, weight: 100, reachable: true }]
+  const cached = {
+    instanceId: 7,
+    action: 'forward',
+    locators,
+    mapVersion: 3,
+    expiresInMs: 890_000,
+    installedAgoMs: 10_000,
+    origin: 'map-reply',
+    refreshing: false,
+  } as const
+  return {
+    node: 'cloud-b',
+    roles: ['itr', 'etr'],
+    mapCache: [
+      { ...cached, eidPrefix: '[7]10.20.0.0/24' },
+      { ...cached, eidPrefix: '[7]10.20.0.128/25', locators: [], action: 'drop' },
+      { ...cached, eidPrefix: '10.20.0.0/16', instanceId: 0 },
+    ],
+    mappingDatabase: [
+      {
+        eidPrefix: '[7]10.10.0.0/24',
+        instanceId: 7,
+        kind: 'dynamic-prefix',
+        state: 'local',
+        interfaceName: 'br0',
+        mac: undefined,
+        locators,
+        mapVersion: 0,
+        registered: false,
+        registeredAgoMs: undefined,
+      },
+      {
+        eidPrefix: '[7]10.10.0.5/32',
+        instanceId: 7,
+        kind: 'dynamic-eid',
+        state: 'local',
+        interfaceName: 'br0',
+        mac: '02:00:00:00:00:05',
+        locators,
+        mapVersion: 4,
+        registered: true,
+        registeredAgoMs: 1500,
+      },
+    ],
+    registrations: [
+      {
+        eidPrefix: '[7]10.10.0.5/32',
+        instanceId: 7,
+        site: 'clouds',
+        owner: '00112233445566778899aabbccddeeff',
+        locators,
+        mapVersion: 4,
+        proxyReply: true,
+        expiresInMs: 178_500,
+        registeredAgoMs: 1500,
+      },
+    ],
+    sites: [
+      {
+        name: 'clouds',
+        prefixes: [{ prefix: '10.10.0.0/24', instanceId: 7, acceptMoreSpecifics: true }],
+        registrations: 1,
+      },
+    ],
+    locators: [
+      {
+        rloc: '172.16.3.1',
+        reachable: true,
+        probing: true,
+        roundTripMs: 0.42,
+        lastReplyAgoMs: 3000,
+        lossPercent: 0,
+      },
+      {
+        rloc: 'fd00:c:3::1',
+        reachable: false,
+        probing: true,
+        roundTripMs: undefined,
+        lastReplyAgoMs: undefined,
+        lossPercent: 100,
+      },
+    ],
+    moves,
+  }
+}
