@@ -230,6 +230,7 @@ enum lisp_tally {
 	LISP_TALLY_NATIVE,
 	LISP_TALLY_PROXIED_NEIGHBOUR,
 	LISP_TALLY_ECN_CORRECTED,     /* odd but legal ECN combinations of RFC 6040 that shall be logged */
+	LISP_TALLY_EVENT_LOST,        /* events that found the ring buffer full */
 	LISP_TALLY_COUNT,
 };
 

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The programs, one per hook, all at tcx ingress (kernel 6.6):
+ *
+ *   site_ingress   site interface: neighbours, source EIDs, map-cache, encapsulation
+ *   rloc_ingress   underlay interface: LISP data packets to one of our RLOCs
+ *   hold_ingress   the TAP: what user space lets out of the hold
+ *   gpe_ingress    the vxlan-gpe device: super-packets that the kernel has decapsulated for us
+ *   gro_ingress    exit of the GRO veth pair: TCP that the kernel has re-aggregated
+ *
+ * A stage returns a verdict or CONTINUE. Whatever is not ours is passed on untouched.
+ */
+#include "from_core.h"
+#include "neighbours.h"
+
+/* Compared by whoever loads the object. */
+const volatile __u32 lisp_abi_version = LISP_ABI_VERSION;
+
+/* Multicast, link-local, or at the end of its TTL: the kernel's own routing handles it. */
+static __always_inline int belongs_to_kernel(const struct packet *packet)
+{
+	const __u8 *to = packet->destination.address;
+
+	if (packet->ttl <= 1)
+		return 1;
+	if (packet->family == IPV4_VERSION)
+		return to[0] >= 224 || to[0] == 127 || to[0] == 0 || (to[0] == 169 && to[1] == 254);
+	return to[0] == 0xff || (to[0] == 0xfe && (to[1] & 0xc0) == 0x80);
+}
+
+static __always_inline int is_neighbour_discovery(const struct packet *packet)
+{
+	return packet->family == IPV6_VERSION && packet->protocol == IPPROTO_ICMP6 &&
+	       packet->ttl == ND_HOP_LIMIT;
+}
+
+/* No host entry in the map-cache: our own prefixes go before shorter mappings of others. */
+static __noinline struct lisp_map_cache_entry *find_mapping(const struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
+
+	return entry ? entry : find_map_cache_prefix(&packet->destination);
+}
+
+static __always_inline int is_own_site(const struct packet *packet)
+{
+	struct lisp_local_eid *local = find_local_eid(&packet->destination);
+
+	return local && is_present(local);
+}
+
+static __always_inline int send_from_site(struct __sk_buff *skb, struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
+
+	if (!entry) {
+		if (is_own_site(packet))
+			return PASS;
+		entry = find_map_cache_prefix(&packet->destination);
+	}
+	if (!entry)
+		return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, 0);
+	switch (entry->action) {
+	case LISP_MAP_CACHE_FORWARD:
+		return encapsulate(skb, packet, entry, LISP_TALLY_ENCAPSULATED);
+	case LISP_MAP_CACHE_NATIVE:
+		tally(skb, LISP_TALLY_NATIVE);
+		return PASS;
+	case LISP_MAP_CACHE_DROP:
+		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
+	default:
+		return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, 0);
+	}
+}
+
+static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_site_interface *site)
+{
+	struct packet packet = { .interface_index = skb->ifindex };
+	struct ethhdr *ethernet;
+
+	if (pull_headers(skb, LINEAR_FROM_SITE))
+		return PASS;
+	if (parse_packet(skb, ETH_HLEN, site->instance_id, &packet))
+		return PASS; /* the kernel counts broken packets of hosts */
+	if (is_neighbour_discovery(&packet))
+		return handle_neighbour_discovery(skb, site);
+	if (skb->pkt_type != PACKET_HOST || belongs_to_kernel(&packet))
+		return PASS;
+	if (!skb->gso_size && packet.length + ETH_HLEN > skb->len)
+		return PASS;
+	if (site->flags & LISP_SITE_DYNAMIC_EIDS) {
+		ethernet = (void *)(long)skb->data;
+		if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
+			return PASS;
+		__u8 mac[6];
+
+		__builtin_memcpy(mac, ethernet->h_source, 6);
+		observe_sender(skb, &packet.source, mac, site, LISP_SEEN_BY_PACKET);
+	}
+	return send_from_site(skb, &packet);
+}
+
+SEC("tc")
+int site_ingress(struct __sk_buff *skb)
+{
+	__u32 interface_index = skb->ifindex;
+	struct lisp_site_interface *site = bpf_map_lookup_elem(&site_interfaces, &interface_index);
+
+	if (!site)
+		return PASS;
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+	case bpf_htons(ETH_P_IPV6):
+		return handle_from_site(skb, site);
+	case bpf_htons(ETH_P_ARP):
+		return handle_arp(skb, site);
+	case bpf_htons(ETHERTYPE_RARP):
+		return handle_rarp(skb, site);
+	default:
+		return PASS;
+	}
+}
+
+/* The packet is for a local EID and its header fields are settled: take it out and on its way. */
+static __always_inline int accept_from_core(struct __sk_buff *skb, const struct outer *outer,
+					    struct packet *packet, const struct lisp_local_eid *local)
+{
+	const struct lisp_node_config *config = get_node_config();
+
+	if (rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
+			  packet->traffic_class))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	if (config && config->gpe_interface_index && skb->gso_size && packet->protocol == IPPROTO_UDP)
+		return rewrite_to_gpe(skb, outer, packet);
+	if (decapsulate(skb, outer, packet))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	if (config && config->gro_entry_interface_index && local->state == LISP_LOCAL_EID_LOCAL &&
+	    !skb->gso_size && wants_gro(packet))
+		return send_to_gro(skb, packet, local, outer->family, config->gro_entry_interface_index);
+	return settle(skb, packet, local, outer->family);
+}
+
+SEC("tc")
+int rloc_ingress(struct __sk_buff *skb)
+{
+	const struct lisp_node_config *config = get_node_config();
+	struct lisp_local_eid *local;
+	struct packet packet = {};
+	struct outer outer = {};
+	int verdict;
+
+	if (pull_headers(skb, LINEAR_FROM_CORE))
+		return PASS;
+	verdict = parse_outer(skb, &outer);
+	if (verdict != CONTINUE)
+		return verdict;
+	verdict = parse_inner(skb, &outer, &packet);
+	if (verdict != CONTINUE)
+		return verdict;
+	local = find_local_eid(&packet.destination);
+	if (!local || local->state == LISP_LOCAL_EID_PREFIX || local->state == LISP_LOCAL_EID_NONE)
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	if (config && config->flags & LISP_NODE_CHECK_SOURCES && is_spoofed(&outer, &packet))
+		return drop(skb, LISP_DROP_SPOOFED_SOURCE);
+	verdict = combine_with_outer(skb, &outer, &packet);
+	if (verdict != CONTINUE)
+		return verdict;
+	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
+		report_sender(skb, &outer, &packet, LISP_EVENT_SENDER_SEEN);
+	if (local->state == LISP_LOCAL_EID_AWAY)
+		return redirect_encapsulated(skb, &outer, &packet);
+	return accept_from_core(skb, &outer, &packet, local);
+}
+
+/* Out of the hold, waited for a mapping. It never goes back in: who lets it out has decided. */
+static __noinline int release_to_core(struct __sk_buff *skb, struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = find_mapping(packet);
+	struct lisp_local_eid *local;
+	int verdict;
+
+	if (!entry) { /* meanwhile the EID may have come here */
+		local = find_local_eid(&packet->destination);
+		if (local && is_present(local))
+			return deliver(skb, packet, local);
+		return drop(skb, LISP_DROP_NO_HOLD);
+	}
+	switch (entry->action) {
+	case LISP_MAP_CACHE_FORWARD:
+	case LISP_MAP_CACHE_DRAINING:
+		return encapsulate(skb, packet, entry, LISP_TALLY_ENCAPSULATED);
+	case LISP_MAP_CACHE_DROP:
+		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
+	case LISP_MAP_CACHE_NATIVE:
+		packet->ttl--;
+		if (rewrite_inner(skb, ETH_HLEN, packet->family, packet->ttl, packet->traffic_class))
+			return drop(skb, LISP_DROP_HOLD_HEADER);
+		tally(skb, LISP_TALLY_NATIVE);
+		verdict = send_to_eid(skb, packet, 0);
+		if (verdict != CONTINUE)
+			return verdict;
+		bpf_skb_change_type(skb, PACKET_HOST); /* the TAP's frames are not addressed to its MAC */
+		return PASS;
+	default:
+		return drop(skb, LISP_DROP_NO_HOLD);
+	}
+}
+
+/* Out of the hold, waited for its endpoint. */
+static __noinline int release_to_site(struct __sk_buff *skb, struct packet *packet)
+{
+	struct lisp_local_eid *local = find_local_eid(&packet->destination);
+
+	if (!local)
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	switch (local->state) {
+	case LISP_LOCAL_EID_LOCAL:
+	case LISP_LOCAL_EID_DRAINING:
+		return deliver(skb, packet, local);
+	case LISP_LOCAL_EID_AWAY:
+	case LISP_LOCAL_EID_AWAY_DRAINING:
+		return redirect_away(skb, packet);
+	case LISP_LOCAL_EID_STANDBY:
+		return drop(skb, LISP_DROP_NO_HOLD);
+	default:
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
+}
+
+SEC("tc")
+int hold_ingress(struct __sk_buff *skb)
+{
+	struct lisp_hold_header header;
+	struct packet packet = {};
+	__u32 instance_id;
+
+	if (pull_headers(skb, LINEAR_FROM_SITE) || bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
+		return drop(skb, LISP_DROP_HOLD_HEADER);
+	if (header.local != 0x02 || header.local2 != 0x02 || header.reserved)
+		return drop(skb, LISP_DROP_HOLD_HEADER);
+	instance_id = (__u32)header.instance_id_be[0] << 16 | (__u32)header.instance_id_be[1] << 8 |
+		      header.instance_id_be[2];
+	if (parse_packet(skb, ETH_HLEN, instance_id, &packet) ||
+	    header.ethertype != get_ethertype(packet.family))
+		return drop(skb, LISP_DROP_HOLD_HEADER);
+	packet.interface_index = bpf_ntohl(header.interface_index_be);
+	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS)
+		return release_to_core(skb, &packet);
+	if (header.purpose == LISP_HOLD_ENDPOINT_EXPECTED)
+		return release_to_site(skb, &packet);
+	return drop(skb, LISP_DROP_HOLD_HEADER);
+}
+
+SEC("tc")
+int gpe_ingress(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+	struct lisp_local_eid *local;
+	struct packet packet = {};
+	__u8 header[ETH_HLEN] = {};
+	__u32 family = IPV4_VERSION;
+
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0)) {
+		family = IPV6_VERSION; /* measured: refused without the flag when the outer is IPv6 */
+		if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6))
+			return drop(skb, LISP_DROP_MALFORMED_OUTER);
+	}
+	/* a device without link layer: bpf_redirect wants an Ethernet header to be there */
+	*(__be16 *)&header[12] = skb->protocol;
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, 0, header, sizeof(header), 0) || pull_headers(skb, LINEAR_FROM_SITE))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	if (parse_packet(skb, ETH_HLEN, key.tunnel_id, &packet))
+		return drop(skb, LISP_DROP_MALFORMED_INNER);
+	packet.interface_index = skb->ifindex;
+	tally(skb, LISP_TALLY_DECAPSULATED);
+	local = find_local_eid(&packet.destination);
+	if (!local)
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	return settle(skb, &packet, local, family);
+}
+
+SEC("tc")
+int gro_ingress(struct __sk_buff *skb)
+{
+	struct lisp_local_eid *local;
+	struct packet packet = {};
+	struct gro_source source;
+	__u32 instance_id;
+
+	if (pull_headers(skb, LINEAR_FROM_SITE) || bpf_skb_load_bytes(skb, 6, &source, sizeof(source)))
+		return PASS;
+	if (source.local != GRO_MARK_LOCAL || source.mark != GRO_MARK)
+		return PASS; /* the kernel's own chatter on the pair */
+	instance_id = (__u32)source.instance_id_be[0] << 16 | (__u32)source.instance_id_be[1] << 8 |
+		      source.instance_id_be[2];
+	if (parse_packet(skb, ETH_HLEN, instance_id, &packet))
+		return drop(skb, LISP_DROP_MALFORMED_INNER);
+	packet.interface_index = skb->ifindex;
+	local = find_local_eid(&packet.destination);
+	if (!local)
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	return settle(skb, &packet, local, source.sender_family);
+}
+
+char program_license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What becomes of a packet from the core, by the state of its EID here: deliver, hold, or send on to
+ * where the EID has gone. The ways of a packet after decapsulation:
+ *
+ * - one packet, no TCP data: straight to the endpoint;
+ * - one TCP packet with data: through a veth pair whose far end re-aggregates (GRO), because the
+ *   kernel aggregates nothing behind a TC program (measured: +30 % for MTU-sized TCP);
+ * - a super-packet with inner UDP: rewritten in place to VXLAN-GPE and left to the kernel's device,
+ *   because bpf_skb_adjust_room leaves tunnel GSO state behind that kernels up to 6.18 drop for UDP.
+ */
+#ifndef GODWIT_FROM_CORE_H
+#define GODWIT_FROM_CORE_H
+
+#include "decapsulate.h"
+#include "deliver.h"
+#include "encapsulate.h"
+#include "hold.h"
+
+enum gro_mark {
+	GRO_MARK_LOCAL = 0x02,
+	GRO_MARK = 'G',
+	TCP_SYN_FIN_RST = 0x07,
+};
+
+/*
+ * Source MAC address of a frame on the GRO pair. GRO aggregates only frames with equal Ethernet
+ * headers, so the instance-ID in it keeps instances apart.
+ */
+struct gro_source {
+	__u8 local; /* GRO_MARK_LOCAL */
+	__u8 mark;  /* GRO_MARK */
+	__u8 instance_id_be[3];
+	__u8 sender_family;
+};
+
+/* Where the site sends an EID that is away. NULL when the map-cache does not say. */
+static __always_inline struct lisp_map_cache_entry *find_away_mapping(const struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
+
+	if (!entry)
+		return 0;
+	/* draining concerns what the site itself sends; redirected packets never were in that queue */
+	if (entry->action != LISP_MAP_CACHE_FORWARD && entry->action != LISP_MAP_CACHE_DRAINING)
+		return 0;
+	return entry;
+}
+
+/* A plain packet whose EID is away goes to where it is now. */
+static __noinline int redirect_away(struct __sk_buff *skb, struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = find_away_mapping(packet);
+
+	if (!entry)
+		return drop(skb, LISP_DROP_AWAY_UNMAPPED);
+	return encapsulate(skb, packet, entry, LISP_TALLY_REENCAPSULATED);
+}
+
+/* A plain packet from the core, by the state of its EID. */
+static __noinline int settle(struct __sk_buff *skb, struct packet *packet,
+			     const struct lisp_local_eid *local, __u32 sender_family)
+{
+	switch (local->state) {
+	case LISP_LOCAL_EID_LOCAL:
+		return deliver(skb, packet, local);
+	case LISP_LOCAL_EID_STANDBY:
+	case LISP_LOCAL_EID_DRAINING:
+	case LISP_LOCAL_EID_AWAY_DRAINING:
+		return hold(skb, packet, LISP_HOLD_ENDPOINT_EXPECTED, sender_family);
+	case LISP_LOCAL_EID_AWAY:
+		return redirect_away(skb, packet);
+	default:
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
+}
+
+/* Tell the control plane which RLOC sends to this EID. */
+static __noinline void report_sender(struct __sk_buff *skb, const struct outer *outer,
+				     const struct packet *packet, __u32 type)
+{
+	struct report report = {
+		.eid = packet->destination,
+		.type = type,
+		.peer_family = outer->family,
+		.limit_by_peer = 1,
+		.interface_index = skb->ifindex,
+		.interval_ms = type == LISP_EVENT_AWAY_EID_HIT ? AWAY_EID_HIT_MS : SENDER_SEEN_MS,
+	};
+
+	__builtin_memcpy(report.peer, outer->source.address, 16);
+	report_event(skb, &report);
+}
+
+/*
+ * RFC 9300 §16: a packet whose inner source is mapped, but not to the RLOC that sent it. What is not
+ * in the map-cache cannot be judged and passes.
+ */
+static __noinline int is_spoofed(const struct outer *outer, const struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->source);
+	struct lisp_locator_set *set;
+	__u32 set_id;
+
+	if (!entry)
+		entry = find_map_cache_prefix(&packet->source);
+	if (!entry || entry->action != LISP_MAP_CACHE_FORWARD)
+		return 0;
+	set_id = entry->locator_set_id;
+	set = bpf_map_lookup_elem(&locator_sets, &set_id);
+	if (!set)
+		return 0;
+	for (int i = 0; i < LISP_MAXIMUM_LOCATORS; i++) {
+		const struct lisp_locator *locator = &set->locators[i];
+
+		if (i < set->count && locator->family == outer->family &&
+		    addresses_equal(locator->destination, outer->source.address))
+			return 0;
+	}
+	return 1;
+}
+
+/*
+ * Still encapsulated, and the EID is away. When the new outer header has the size of the old one it
+ * is overwritten: no room to change, and a super-packet keeps its GSO state as it is.
+ */
+static __noinline int redirect_encapsulated(struct __sk_buff *skb, const struct outer *outer,
+					    struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = find_away_mapping(packet);
+	const struct lisp_locator *locator;
+	int verdict;
+
+	report_sender(skb, outer, packet, LISP_EVENT_AWAY_EID_HIT);
+	locator = entry ? choose_locator(entry, packet) : 0;
+	if (!locator || locator->family != outer->family) {
+		if (rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
+				  packet->traffic_class) ||
+		    decapsulate(skb, outer, packet))
+			return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+		return redirect_away(skb, packet);
+	}
+	if (packet->ttl <= 1)
+		return drop(skb, LISP_DROP_TTL_EXPIRED);
+	verdict = check_size(skb, packet, locator);
+	if (verdict != CONTINUE)
+		return verdict;
+	packet->ttl--;
+	if (rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
+			  packet->traffic_class) ||
+	    cut_padding(skb, ETH_HLEN + outer->length))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	count_mapping(skb, entry->counter_id, packet->length);
+	tally(skb, LISP_TALLY_REENCAPSULATED);
+	return encapsulate_to(skb, packet, locator, ENCAPSULATE_REPLACE);
+}
+
+/* Make it VXLAN-GPE for the kernel's device on the same port: only the 8-byte header differs. */
+static __noinline int rewrite_to_gpe(struct __sk_buff *skb, const struct outer *outer,
+				     const struct packet *packet)
+{
+	__u32 offset = ETH_HLEN + outer->overhead - sizeof(struct lisp_data_header);
+	struct lisp_data_header *lisp = (void *)(long)skb->data + offset;
+
+	if ((void *)(lisp + 1) > (void *)(long)skb->data_end)
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	lisp->flags = DATA_FLAG_INSTANCE | DATA_FLAG_GPE;
+	lisp->nonce[0] = 0;
+	lisp->nonce[1] = 0;
+	lisp->nonce[2] = packet->family == IPV4_VERSION ? GPE_NEXT_IPV4 : GPE_NEXT_IPV6;
+	lisp->instance_id_and_bits = bpf_htonl(outer->instance_id << 8);
+	return PASS;
+}
+
+/* Worth re-aggregating: TCP with data. SYN, FIN and RST go the same way, so that they stay in order. */
+static __always_inline int wants_gro(const struct packet *packet)
+{
+	if (!packet->tcp_header_length)
+		return 0;
+	return packet->tcp_flags & TCP_SYN_FIN_RST ||
+	       packet->length > packet->header_length + packet->tcp_header_length;
+}
+
+static __noinline int send_to_gro(struct __sk_buff *skb, const struct packet *packet,
+				  const struct lisp_local_eid *local, __u32 sender_family,
+				  __u32 interface_index)
+{
+	struct gro_source source = {
+		.local = GRO_MARK_LOCAL,
+		.mark = GRO_MARK,
+		.instance_id_be = { packet->instance_id >> 16, packet->instance_id >> 8, packet->instance_id },
+		.sender_family = sender_family,
+	};
+
+	if (write_macs(skb, local->mac, (__u8 *)&source))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	return bpf_redirect(interface_index, 0);
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * All maps of the datapath object. Each states its purpose, key, value, writer and the reason for its
+ * size; the sizes are defaults, the loader may change them before the maps are created.
+ *
+ * Hash maps are replaced element by element, which is one atomic step for the reader; array elements
+ * are written in place and can tear, so nothing that a move changes lives in an array.
+ */
+#ifndef GODWIT_MAPS_H
+#define GODWIT_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "lisp_abi.h"
+
+enum map_sizes {
+	HOST_ENTRIES = 1 << 17,
+	PREFIX_ENTRIES = 1 << 17,
+	LOCATOR_SETS = 1 << 16,
+	LOCAL_EIDS = 1 << 16,
+	COUNTERS = 1 << 17,
+	INTERFACES = 1 << 10,
+	EVENT_LIMITS = 1 << 14,
+	EVENT_BYTES = 1 << 20,
+};
+
+/* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, HOST_ENTRIES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_key);
+	__type(value, struct lisp_map_cache_entry);
+} map_cache_hosts SEC(".maps");
+
+/* The same for shorter prefixes, longest match. Asked after the hosts: a trie costs 3 to 5 times a hash. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, PREFIX_ENTRIES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_map_cache_entry);
+} map_cache_prefixes SEC(".maps");
+
+/* Outer headers to choose from. Key: id given by user space. Shared by all mappings with equal sets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LOCATOR_SETS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct lisp_locator_set);
+} locator_sets SEC(".maps");
+
+/* How packets to one of the site's own EIDs are treated. Writer: user space. Size: endpoints here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LOCAL_EIDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_key);
+	__type(value, struct lisp_local_eid);
+} local_eid_hosts SEC(".maps");
+
+/* The site's EID-prefixes, static (LOCAL) and dynamic (PREFIX). Writer: user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, LOCAL_EIDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_local_eid);
+} local_eid_prefixes SEC(".maps");
+
+/* Packets, bytes and last use by counter id. Writer: programs. Outside the mappings, so that replacing
+ * a mapping keeps its counts. Id 0 is counted like any other. Size: map-cache and local EIDs together. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, struct lisp_counter);
+} mapping_counters SEC(".maps");
+
+/* Site interfaces by index. Writer: user space. Size: interfaces of one machine. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, INTERFACES);
+	__type(key, __u32);
+	__type(value, struct lisp_site_interface);
+} site_interfaces SEC(".maps");
+
+/* Our own RLOCs; the value is not read. Writer: user space. Size: addresses of one machine. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, INTERFACES);
+	__type(key, struct lisp_rloc_key);
+	__type(value, __u32);
+} rlocs SEC(".maps");
+
+/* Interface indexes and switches of the node. Key: 0. Writer: user space, at start. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lisp_node_config);
+} node_config SEC(".maps");
+
+/* Discarded packets by enum lisp_drop_reason. Writer: programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISP_DROP_COUNT);
+	__type(key, __u32);
+	__type(value, struct lisp_drop_counter);
+} drops SEC(".maps");
+
+/* Handled packets by enum lisp_tally. Writer: programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISP_TALLY_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} tallies SEC(".maps");
+
+/* struct lisp_event records to user space. Size: 4,000 events, many times what the limits let through
+ * while user space is busy for a second. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENT_BYTES);
+} events SEC(".maps");
+
+struct event_limit_key {
+	struct lisp_eid_key eid;
+	__u8 peer[16];
+	__u32 type;
+};
+
+struct event_limit {
+	__u64 refilled_ns;
+	__u32 tokens;
+	__u32 reserved;
+};
+
+/* Token buckets of the events, private to the programs. LRU: an attacker who invents EIDs pushes out
+ * the oldest limits and gains one event each, which the ring buffer bounds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EVENT_LIMITS);
+	__type(key, struct event_limit_key);
+	__type(value, struct event_limit);
+} event_limits SEC(".maps");
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Reads an inner IP header into a struct packet and changes its TTL and traffic class. After parsing,
+ * the stages work on the struct: it survives the helpers that invalidate packet pointers.
+ *
+ * The flow hash is our own, over the inner addresses and ports: the kernel's hash is seeded at random
+ * and may come from a NIC, so the same flow would change its source port after a restart or on the
+ * way through the hold. Fragments and protocols without ports hash by addresses alone (RFC 9300 §12).
+ */
+#ifndef GODWIT_PACKET_H
+#define GODWIT_PACKET_H
+
+#include "counters.h"
+
+struct packet {
+	struct lisp_eid_key source, destination;
+	__u32 length;        /* of the IP packet as its header says; 0 for jumbo super-packets */
+	__u32 header_length; /* of the IP header, without IPv6 extension headers */
+	__u32 flow_hash;
+	__u32 instance_id;
+	__u32 interface_index; /* routing looks from here: the interface where the packet came in */
+	__u16 destination_port; /* UDP only, else 0 */
+	__u8 family;
+	__u8 traffic_class;
+	__u8 ttl;
+	__u8 protocol;
+	__u8 has_ports; /* first fragment or whole, TCP, UDP or SCTP */
+	__u8 tcp_header_length; /* 0: not TCP */
+	__u8 tcp_flags;
+};
+
+enum linear_bytes {
+	/* Ethernet, the longest IPv4 header, TCP; respectively with an outer IPv6, UDP and LISP header. */
+	LINEAR_FROM_SITE = 14 + 60 + 20,
+	LINEAR_FROM_CORE = 14 + 56 + 60 + 20,
+};
+
+/* Make the headers readable by direct access. Fails only for lack of memory. */
+static __always_inline int pull_headers(struct __sk_buff *skb, __u32 wanted)
+{
+	if (wanted > skb->len)
+		wanted = skb->len;
+	if ((void *)(long)skb->data + wanted <= (void *)(long)skb->data_end)
+		return 0;
+	return bpf_skb_pull_data(skb, wanted);
+}
+
+static __always_inline __u32 mix(__u32 hash, __u32 word)
+{
+	hash = (hash ^ word) * 0x9e3779b1;
+	return hash ^ (hash >> 15);
+}
+
+static __always_inline __u32 hash_address(__u32 hash, const struct lisp_eid_key *eid, __u8 family)
+{
+	const __u32 *words = (const __u32 *)eid->address;
+
+	hash = mix(hash, words[0]);
+	if (family == IPV6_VERSION) {
+		hash = mix(hash, words[1]);
+		hash = mix(hash, words[2]);
+		hash = mix(hash, words[3]);
+	}
+	return hash;
+}
+
+static __always_inline void set_eid_instance(struct packet *packet)
+{
+	__be32 word = bpf_htonl(packet->instance_id << 8 | packet->family);
+
+	packet->source.instance_family_be = word;
+	packet->destination.instance_family_be = word;
+}
+
+static __always_inline int parse_ipv4(__u8 *start, void *end, struct packet *packet)
+{
+	struct iphdr *ip = (void *)start;
+
+	if ((void *)(ip + 1) > end || ip->ihl < 5)
+		return -1;
+	packet->header_length = ip->ihl * 4;
+	packet->length = bpf_ntohs(ip->tot_len);
+	packet->traffic_class = ip->tos;
+	packet->ttl = ip->ttl;
+	packet->protocol = ip->protocol;
+	packet->has_ports = !(ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK));
+	__builtin_memcpy(packet->source.address, &ip->saddr, 4);
+	__builtin_memcpy(packet->destination.address, &ip->daddr, 4);
+	return 0;
+}
+
+static __always_inline int parse_ipv6(__u8 *start, void *end, struct packet *packet)
+{
+	struct ipv6hdr *ip = (void *)start;
+
+	if ((void *)(ip + 1) > end)
+		return -1;
+	packet->header_length = sizeof(*ip);
+	packet->length = ip->payload_len ? bpf_ntohs(ip->payload_len) + sizeof(*ip) : 0;
+	packet->traffic_class = bpf_ntohs(*(__be16 *)start) >> 4;
+	packet->ttl = ip->hop_limit;
+	packet->protocol = ip->nexthdr;
+	packet->has_ports = 1;
+	__builtin_memcpy(packet->source.address, &ip->saddr, 16);
+	__builtin_memcpy(packet->destination.address, &ip->daddr, 16);
+	return 0;
+}
+
+/* Ports into the hash; TCP header length and flags, UDP destination port. */
+static __always_inline __u32 parse_transport(__u8 *start, void *end, struct packet *packet, __u32 hash)
+{
+	if (!packet->has_ports || (void *)(start + 4) > end)
+		goto without_ports;
+	if (packet->protocol == IPPROTO_TCP) {
+		if ((void *)(start + 14) > end)
+			goto without_ports;
+		packet->tcp_header_length = (start[12] >> 4) * 4;
+		packet->tcp_flags = start[13];
+	} else if (packet->protocol == IPPROTO_UDP) {
+		packet->destination_port = (__u16)start[2] << 8 | start[3];
+	} else if (packet->protocol != IPPROTO_SCTP) {
+		goto without_ports;
+	}
+	hash = mix(hash, (__u32)start[0] << 24 | (__u32)start[1] << 16 | (__u32)start[2] << 8 | start[3]);
+	return mix(hash, packet->protocol);
+without_ports:
+	packet->has_ports = 0;
+	return hash;
+}
+
+/*
+ * Parse the IP header `offset` bytes into the frame. 0, or -1 when it is no sound IP packet.
+ * The caller has pulled the headers; `packet` must be zeroed.
+ */
+static __noinline int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 instance_id,
+				   struct packet *packet)
+{
+	void *end = (void *)(long)skb->data_end;
+	__u8 *start = (void *)(long)skb->data + offset;
+	__u32 hash;
+
+	if ((void *)(start + 20) > end)
+		return -1;
+	packet->family = start[0] >> 4;
+	packet->instance_id = instance_id;
+	if (packet->family == IPV4_VERSION) {
+		if (parse_ipv4(start, end, packet))
+			return -1;
+	} else if (packet->family != IPV6_VERSION || parse_ipv6(start, end, packet)) {
+		return -1;
+	}
+	if (packet->length < packet->header_length && !skb->gso_size)
+		return -1;
+	set_eid_instance(packet);
+	hash = hash_address(packet->instance_id, &packet->source, packet->family);
+	hash = hash_address(hash, &packet->destination, packet->family);
+	packet->flow_hash = parse_transport(start + (packet->header_length & 0x3c), end, packet, hash);
+	return 0;
+}
+
+/* Write TTL and traffic class of the inner header that starts at `offset`. */
+static __always_inline int rewrite_inner(struct __sk_buff *skb, __u32 offset, __u8 family, __u8 ttl,
+					 __u8 traffic_class)
+{
+	void *end = (void *)(long)skb->data_end;
+	__u8 *start = (void *)(long)skb->data + offset;
+
+	if (family == IPV4_VERSION) {
+		struct iphdr *ip = (void *)start;
+		__be16 *words = (void *)start;
+		__be16 first, ninth;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		first = words[0];
+		ninth = words[4];
+		ip->tos = traffic_class;
+		ip->ttl = ttl;
+		ip->check = update_checksum(update_checksum(ip->check, first, words[0]), ninth, words[4]);
+	} else {
+		struct ipv6hdr *ip = (void *)start;
+		__be16 *first = (void *)start;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		*first = (*first & bpf_htons(0xf00f)) | bpf_htons((__u16)traffic_class << 4);
+		ip->hop_limit = ttl;
+	}
+	return 0;
+}
+
+/* Cut what the link layer padded behind the IP packet: it must not travel through the tunnel. */
+static __always_inline int cut_padding(struct __sk_buff *skb, __u32 length)
+{
+	if (skb->gso_size || skb->len <= length)
+		return 0;
+	return bpf_skb_change_tail(skb, length, 0);
+}
+
+static __always_inline __be16 get_ethertype(__u8 family)
+{
+	return family == IPV4_VERSION ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+}
+
+#endif
