@@ -9,9 +9,18 @@
 #include "maps.h"
 #include "wire.h"
 
+enum { LONGEST_HEADERS = 142 }; /* Ethernet, IPv6, UDP, LISP, IPv6, TCP with timestamps */
+
+/* The kernel forgets gso_segs when headers are added or removed: then it is estimated, at most one off. */
 static __always_inline __u32 count_segments(struct __sk_buff *skb)
 {
-	return skb->gso_segs ? skb->gso_segs : 1;
+	__u32 size = skb->gso_size;
+
+	if (!size)
+		return 1;
+	if (skb->gso_segs)
+		return skb->gso_segs;
+	return skb->len > LONGEST_HEADERS + size ? (skb->len - LONGEST_HEADERS + size - 1) / size : 1;
 }
 
 /* Count the packet under its reason and discard it: the only way in which a program drops. */
