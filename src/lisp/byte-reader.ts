@@ -81,15 +81,13 @@ export function readU16(reader: ByteReader, field: string): number {
 }
 
 export function readU32(reader: ByteReader, field: string): number {
-  const at = advance(reader, 4, field)
-  const bytes = reader.bytes
-  const low = (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
-  return bytes[at]! * 0x1000000 + low
+  return word(reader.bytes, advance(reader, 4, field))
 }
 
 export function readU64(reader: ByteReader, field: string): bigint {
-  const high = readU32(reader, field)
-  return (BigInt(high) << 32n) | BigInt(readU32(reader, field))
+  const { bytes } = reader
+  const at = advance(reader, 8, field)
+  return (BigInt(word(bytes, at)) << 32n) | BigInt(word(bytes, at + 4))
 }
 
 /** A copy: what is decoded outlives the receive buffer. */
@@ -112,6 +110,11 @@ export function skipBytes(reader: ByteReader, length: number, field: string): vo
 export function readWindow(reader: ByteReader, length: number, field: string): ByteReader {
   const offset = advance(reader, length, field)
   return { bytes: reader.bytes, offset, end: offset + length, shortCode: 'bad-length' }
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  const low = (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!
+  return bytes[at]! * 0x1000000 + low
 }
 
 function advance(reader: ByteReader, length: number, field: string): number {

@@ -20,7 +20,7 @@ import { type ByteWriter, writeU32 } from './byte-writer.js'
 import { MESSAGE_TYPE } from './iana.js'
 import { readMappings, writeMappings } from './mapping.js'
 import type { MapNotify, MapNotifyAck } from './message.js'
-import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
+import { readLastXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 export function readMapNotify(reader: ByteReader, word: number): MapNotify {
   return { kind: 'map-notify', ...readBody(reader, word) }
@@ -46,6 +46,6 @@ function readBody(reader: ByteReader, word: number): Omit<MapNotify, 'kind'> {
   return {
     ...readAuthenticatedHeader(reader),
     records: readMappings(reader, word & 0xff),
-    identity: (word & IDENTITY) !== 0 ? readXtrIdentity(reader) : undefined,
+    identity: readLastXtrIdentity(reader, (word & IDENTITY) !== 0),
   }
 }

@@ -18,7 +18,7 @@ import { type ByteWriter, writeU32 } from './byte-writer.js'
 import { MESSAGE_TYPE } from './iana.js'
 import { readMappings, writeMappings } from './mapping.js'
 import type { MapRegister } from './message.js'
-import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
+import { readLastXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 export function readMapRegister(reader: ByteReader, word: number): MapRegister {
   return {
@@ -31,7 +31,7 @@ export function readMapRegister(reader: ByteReader, word: number): MapRegister {
     wantMapNotify: (word & WANT_MAP_NOTIFY) !== 0,
     ...readAuthenticatedHeader(reader),
     records: readMappings(reader, word & 0xff),
-    identity: (word & IDENTITY) !== 0 ? readXtrIdentity(reader) : undefined,
+    identity: readLastXtrIdentity(reader, (word & IDENTITY) !== 0),
   }
 }
 

@@ -6,7 +6,7 @@
  * and the field. Messages that carry authentication data keep it as parsed; whether it is right is
  * asked with `verifyMessage` of authentication.ts over the *original bytes*. Everything decoded is a
  * copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored (a Map-Reply
- * with the S bit has some), except in our own Move message.
+ * with the S bit has some), but not behind an xTR-ID and Site-ID that a MAC should have covered.
  */
 import { byteReader, failDecoding, MalformedSignal, readU32 } from './byte-reader.js'
 import { byteWriter, writtenBytes } from './byte-writer.js'
