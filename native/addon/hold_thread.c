@@ -1,0 +1,332 @@
+/* See hold.h. */
+#define _GNU_SOURCE
+#include "hold.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	FRAME_BYTES = 1 << 17,
+	/* How much is read before commands and deadlines get their turn. */
+	FRAMES_PER_TURN = 256,
+	/* A release reads the device empty; more than ten times its queue means that packets arrive
+	 * faster than they can leave, and waiting longer would not help. */
+	FRAMES_PER_RELEASE = 200000,
+	/* For the device to take packets back, per turn or release. */
+	PATIENCE_MS = 200,
+};
+
+/* A packet on its way into the hold on another CPU arrives within microseconds of the flip; the
+ * grace covers a virtual CPU that was not running. */
+static const uint64_t GRACE_NS = 100000000;
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Held events may be lost when nobody reads them (the queue then ends by time); the answer to a
+ * command may not: there are never more of those than commands. */
+static void raise_event(struct hold *hold, const struct hold_event *event)
+{
+	bool must = event->kind == HOLD_EVENT_RELEASED;
+	struct hold_event *copy = NULL;
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&hold->lock);
+	if (must || hold->events < HOLD_MAXIMUM_EVENTS)
+		copy = malloc(sizeof(*copy));
+	if (copy) {
+		*copy = *event;
+		copy->next = NULL;
+		*(hold->last_event ? &hold->last_event->next : &hold->first_event) = copy;
+		hold->last_event = copy;
+		hold->events++;
+	} else {
+		hold->events_lost++;
+	}
+	pthread_mutex_unlock(&hold->lock);
+	if (write(hold->wake_loop, &one, sizeof(one)) < 0)
+		return; /* the counter is at its maximum: the loop is awake already */
+}
+
+static void raise_dropped(struct hold *hold, const struct hold_key *key, uint32_t packets,
+			  const char *reason)
+{
+	struct hold_event event = { .kind = HOLD_EVENT_DROPPED, .key = *key, .packets = packets };
+
+	snprintf(event.reason, sizeof(event.reason), "%s", reason);
+	raise_event(hold, &event);
+}
+
+/* What a queue refused is told once, when the queue ends: one event per reason, not per packet. */
+static void raise_refused(struct hold *hold, const struct hold_queue *queue)
+{
+	for (int reason = 0; reason < HOLD_REASONS; reason++)
+		if (queue->refused[reason])
+			raise_dropped(hold, &queue->key, queue->refused[reason],
+				      hold_reason_names[reason]);
+}
+
+static bool write_back(struct hold *hold, const uint8_t *bytes, size_t length)
+{
+	struct pollfd device = { .fd = hold->tap, .events = POLLOUT };
+
+	for (;;) {
+		if (write(hold->tap, bytes, length) >= 0) {
+			atomic_fetch_add_explicit(&hold->queues.counters.released_total, 1,
+						  memory_order_relaxed);
+			return true;
+		}
+		if (errno == EINTR)
+			continue;
+		if ((errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) ||
+		    hold->patience_ms <= 0)
+			break;
+		hold->patience_ms--;
+		poll(&device, 1, 1);
+	}
+	hold_count(&hold->queues, HOLD_WRITE_FAILED, 1);
+	return false;
+}
+
+/* Whether the map still says what the release made it say; else the key is being held anew. */
+static bool still_flipped(const struct hold_flip *flip)
+{
+	const uint8_t *value;
+	uint8_t *found;
+
+	if (!flip)
+		return true;
+	value = flip->bytes + flip->key_bytes;
+	found = (uint8_t *)value + flip->value_bytes;
+	return bpf_map_lookup_elem(flip->map, flip->bytes, found) == 0 &&
+	       memcmp(found, value, flip->value_bytes) == 0;
+}
+
+static struct hold_queue *begin_holding(struct hold *hold, struct hold_queue *queue,
+					const struct hold_key *key, const uint8_t *head,
+					size_t head_bytes)
+{
+	struct hold_event event = { .kind = HOLD_EVENT_HELD, .key = *key };
+
+	if (!queue)
+		queue = hold_queue_create(&hold->queues, key);
+	if (!queue)
+		return NULL;
+	hold_queue_hold(&hold->queues, queue, now_ns());
+	event.head_bytes = (uint32_t)(head_bytes < HOLD_HEAD_BYTES ? head_bytes : HOLD_HEAD_BYTES);
+	memcpy(event.head, head, event.head_bytes);
+	raise_event(hold, &event);
+	return queue;
+}
+
+static void take_frame(struct hold *hold, size_t length)
+{
+	struct hold_queues *queues = &hold->queues;
+	enum hold_reason reason;
+	struct hold_queue *queue;
+	struct hold_key key;
+	size_t head;
+
+	if (!hold_parse(queues, hold->frame, length, &key, &head)) {
+		hold_count(queues, HOLD_MALFORMED, 1);
+		return;
+	}
+	queue = hold_queue_find(queues, &key);
+	if (queue && queue->passing && still_flipped(queue->flip)) {
+		queue->passed += write_back(hold, hold->frame, length);
+		return;
+	}
+	reason = hold_refusal(queues, queue && !queue->passing ? queue : NULL, length);
+	if (!reason && (!queue || queue->passing))
+		queue = begin_holding(hold, queue, &key, hold->frame + head, length - head);
+	/* Without memory the packet is one too many, as if the whole hold were full. */
+	if (!reason && (!queue || !hold_queue_append(queues, queue, hold->frame, length)))
+		reason = HOLD_TOTAL;
+	if (reason) {
+		hold_count(queues, reason, 1);
+		if (queue && !queue->passing)
+			queue->refused[reason]++;
+	}
+}
+
+/* Read the device until it is empty, at most `most` frames; whether it is empty. */
+static bool read_device(struct hold *hold, uint32_t most)
+{
+	ssize_t length;
+
+	for (uint32_t i = 0; i < most; i++) {
+		length = read(hold->tap, hold->frame, FRAME_BYTES);
+		if (length > 0)
+			take_frame(hold, (size_t)length);
+		else if (length < 0 && errno != EINTR)
+			return true;
+	}
+	return false;
+}
+
+static void free_command(struct hold_command *command)
+{
+	free(command->flip);
+	free(command);
+}
+
+/* Between reading the device empty and the flip, nothing may delay this thread: a packet that enters
+ * the device in between leaves after the flip and must not be overtaken. Bounded, so harmless. */
+static void set_urgent(bool urgent)
+{
+	struct sched_param parameter = { .sched_priority = urgent ? 1 : 0 };
+
+	sched_setscheduler(0, urgent ? SCHED_RR : SCHED_OTHER, &parameter);
+}
+
+static void release(struct hold *hold, struct hold_command *command)
+{
+	struct hold_event event = { .kind = HOLD_EVENT_RELEASED, .key = command->key };
+	struct hold_queue *queue = hold_queue_find(&hold->queues, &command->key);
+	struct hold_flip *flip = command->flip;
+	struct held_packet *packet;
+	uint64_t now = now_ns();
+
+	if (queue && !queue->passing)
+		event.held_ms = (double)(now - queue->since_ns) / 1e6;
+	if (!queue)
+		queue = hold_queue_create(&hold->queues, &command->key);
+	if (queue) {
+		raise_refused(hold, queue);
+		memset(queue->refused, 0, sizeof(queue->refused));
+		queue->passed = 0;
+	}
+	hold->patience_ms = PATIENCE_MS;
+	set_urgent(true);
+	while (queue && (packet = hold_queue_take(&hold->queues, queue))) {
+		queue->passed += write_back(hold, packet->bytes, packet->length);
+		free(packet);
+	}
+	/* From here on what is read for this key is written at once: see take_frame. */
+	if (queue)
+		hold_queue_pass(&hold->queues, queue, now + GRACE_NS);
+	read_device(hold, FRAMES_PER_RELEASE);
+	if (flip && bpf_map_update_elem(flip->map, flip->bytes, flip->bytes + flip->key_bytes,
+					BPF_ANY))
+		raise_dropped(hold, &command->key, 0, "flip-failed");
+	read_device(hold, FRAMES_PER_RELEASE);
+	set_urgent(false);
+	if (queue) {
+		event.packets = queue->passed;
+		queue->until_ns = now_ns() + GRACE_NS;
+		queue->flip = flip;
+		command->flip = NULL;
+	}
+	raise_event(hold, &event);
+}
+
+static void count_given_up(struct hold *hold, const char *reason, uint32_t packets)
+{
+	struct given_up *entry = hold->given_up;
+
+	pthread_mutex_lock(&hold->lock);
+	/* The reasons are a closed set of the caller; a seventeenth goes with the last. */
+	while (entry < hold->given_up + HOLD_GIVE_UP_REASONS - 1 && entry->reason[0] &&
+	       strcmp(entry->reason, reason))
+		entry++;
+	if (!entry->reason[0])
+		snprintf(entry->reason, sizeof(entry->reason), "%s", reason);
+	entry->packets += packets;
+	pthread_mutex_unlock(&hold->lock);
+}
+
+static void drop(struct hold *hold, const struct hold_command *command)
+{
+	struct hold_queue *queue;
+
+	/* What is in the device's queue has arrived before the decision: it goes too. */
+	read_device(hold, FRAMES_PER_RELEASE);
+	queue = hold_queue_find(&hold->queues, &command->key);
+	if (!queue || queue->passing)
+		return;
+	raise_refused(hold, queue);
+	count_given_up(hold, command->reason, queue->packets);
+	raise_dropped(hold, &queue->key, queue->packets, command->reason);
+	hold_queue_remove(&hold->queues, queue);
+}
+
+static void run_commands(struct hold *hold)
+{
+	struct hold_command *command, *next;
+	uint64_t count;
+
+	if (read(hold->wake_thread, &count, sizeof(count)) < 0)
+		return;
+	pthread_mutex_lock(&hold->lock);
+	command = hold->first_command;
+	hold->first_command = hold->last_command = NULL;
+	hold->commands = 0;
+	pthread_mutex_unlock(&hold->lock);
+	for (; command; command = next) {
+		next = command->next;
+		if (command->release)
+			release(hold, command);
+		else
+			drop(hold, command);
+		free_command(command);
+	}
+}
+
+static void expire(struct hold *hold, uint64_t now)
+{
+	struct hold_queue *queue;
+
+	while ((queue = hold_queues_overdue(&hold->queues, now))) {
+		if (!queue->passing) {
+			raise_refused(hold, queue);
+			hold_count(&hold->queues, HOLD_TIME, queue->packets);
+			raise_dropped(hold, &queue->key, queue->packets,
+				      hold_reason_names[HOLD_TIME]);
+		}
+		hold_queue_remove(&hold->queues, queue);
+	}
+}
+
+static int wait_ms(const struct hold *hold, uint64_t now)
+{
+	uint64_t deadline = hold_queues_deadline(&hold->queues);
+
+	if (deadline == UINT64_MAX)
+		return -1;
+	return deadline <= now ? 0 : (int)((deadline - now) / 1000000) + 1;
+}
+
+void *hold_run(void *argument)
+{
+	struct hold *hold = argument;
+	struct pollfd files[2] = { { .fd = hold->wake_thread, .events = POLLIN },
+				   { .fd = hold->tap, .events = POLLIN } };
+
+	pthread_setname_np(pthread_self(), "godwit-hold");
+	while (!atomic_load(&hold->stopping)) {
+		if (poll(files, 2, wait_ms(hold, now_ns())) < 0 && errno != EINTR)
+			break;
+		hold->patience_ms = PATIENCE_MS;
+		if (files[0].revents & POLLIN)
+			run_commands(hold);
+		if (files[1].revents & POLLIN)
+			read_device(hold, FRAMES_PER_TURN);
+		else if (files[1].revents)
+			files[1].fd = -1; /* the device was deleted: nothing will come any more */
+		expire(hold, now_ns());
+	}
+	return NULL;
+}
