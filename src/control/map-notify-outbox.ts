@@ -1,0 +1,250 @@
+/**
+ * Map-Notifies that nobody asked for: telling the RLOCs of a former locator-set where the EID is now.
+ *
+ * Each is resent after 3, 3, 3, 6, 12 and 24 s (RFC 9301 §5.7) until a Map-Notify-Ack with its nonce
+ * authenticates, and given up after that with an event. The nonce rises over restarts: blocks of 1000
+ * are reserved in the store before use. A later change of the same prefix makes an unacknowledged
+ * notify void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
+ *
+ * Not here: the Map-Notify that acknowledges a Map-Register; it is sent once and not repeated.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import {
+  type AuthenticationKey,
+  encodeSigned,
+  type Hmac,
+  verifyMessage,
+} from '../lisp/authentication.js'
+import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { MapNotifyAck } from '../lisp/message.js'
+import { CONTROL_PORT, sourceRloc } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import type { Instant, Output, StoredRecord } from './input-output.js'
+import { createRateLimit } from './rate-limit.js'
+import type { Datagram } from './register-guard.js'
+import { retryIntervals } from './retry-schedule.js'
+
+export interface Notice {
+  readonly target: Rloc
+  /** The registrant that lived there: while it has not acknowledged, it may not know. */
+  readonly owner: string
+  readonly key: AuthenticationKey
+  readonly authenticationLength: number
+  readonly records: readonly Mapping[]
+}
+
+/** What must be written before, and what is sent after. */
+export interface DurableOutputs {
+  readonly records: StoredRecord[]
+  readonly then: Output[]
+}
+
+export interface MapNotifyOutbox {
+  /** Notifies waiting for an acknowledgement. */
+  readonly size: number
+  announce(notice: Notice, now: Instant, durable: DurableOutputs): void
+  /** What was said about the prefix is no longer true. */
+  supersede(eidPrefix: EidPrefix): void
+  /** Whether `owner` was told about the prefix and has not acknowledged. */
+  isUnacknowledged(owner: string, eidPrefix: EidPrefix): boolean
+  handleAck(message: MapNotifyAck, datagram: Datagram, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  restore(record: Extract<StoredRecord, { kind: 'reservation' }>): void
+}
+
+/** Name of our block of nonces in the store. */
+export const NOTIFY_NONCE_SCOPE = 'map-notify'
+/** Our choice: 10,000 notifies of about 500 bytes; more moves at once than one Map-Server sees. */
+export const MAXIMUM_PENDING_NOTIFIES = 10_000
+/** Resends before the notify is given up: RFC 9301 §5.7, three 3 s apart, then three doubling. */
+const RESEND_INTERVALS_MS: readonly number[] = [
+  ...retryIntervals({ initialMs: 3000, factor: 1, maximumMs: 3000, count: 3 }),
+  ...retryIntervals({ initialMs: 6000, factor: 2, maximumMs: 24_000, count: 3 }),
+]
+/** Our choice: how long the last one may take to be acknowledged. */
+const LAST_WAIT_MS = 3000
+/** Our choice: one write per thousand notifies; a restart skips at most so many numbers. */
+const NONCE_BLOCK = 1000n
+/** Our choice: first transmissions to one RLOC, so that an evacuated host does not flood its peer. */
+const PACE = { burst: 50, refillPerSecond: 500, maximumKeys: 10_000 }
+
+export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotifyOutbox {
+  const pending = new Map<string, Pending>()
+  const byPrefix = new Map<string, Set<string>>()
+  const deadlines = createDeadlines()
+  const pace = createRateLimit(PACE)
+  let nextNonce = 1n
+  let ceiling = 0n
+
+  const takeNonce = (records: StoredRecord[]): bigint => {
+    if (nextNonce > ceiling) {
+      ceiling += NONCE_BLOCK
+      records.push({ kind: 'reservation', scope: NOTIFY_NONCE_SCOPE, ceiling })
+    }
+    nextNonce += 1n
+    return nextNonce - 1n
+  }
+
+  const forget = (id: string) => {
+    for (const prefix of pending.get(id)?.prefixes ?? []) {
+      const ids = byPrefix.get(prefix)
+      ids?.delete(id)
+      if (ids?.size === 0) byPrefix.delete(prefix)
+    }
+    pending.delete(id)
+    deadlines.cancel(id)
+  }
+
+  const transmit = (id: string, notify: Pending, now: Instant, outputs: Output[]) => {
+    outputs.push(notify.send, sentEvent(notify))
+    deadlines.set(id, now + (RESEND_INTERVALS_MS[notify.sent] ?? LAST_WAIT_MS))
+    notify.sent += 1
+  }
+
+  return {
+    get size() {
+      return pending.size
+    },
+    announce(notice, now, durable) {
+      const from = sourceRloc(config, notice.target)
+      const target = formatIpAddress(notice.target)
+      if (from === undefined) return durable.then.push(unsent(target, 'no-common-family'))
+      if (pending.size >= MAXIMUM_PENDING_NOTIFIES) {
+        return durable.then.push(unsent(target, 'too-many-pending'))
+      }
+      const nonce = takeNonce(durable.records)
+      const bytes = encodeSigned(notifyMessage(nonce, notice), notice.key, hmac)
+      const notify: Pending = {
+        owner: notice.owner,
+        target,
+        key: notice.key,
+        prefixes: new Set(notice.records.map((record) => formatEidPrefix(record.eidPrefix))),
+        send: { kind: 'send', from, to: notice.target, toPort: CONTROL_PORT, bytes },
+        nonce,
+        sent: 0,
+      }
+      const id = String(nonce)
+      pending.set(id, notify)
+      for (const prefix of notify.prefixes) {
+        const ids = byPrefix.get(prefix) ?? new Set()
+        byPrefix.set(prefix, ids.add(id))
+      }
+      const at = pace.reserve(target, now)
+      if (at <= now) transmit(id, notify, now, durable.then)
+      else deadlines.set(id, at)
+    },
+
+    supersede(eidPrefix) {
+      const prefix = formatEidPrefix(eidPrefix)
+      for (const id of [...(byPrefix.get(prefix) ?? [])]) {
+        const notify = pending.get(id)!
+        notify.prefixes.delete(prefix)
+        // Other prefixes of the same message still stand; the receiver compares versions.
+        if (notify.prefixes.size === 0) forget(id)
+      }
+      byPrefix.delete(prefix)
+    },
+    isUnacknowledged(owner, eidPrefix) {
+      for (const id of byPrefix.get(formatEidPrefix(eidPrefix)) ?? []) {
+        if (pending.get(id)?.owner === owner) return true
+      }
+      return false
+    },
+
+    handleAck(message, datagram, outputs) {
+      const id = String(message.nonce)
+      const notify = pending.get(id)
+      const from = formatIpAddress(datagram.from)
+      if (notify === undefined) return outputs.push(rejected(from, 'unknown-nonce'))
+      if (!verifyMessage(datagram.bytes, notify.key, hmac)) {
+        return outputs.push(rejected(from, 'authentication-failed'))
+      }
+      forget(id)
+    },
+
+    handleDeadline(now, outputs) {
+      for (const id of deadlines.due(now)) {
+        const notify = pending.get(id)!
+        if (notify.sent <= RESEND_INTERVALS_MS.length) {
+          transmit(id, notify, now, outputs)
+          continue
+        }
+        forget(id)
+        outputs.push({
+          kind: 'event',
+          event: {
+            name: 'map-notify-unacknowledged',
+            severity: 'warning',
+            reason: 'no-acknowledgement',
+            to: notify.target,
+            owner: notify.owner,
+            eidPrefixes: [...notify.prefixes],
+          },
+        })
+      }
+    },
+    deadline: () => deadlines.next(),
+    restore(record) {
+      if (record.scope !== NOTIFY_NONCE_SCOPE || record.ceiling < ceiling) return
+      ceiling = record.ceiling
+      nextNonce = ceiling + 1n
+    },
+  }
+}
+
+interface Pending {
+  readonly owner: string
+  readonly target: string
+  readonly key: AuthenticationKey
+  /** Canonical text of the prefixes that the message is still right about. */
+  readonly prefixes: Set<string>
+  readonly send: Extract<Output, { kind: 'send' }>
+  readonly nonce: bigint
+  /** Transmissions so far. */
+  sent: number
+}
+
+function notifyMessage(nonce: bigint, notice: Notice) {
+  return {
+    kind: 'map-notify',
+    nonce,
+    keyId: notice.key.keyId,
+    algorithm: notice.key.algorithm,
+    authenticationData: new Uint8Array(notice.authenticationLength),
+    records: notice.records,
+    identity: undefined,
+  } as const
+}
+
+function sentEvent(notify: Pending): Output {
+  return {
+    kind: 'event',
+    event: {
+      name: 'map-notify-sent',
+      severity: 'info',
+      reason: 'mapping-changed',
+      to: notify.target,
+      nonce: notify.nonce.toString(16),
+      attempt: notify.sent + 1,
+      eidPrefixes: [...notify.prefixes],
+    },
+  }
+}
+
+function unsent(to: string, reason: string): Output {
+  return {
+    kind: 'event',
+    event: { name: 'map-notify-unacknowledged', severity: 'warning', reason, to },
+  }
+}
+
+function rejected(from: string, reason: string): Output {
+  return {
+    kind: 'event',
+    event: { name: 'map-notify-rejected', severity: 'notice', reason, from, message: 'ack' },
+  }
+}

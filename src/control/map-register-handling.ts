@@ -1,0 +1,440 @@
+/**
+ * What one Map-Register does (RFC 9301 §5.6, §8.2): admitted, judged record by record, applied whole
+ * or not at all, stored together with its nonce, then acknowledged, and the former RLOCs told.
+ *
+ * The guard decides who may speak, the version fence whose record counts; this file carries their
+ * verdicts out. Refreshes in a refused message still count as signs of life: they change nothing.
+ */
+import type { NodeConfig, SiteConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import { type AuthenticationKey, encodeSigned } from '../lisp/authentication.js'
+import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
+import { formatLocator, isUsableRloc, type Rloc, sortLocators } from '../lisp/locator.js'
+import { nextMapVersion } from '../lisp/map-version.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { MapRegister } from '../lisp/message.js'
+import { lifetimeOfTtl, TTL_RECEIVER_DECIDES } from '../tables/map-cache.js'
+import {
+  type Registrant,
+  type Registration,
+  type Registrations,
+  registrationOf,
+} from '../tables/registrations.js'
+import { CONTROL_PORT } from './control-datagram.js'
+import type { Severity } from './event.js'
+import type { Capabilities, Instant, Output } from './input-output.js'
+import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'
+import { MESSAGE_BYTES, recordBytes, statedMapping } from './map-request-answers.js'
+import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
+import { recordsToStore, VERSION_MEMORY_MS } from './registration-lifetime.js'
+import { judgeRecord, type Verdict } from './version-fence.js'
+
+/** All that a Map-Server holds. */
+export interface MapServerState {
+  readonly config: NodeConfig
+  readonly capabilities: Capabilities
+  readonly registrations: Registrations
+  readonly guard: RegisterGuard
+  readonly outbox: MapNotifyOutbox
+}
+
+/** Handles a Map-Register, genuine or not; every record that is not applied gives an event. */
+export function handleRegister(
+  state: MapServerState,
+  message: MapRegister,
+  datagram: Datagram,
+  now: Instant,
+  outputs: Output[],
+): void {
+  const admission = state.guard.admit(message, datagram)
+  if (!admission.ok) {
+    outputs.push(rejected(admission.reason, datagram, message.records[0]?.eidPrefix))
+    return
+  }
+  const records = message.records.map((record) => ({
+    ...record,
+    locators: sortLocators(record.locators.filter(({ rloc }) => isUsableRloc(rloc))),
+  }))
+  const received: Received = { message, records, datagram, admission, now }
+  if (admission.repeated) return answerRepeated(state, received, outputs)
+
+  state.guard.accept(admission, message)
+  const verdicts = records.map((record) => judge(state, record, received))
+  if (verdicts.some((verdict) => verdict.kind === 'refuse')) {
+    return refuse(state, verdicts, received, outputs)
+  }
+  const added = records.filter(({ eidPrefix }, index) => {
+    return verdicts[index]!.kind === 'claim' && !isKnown(state.registrations, eidPrefix)
+  })
+  const { maximumRegistrations } = state.config.mapServer
+  if (added.length > 0 && state.registrations.size + added.length > maximumRegistrations) {
+    outputs.push(rejected('too-many-registrations', datagram, added[0]!.eidPrefix))
+    return
+  }
+  applyAll(state, verdicts, received, outputs)
+}
+
+/** A Map-Register that has been authenticated; `records` are its own with sorted, usable locators. */
+interface Received {
+  readonly message: MapRegister
+  readonly records: readonly Mapping[]
+  readonly datagram: Datagram
+  readonly admission: Extract<Admission, { ok: true }>
+  readonly now: Instant
+}
+
+interface Change {
+  readonly eidPrefix: EidPrefix
+  readonly before: Registration | undefined
+  /** Undefined when the prefix was withdrawn. */
+  readonly after: Registration | undefined
+  /** Of whom the store may hold a record of this prefix. */
+  readonly formerOwners: readonly string[]
+}
+
+function judge(state: MapServerState, record: Mapping, received: Received): Verdict {
+  const { admission, message } = received
+  return judgeRecord({
+    record,
+    owner: admission.owner,
+    merge: message.mergeRequest,
+    proxyReply: message.proxyReply,
+    wantMapNotify: message.wantMapNotify,
+    registration: state.registrations.exact(record.eidPrefix),
+    retired: state.registrations.retired(record.eidPrefix),
+    noncesRise: !admission.site.legacyNonces,
+    notifyUnacknowledged: state.outbox.isUnacknowledged(admission.owner, record.eidPrefix),
+    firstVersion: () => 1 + Math.floor(state.capabilities.random.fraction() * 4095),
+  })
+}
+
+function applyAll(
+  state: MapServerState,
+  verdicts: readonly Verdict[],
+  received: Received,
+  outputs: Output[],
+): void {
+  const changes: Change[] = []
+  const told: Mapping[] = []
+  for (const [index, record] of received.records.entries()) {
+    const verdict = verdicts[index]!
+    if (verdict.kind === 'refresh') refresh(state, record, received)
+    if (verdict.kind === 'ignore') {
+      outputs.push(rejected(verdict.reason, received.datagram, record.eidPrefix))
+    }
+    const change = apply(state, record, verdict, received)
+    if (change !== undefined) changes.push(change)
+    told.push(recordAsRegistered(state, record, verdict))
+  }
+  const ack = received.message.wantMapNotify
+    ? mapNotify(state, told, received, 'acknowledgement')
+    : []
+  if (changes.length === 0) {
+    outputs.push(...ack)
+    return
+  }
+  const { admission } = received
+  const site = admission.site.name
+  const durable: DurableOutputs = { records: [], then: [...ack] }
+  const senders = new Set([admission.sender])
+  for (const change of changes) {
+    durable.records.push(
+      ...recordsToStore(state.registrations, change.eidPrefix, change.formerOwners),
+    )
+    durable.then.push(changeEvent(change, admission.owner, site))
+    for (const former of change.before?.registrants ?? []) {
+      senders.add(senderName(site, former.owner, former.keyId))
+    }
+  }
+  durable.records.push(...state.guard.durableNonces(senders))
+  tellFormerRlocs(state, changes, received, durable)
+  outputs.push({ kind: 'persist', records: durable.records, then: durable.then })
+}
+
+/** Extends a registration; nothing else about it changes, so nothing is written. */
+function refresh(state: MapServerState, record: Mapping, received: Received): void {
+  const { admission, message, now } = received
+  const registration = state.registrations.exact(record.eidPrefix)
+  if (registration === undefined) return
+  const { registrants } = registration
+  const own = registrants.findIndex((registrant) => registrant.owner === admission.owner)
+  // Another ETR of the site that says the same keeps the one registrant alive.
+  const at = Math.max(0, own)
+  const expiresAt = now + lifetimeOf(state.config, message, record)
+  const source = own < 0 ? registrants[at]!.source : received.datagram.from
+  const renewed = { ...registrants[at]!, source, registeredAt: now, expiresAt }
+  state.registrations.put(registrationOf(registration, registrants.with(at, renewed)))
+}
+
+/** Carries out a claim, a store or a withdrawal; undefined for verdicts that change nothing. */
+function apply(
+  state: MapServerState,
+  record: Mapping,
+  verdict: Verdict,
+  received: Received,
+): Change | undefined {
+  const { registrations } = state
+  const { eidPrefix } = record
+  const { owner, site } = received.admission
+  const before = registrations.exact(eidPrefix)
+  const others = before?.registrants.filter((registrant) => registrant.owner !== owner) ?? []
+  const retired = registrations.retired(eidPrefix)
+  const formerOwners = before?.registrants.map((one) => one.owner) ?? []
+  if (retired !== undefined) formerOwners.push(retired.owner)
+
+  if (verdict.kind === 'withdraw' && before !== undefined) {
+    if (others.length === 0) {
+      const forgetAt = received.now + VERSION_MEMORY_MS
+      const { mapVersion } = before
+      registrations.retire({ eidPrefix, site: site.name, owner, mapVersion, forgetAt })
+    } else {
+      const mapVersion = nextMapVersion(before.mapVersion)
+      registrations.put(registrationOf({ ...before, mapVersion }, others))
+    }
+    return { eidPrefix, before, after: registrations.exact(eidPrefix), formerOwners }
+  }
+  if (verdict.kind !== 'claim' && verdict.kind !== 'store') return undefined
+  const merge = received.message.mergeRequest
+  const kept = verdict.kind === 'store' && merge ? others : []
+  const registrants = [...kept, registrantOf(state.config, record, received)]
+  const about = { eidPrefix, site: site.name, mapVersion: verdict.mapVersion, merge }
+  const after = registrationOf(about, registrants)
+  registrations.put(after)
+  return { eidPrefix, before, after, formerOwners }
+}
+
+/**
+ * Tells every RLOC of the former locator-sets that is not the sender's own where the EIDs are now
+ * (RFC 9301 §5.7, unsolicited): one message per RLOC with all that this register has changed.
+ */
+function tellFormerRlocs(
+  state: MapServerState,
+  changes: readonly Change[],
+  received: Received,
+  durable: DurableOutputs,
+): void {
+  const own = ownRlocs(received)
+  const notices = new Map<string, { rloc: Rloc; registrant: Registrant; records: Mapping[] }>()
+  for (const { eidPrefix, before, after } of changes) {
+    state.outbox.supersede(eidPrefix)
+    if (before === undefined || after === undefined) continue
+    if (before.mapVersion === after.mapVersion) continue
+    const mapping = statedMapping(after)
+    for (const registrant of before.registrants) {
+      for (const rloc of [registrant.source, ...registrant.locators.map((one) => one.rloc)]) {
+        const text = formatIpAddress(rloc)
+        if (own.has(text)) continue
+        const notice = notices.get(text) ?? { rloc, registrant, records: [] }
+        notices.set(text, notice)
+        if (notice.records.at(-1) !== mapping) notice.records.push(mapping)
+      }
+    }
+  }
+  const site = received.admission.site
+  for (const { rloc, registrant, records } of notices.values()) {
+    const { owner, authenticationLength } = registrant
+    const key = keyOf(site, registrant)
+    for (const batch of batchesOf(records, rloc)) {
+      const notice = { target: rloc, owner, key, authenticationLength, records: batch }
+      state.outbox.announce(notice, received.now, durable)
+    }
+  }
+}
+
+function refuse(
+  state: MapServerState,
+  verdicts: readonly Verdict[],
+  received: Received,
+  outputs: Output[],
+): void {
+  const told: Mapping[] = []
+  for (const [index, record] of received.records.entries()) {
+    const verdict = verdicts[index]!
+    if (verdict.kind === 'refresh') refresh(state, record, received)
+    if (verdict.kind === 'refuse') {
+      outputs.push(rejected(verdict.reason, received.datagram, record.eidPrefix))
+    }
+    told.push(...currentMapping(state, record))
+  }
+  // Also without M bit: the loser of a race must learn where its EID is.
+  outputs.push(...mapNotify(state, told, received, 'refused'))
+}
+
+/** The very message that was accepted last: RFC 9301 §5.7, its Map-Notify was lost. */
+function answerRepeated(state: MapServerState, received: Received, outputs: Output[]): void {
+  const { admission, message, datagram } = received
+  outputs.push(rejected('repeated', datagram, received.records[0]?.eidPrefix))
+  if (!message.wantMapNotify) return
+  const told = received.records.flatMap((record) => currentMapping(state, record))
+  // Queued behind what the first one wrote: it is not acknowledged before that is durable.
+  const { sender } = admission
+  const nonce = { kind: 'last-nonce', sender, nonce: message.nonce } as const
+  const then = mapNotify(state, told, received, 'repeated')
+  outputs.push({ kind: 'persist', records: [nonce], then })
+}
+
+/** The Map-Notify that answers a Map-Register: its nonce, its key, to where it came from. */
+function mapNotify(
+  state: MapServerState,
+  records: readonly Mapping[],
+  received: Received,
+  reason: 'acknowledgement' | 'refused' | 'repeated',
+): Output[] {
+  if (records.length === 0) return []
+  const { datagram, admission } = received
+  const { nonce, keyId, algorithm, authenticationData } = received.message
+  const bytes = encodeSigned(
+    {
+      kind: 'map-notify',
+      nonce,
+      keyId,
+      algorithm,
+      authenticationData,
+      records,
+      identity: undefined,
+    },
+    admission.key,
+    state.capabilities.hmac,
+  )
+  const event = {
+    name: 'map-notify-sent',
+    severity: 'debug',
+    reason,
+    to: formatIpAddress(datagram.from),
+    nonce: nonce.toString(16),
+    attempt: 1,
+    eidPrefixes: records.map((record) => formatEidPrefix(record.eidPrefix)),
+  } as const
+  return [
+    { kind: 'send', from: datagram.to, to: datagram.from, toPort: CONTROL_PORT, bytes },
+    { kind: 'event', event },
+  ]
+}
+
+/** The record as the acknowledgement shows it: with its version, or the merged set. */
+function recordAsRegistered(state: MapServerState, record: Mapping, verdict: Verdict): Mapping {
+  const registration = state.registrations.exact(record.eidPrefix)
+  if (verdict.kind === 'withdraw' || registration === undefined) {
+    const mapVersion = state.registrations.retired(record.eidPrefix)?.mapVersion
+    return { ...record, mapVersion: mapVersion ?? record.mapVersion }
+  }
+  if (verdict.kind === 'ignore' || registration.merge) return statedMapping(registration)
+  return { ...record, mapVersion: registration.mapVersion }
+}
+
+/** How the prefix stands now. Without registrant but with a known version: no locators, TTL 0. */
+function currentMapping(state: MapServerState, record: Mapping): Mapping[] {
+  const registration = state.registrations.exact(record.eidPrefix)
+  if (registration !== undefined) return [statedMapping(registration)]
+  const retired = state.registrations.retired(record.eidPrefix)
+  if (retired === undefined) return []
+  const { mapVersion } = retired
+  return [{ ...record, mapVersion, ttlMinutes: 0, authoritative: false, locators: [] }]
+}
+
+function isKnown(registrations: Registrations, eidPrefix: EidPrefix): boolean {
+  return (
+    registrations.exact(eidPrefix) !== undefined || registrations.retired(eidPrefix) !== undefined
+  )
+}
+
+function registrantOf(config: NodeConfig, record: Mapping, received: Received): Registrant {
+  const { message, admission, datagram, now } = received
+  return {
+    owner: admission.owner,
+    source: datagram.from,
+    locators: record.locators,
+    action: record.action,
+    ttlMinutes: record.ttlMinutes,
+    proxyReply: message.proxyReply,
+    wantMapNotify: message.wantMapNotify,
+    keyId: admission.key.keyId,
+    authenticationLength: message.authenticationData.length,
+    registeredAt: now,
+    expiresAt: now + lifetimeOf(config, message, record),
+  }
+}
+
+/** RFC 9301 §5.6: with the T bit the record TTL is the lifetime, else the configured time. */
+function lifetimeOf(config: NodeConfig, message: MapRegister, record: Mapping): number {
+  return message.useTtlForTimeout && record.ttlMinutes !== TTL_RECEIVER_DECIDES
+    ? lifetimeOfTtl(record.ttlMinutes)
+    : config.mapServer.registrationMs
+}
+
+/** Addresses at which the sender itself is: it gets the acknowledgement and no further notify. */
+function ownRlocs(received: Received): ReadonlySet<string> {
+  const own = new Set([formatIpAddress(received.datagram.from)])
+  for (const record of received.records) {
+    for (const { rloc } of record.locators) own.add(formatIpAddress(rloc))
+  }
+  return own
+}
+
+function keyOf(site: SiteConfig, registrant: Registrant): AuthenticationKey {
+  return site.keys.find((key) => key.keyId === registrant.keyId) ?? site.keys[0]!
+}
+
+/** Records in portions that fit one message to `to`; a record too large for any goes alone. */
+function batchesOf(records: readonly Mapping[], to: Rloc): Mapping[][] {
+  const batches: Mapping[][] = []
+  let left = 0
+  for (const record of records) {
+    const bytes = recordBytes(record)
+    if (bytes > left) {
+      batches.push([])
+      left = MESSAGE_BYTES[to.family] - AUTHENTICATION_BYTES
+    }
+    batches.at(-1)!.push(record)
+    left -= bytes
+  }
+  return batches
+}
+
+/** Key ID, algorithm, length and the longest authentication data. */
+const AUTHENTICATION_BYTES = 4 + 32
+
+const SEVERITIES: { readonly [reason: string]: Severity } = {
+  repeated: 'debug',
+  'withdrawn-by-other': 'info',
+  'not-registered': 'debug',
+  'version-not-newer': 'notice',
+  'stale-until-notified': 'notice',
+}
+
+function rejected(reason: string, datagram: Datagram, eidPrefix: EidPrefix | undefined): Output {
+  return {
+    kind: 'event',
+    event: {
+      name: 'map-register-rejected',
+      severity: SEVERITIES[reason] ?? 'warning',
+      reason,
+      from: formatIpAddress(datagram.from),
+      eidPrefix: eidPrefix === undefined ? undefined : formatEidPrefix(eidPrefix),
+    },
+  }
+}
+
+function changeEvent(change: Change, owner: string, site: string): Output {
+  const { before, after } = change
+  const name =
+    after === undefined
+      ? 'registration-removed'
+      : before === undefined
+        ? 'registration-added'
+        : 'registration-changed'
+  return {
+    kind: 'event',
+    event: {
+      name,
+      severity: 'info',
+      eidPrefix: formatEidPrefix(change.eidPrefix),
+      site,
+      owner,
+      previousOwner: before?.registrants.at(-1)?.owner,
+      mapVersion: after?.mapVersion ?? before?.mapVersion,
+      locators: after?.locators.map(formatLocator) ?? [],
+      ...(after === undefined ? { reason: 'withdrawn' } : {}),
+    },
+  }
+}

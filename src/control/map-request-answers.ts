@@ -1,0 +1,306 @@
+/**
+ * How the Map-Server answers a Map-Request that came through the mapping system (RFC 9301 §8.3).
+ *
+ * A registered prefix whose xTR asked for it (P bit) is answered here, with all more-specifics
+ * (RFC 9301 §5.5), never authoritative and without L bits (§5.4); else the request goes on unaltered
+ * to one ETR. A configured prefix that nobody registers is natively forwarded for one minute, an EID
+ * outside all sites for 15 minutes.
+ *
+ * Choices: where more-specifics do not fit one message, or one of them is not ours to answer, the reply
+ * is narrowed to the part of the prefix that has none: always true, one record. Under a prefix that
+ * accepts more-specifics the one-minute answer covers the asked prefix alone, because a mobile host
+ * next to it may register in the next second.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import { type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/eid.js'
+import { isUsableRloc, type Locator, type Rloc } from '../lisp/locator.js'
+import type { Mapping } from '../lisp/mapping.js'
+import {
+  type EncapsulatedControl,
+  encodeMessage,
+  type MapRequest,
+  type MapRequestRecord,
+} from '../lisp/message.js'
+import { usableLocators } from '../tables/locator-selection.js'
+import type { Registration, Registrations } from '../tables/registrations.js'
+import { CONTROL_PORT, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
+import type { Instant, Output } from './input-output.js'
+import { createRateLimit } from './rate-limit.js'
+import type { Datagram, RegisterGuard } from './register-guard.js'
+
+/** A Map-Request with the headers in which it came. */
+export interface EncapsulatedRequest {
+  readonly request: MapRequest
+  readonly ecm: EncapsulatedControl
+  readonly datagram: Datagram
+}
+
+export interface MapRequestAnswers {
+  /**
+   * Answers or forwards every record. False when the request is for an ETR on this very node: the
+   * Map-Server has nothing to say and no one else to send it to.
+   */
+  answer(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
+}
+
+/** Our choice: requests carry one record (RFC 9301 §5.3: SHOULD); each further one is amplification. */
+export const MAXIMUM_REQUEST_RECORDS = 8
+/** RFC 9301 §8.3: an EID that is in no site. */
+export const UNKNOWN_EID_TTL_MINUTES = 15
+/** RFC 9301 §8.3: a site's EID that is not registered now. */
+export const UNREGISTERED_EID_TTL_MINUTES = 1
+/**
+ * RFC 9301 §5.4 recommends one Map-Reply per 3 s and RLOC. Our choice is a bucket per RLOC and prefix,
+ * so that the two families of one moved endpoint do not wait for each other, and a ceiling per RLOC.
+ */
+const REPLIES_PER_PREFIX = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 100_000 }
+const MAXIMUM_RATED_RLOCS = 10_000
+/** Records in one message: the whole packet within 576 or 1280 bytes (RFC 9301 §5), less IP and UDP
+ * headers and the twelve bytes before the first record. */
+export const MESSAGE_BYTES = { 4: 576 - 20 - 8 - 12, 6: 1280 - 40 - 8 - 12 }
+
+export function createMapRequestAnswers(
+  config: NodeConfig,
+  registrations: Registrations,
+  guard: RegisterGuard,
+): MapRequestAnswers {
+  const perPrefix = createRateLimit(REPLIES_PER_PREFIX)
+  const perRloc = createRateLimit({
+    burst: Math.max(1, Math.ceil(config.mapCache.smrPerLocatorPerSecond)),
+    refillPerSecond: config.mapCache.smrPerLocatorPerSecond,
+    maximumKeys: MAXIMUM_RATED_RLOCS,
+  })
+
+  const answerRecord = (
+    received: EncapsulatedRequest,
+    record: MapRequestRecord,
+    replyTo: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): boolean => {
+    const rloc = formatIpAddress(replyTo)
+    const asked = formatEidPrefix(record.eidPrefix)
+    if (!perRloc.take(rloc, now) || !perPrefix.take(`${rloc} ${asked}`, now)) {
+      outputs.push(suppressed('rate-limited', received, record.eidPrefix))
+      return true
+    }
+    // A prefix wider than all that is registered is answered for its first address.
+    const match =
+      registrations.longestCovering(record.eidPrefix) ??
+      registrations.longestMatch(record.eidPrefix)
+    if (match !== undefined && !match.registrants.some((registrant) => registrant.proxyReply)) {
+      return forward(config, received, match, outputs)
+    }
+    const records =
+      match === undefined
+        ? [negativeMapping(record.eidPrefix, registrations, guard)]
+        : positiveRecords(match, record.eidPrefix, registrations, replyTo)
+    sendReply(config, received, replyTo, records, outputs)
+    return true
+  }
+
+  return {
+    answer(received, now, outputs) {
+      const { request } = received
+      const replyTo = replyTarget(config, request.itrRlocs)
+      const objection = objectionTo(request, replyTo)
+      if (objection !== undefined || replyTo === undefined) {
+        outputs.push(suppressed(objection ?? 'no-common-family', received))
+        return true
+      }
+      let ours = true
+      for (const [index, record] of request.records.entries()) {
+        if (index >= MAXIMUM_REQUEST_RECORDS) {
+          outputs.push(suppressed('too-many-records', received))
+          break
+        }
+        ours = answerRecord(received, record, replyTo, now, outputs) && ours
+      }
+      return ours
+    },
+  }
+}
+
+/** The first ITR-RLOC that we can send to (RFC 9301 §5.5); undefined when there is none. */
+export function replyTarget(config: NodeConfig, itrRlocs: readonly Rloc[]): Rloc | undefined {
+  return itrRlocs.find((rloc) => isUsableRloc(rloc) && sourceRloc(config, rloc) !== undefined)
+}
+
+/** Why a request through the mapping system gets no answer at all; undefined when it may. */
+export function objectionTo(request: MapRequest, replyTo: Rloc | undefined): string | undefined {
+  // RFC 9301 §5.2: a probe must not come through a Map-Resolver or Map-Server.
+  if (request.rlocProbe) return 'probe-through-mapping-system'
+  // RFC 9301 §5.3: no ITR-RLOC, no answer.
+  if (request.itrRlocs.length === 0) return 'no-itr-rloc'
+  if (request.doNotReply) return 'do-not-reply'
+  if (request.records.length === 0) return 'no-records'
+  return replyTo === undefined ? 'no-common-family' : undefined
+}
+
+/** Sends a Map-Reply to `replyTo`, to the port from which the request was sent (RFC 9301 §5). */
+export function sendReply(
+  config: NodeConfig,
+  received: EncapsulatedRequest,
+  replyTo: Rloc,
+  records: readonly Mapping[],
+  outputs: Output[],
+): void {
+  const { nonce } = received.request
+  const reply = { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false } as const
+  const bytes = encodeMessage({ ...reply, nonce, records })
+  const port = received.ecm.innerSourcePort || CONTROL_PORT
+  sendControl(config, replyTo, bytes, outputs, port)
+  outputs.push({
+    kind: 'event',
+    event: {
+      name: 'map-reply-sent',
+      severity: 'debug',
+      to: formatIpAddress(replyTo),
+      eidPrefix: formatEidPrefix(records[0]!.eidPrefix),
+      records: records.length,
+      locators: records[0]!.locators.length,
+      action: records[0]!.action,
+    },
+  })
+}
+
+/** Sends the request on in a fresh ECM, everything inside unaltered (RFC 9301 §8.3). */
+export function forwardRequest(
+  config: NodeConfig,
+  received: EncapsulatedRequest,
+  to: Rloc,
+  outputs: Output[],
+): void {
+  const bytes = encodeMessage({ ...received.ecm, security: false, ddtOriginated: false })
+  sendControl(config, to, bytes, outputs)
+  const first = received.request.records[0]
+  outputs.push({
+    kind: 'event',
+    event: {
+      name: 'map-request-forwarded',
+      severity: 'debug',
+      to: formatIpAddress(to),
+      eidPrefix: first === undefined ? undefined : formatEidPrefix(first.eidPrefix),
+    },
+  })
+}
+
+/** The event of a request that is not answered. */
+export function suppressed(
+  reason: string,
+  received: EncapsulatedRequest,
+  prefix: EidPrefix | undefined = received.request.records[0]?.eidPrefix,
+): Output {
+  return {
+    kind: 'event',
+    event: {
+      name: 'map-reply-suppressed',
+      severity: 'debug',
+      reason,
+      from: formatIpAddress(received.datagram.from),
+      eidPrefix: prefix === undefined ? undefined : formatEidPrefix(prefix),
+    },
+  }
+}
+
+/** A negative answer: forward natively for so long. */
+export function nativelyForward(prefix: EidPrefix, ttlMinutes: number): Mapping {
+  return {
+    eidPrefix: prefix,
+    ttlMinutes,
+    action: 'natively-forward',
+    authoritative: false,
+    mapVersion: 0,
+    locators: [],
+  }
+}
+
+/** What the Map-Server itself says about a registration: A bit and L bits clear (RFC 9301 §5.4). */
+export function statedMapping(registration: Registration): Mapping {
+  const { registrants } = registration
+  return {
+    eidPrefix: registration.eidPrefix,
+    ttlMinutes: registrants.reduce((least, r) => Math.min(least, r.ttlMinutes), 0xffffffff),
+    action: registration.locators.length > 0 ? 'no-action' : registrants[0]!.action,
+    authoritative: false,
+    mapVersion: registration.mapVersion,
+    locators: registration.locators.map(withoutOwnership),
+  }
+}
+
+function withoutOwnership(locator: Locator): Locator {
+  return locator.local || locator.probe ? { ...locator, local: false, probe: false } : locator
+}
+
+function negativeMapping(
+  asked: EidPrefix,
+  registrations: Registrations,
+  guard: RegisterGuard,
+): Mapping {
+  const configured = guard.sitePrefix(asked)
+  if (configured === undefined) {
+    const hole = guard.hole(asked)
+    // A prefix asked for that reaches over the edge of a site: its first address is in the site.
+    if (hole !== undefined) return nativelyForward(hole, UNKNOWN_EID_TTL_MINUTES)
+  }
+  if (configured?.acceptMoreSpecifics === false) {
+    const free = registrations.exclusivePrefix(asked)
+    const length = Math.max(free.maskLength, configured.eidPrefix.maskLength)
+    const hole = eidPrefix(asked.instanceId, asked.address, length)
+    return nativelyForward(hole, UNREGISTERED_EID_TTL_MINUTES)
+  }
+  const free = registrations.exclusivePrefix(asked)
+  const length = Math.max(free.maskLength, asked.maskLength)
+  const hole = eidPrefix(asked.instanceId, asked.address, length)
+  return nativelyForward(hole, UNREGISTERED_EID_TTL_MINUTES)
+}
+
+function positiveRecords(
+  match: Registration,
+  asked: EidPrefix,
+  registrations: Registrations,
+  replyTo: Rloc,
+): Mapping[] {
+  const records: Mapping[] = []
+  let left = MESSAGE_BYTES[replyTo.family]
+  for (const registration of registrations.coveredBy(match.eidPrefix)) {
+    const mapping = statedMapping(registration)
+    left -= recordBytes(mapping)
+    const proxied = registration.registrants.some((registrant) => registrant.proxyReply)
+    if (records.length > 0 && (left < 0 || !proxied)) {
+      const narrow = registrations.exclusivePrefix(asked)
+      return [{ ...records[0]!, eidPrefix: narrow }]
+    }
+    records.push(mapping)
+  }
+  // RFC 9301 §5.5: records returned together have one TTL.
+  const ttlMinutes = records.reduce((least, m) => Math.min(least, m.ttlMinutes), 0xffffffff)
+  return records.map((mapping) => ({ ...mapping, ttlMinutes }))
+}
+
+/** Size of an EID-record on the wire, with the LCAF of an instance-ID counted always. */
+export function recordBytes(mapping: Mapping): number {
+  const locatorBytes = mapping.locators.reduce((sum, one) => sum + 8 + one.rloc.bytes.length, 0)
+  return 12 + 14 + mapping.eidPrefix.address.bytes.length + locatorBytes
+}
+
+function forward(
+  config: NodeConfig,
+  received: EncapsulatedRequest,
+  match: Registration,
+  outputs: Output[],
+): boolean {
+  const usable = usableLocators(
+    match.locators.filter((locator) => sourceRloc(config, locator.rloc) !== undefined),
+  )
+  const sendable = match.locators.filter((locator) => sourceRloc(config, locator.rloc))
+  const chosen = sendable[usable[Number(received.request.nonce % BigInt(usable.length || 1))] ?? -1]
+  if (chosen === undefined) {
+    outputs.push(suppressed('no-usable-locator', received, match.eidPrefix))
+    return true
+  }
+  if (isOwnRloc(config, chosen.rloc)) return false
+  forwardRequest(config, received, chosen.rloc, outputs)
+  return true
+}

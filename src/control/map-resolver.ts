@@ -1,0 +1,97 @@
+/**
+ * The Map-Resolver: takes Map-Requests out of their envelope and finds who can answer.
+ *
+ * Supported standards: RFC 9301 §8.4. A Map-Server on the same node is asked without a second ECM;
+ * everything else goes to a configured Map-Server, and with none of those the EID is outside LISP:
+ * a negative reply with the least specific hole. Nothing is cached.
+ * Deviations: none. Not implemented: delegated databases (RFC 8111).
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
+import { eidFromPrefix, hostPrefix } from '../lisp/eid.js'
+import type { EncapsulatedControl, MapRequest } from '../lisp/message.js'
+import { isOwnRloc } from './control-datagram.js'
+import type { Instant, Output } from './input-output.js'
+import {
+  forwardRequest,
+  nativelyForward,
+  objectionTo,
+  replyTarget,
+  sendReply,
+  suppressed,
+  UNREGISTERED_EID_TTL_MINUTES,
+} from './map-request-answers.js'
+import type { MapServer } from './map-server.js'
+import { createRateLimit } from './rate-limit.js'
+import type { Datagram } from './register-guard.js'
+
+export interface MapResolver {
+  /**
+   * Handles a Map-Request that came in an ECM. False when it belongs to an ETR on this very node,
+   * which is then to answer it.
+   */
+  handleRequest(
+    request: MapRequest,
+    ecm: EncapsulatedControl,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): boolean
+}
+
+/**
+ * Our choice against Map-Resolvers that are each other's Map-Server: one request, known by its nonce,
+ * passes 4 times and then once per second, which is how often an ITR may send it.
+ */
+const FORWARDS_PER_NONCE = { burst: 4, refillPerSecond: 1, maximumKeys: 100_000 }
+/** Our choice: forwards and negative replies for one ITR, as for Map-Replies. */
+const MAXIMUM_RATED_RLOCS = 10_000
+
+export function createMapResolver(
+  config: NodeConfig,
+  mapServer: MapServer | undefined,
+): MapResolver {
+  const others = config.mapServers
+    .map(({ address }) => address)
+    .filter((address) => !isOwnRloc(config, address))
+  const perNonce = createRateLimit(FORWARDS_PER_NONCE)
+  const perRloc = createRateLimit({
+    burst: Math.max(1, Math.ceil(config.mapCache.smrPerLocatorPerSecond)),
+    refillPerSecond: config.mapCache.smrPerLocatorPerSecond,
+    maximumKeys: MAXIMUM_RATED_RLOCS,
+  })
+
+  return {
+    handleRequest(request, ecm, datagram, now, outputs) {
+      const received = { request, ecm, datagram }
+      const first = request.records[0]
+      if (mapServer !== undefined && first !== undefined) {
+        const elsewhere = others.length > 0 && !mapServer.isResponsibleFor(first.eidPrefix)
+        if (!elsewhere) return mapServer.handleRequest(request, ecm, datagram, now, outputs)
+      }
+      const replyTo = replyTarget(config, request.itrRlocs)
+      const objection = objectionTo(request, replyTo)
+      if (objection !== undefined || replyTo === undefined || first === undefined) {
+        outputs.push(suppressed(objection ?? 'no-records', received))
+        return true
+      }
+      const fresh = perNonce.take(request.nonce.toString(16), now)
+      if (!fresh || !perRloc.take(formatIpAddress(replyTo), now)) {
+        outputs.push(suppressed('rate-limited', received))
+        return true
+      }
+      // Never back to where it came from.
+      const onward = others.filter((address) => !equalIpAddresses(address, datagram.from))
+      const chosen = onward[Number(request.nonce % BigInt(onward.length || 1))]
+      if (chosen !== undefined) {
+        forwardRequest(config, received, chosen, outputs)
+        return true
+      }
+      // We know no Map-Server and so no holes either: speak of the one EID, and for a short time.
+      const eid = hostPrefix(eidFromPrefix(first.eidPrefix))
+      const negative = nativelyForward(eid, UNREGISTERED_EID_TTL_MINUTES)
+      sendReply(config, received, replyTo, [negative], outputs)
+      return true
+    },
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The Map-Server: accepts registrations, says who owns which EID-prefix, and tells those who lost one.
+ *
+ * This file is the role as the node sees it; what a Map-Register does stands in
+ * map-register-handling.ts, how a Map-Request is answered in map-request-answers.ts.
+ *
+ * Supported standards: RFC 9301 §5.6, §5.7, §8.2, §8.3, §8.4; RFC 9302 §6 (versions).
+ * Deviations: an old version is refused with a Map-Notify that carries the present mapping (RFC 9302
+ * §5 drops it silently); a Map-Register repeated with its nonce is answered but not applied, else an
+ * ETR that missed the Map-Notify could not learn its fate (RFC 9301 §5.6 drops it).
+ * Not implemented: LISP-SEC (RFC 9303), subscriptions (RFC 9437).
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
+import type { EncapsulatedControl, MapNotifyAck, MapRegister, MapRequest } from '../lisp/message.js'
+import {
+  createRegistrations,
+  type Registration,
+  type Registrations,
+} from '../tables/registrations.js'
+import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
+import { createMapNotifyOutbox } from './map-notify-outbox.js'
+import { handleRegister } from './map-register-handling.js'
+import { createMapRequestAnswers } from './map-request-answers.js'
+import { createRegisterGuard, type Datagram } from './register-guard.js'
+import { expireRegistrations, restoreRegistration } from './registration-lifetime.js'
+import type { RegistrationView, SiteView } from './snapshot.js'
+
+export interface MapServer {
+  handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): void
+  handleNotifyAck(message: MapNotifyAck, datagram: Datagram, now: Instant, outputs: Output[]): void
+  /**
+   * A Map-Request that came in an ECM. False when the prefix is registered by an ETR on this very
+   * node without proxy reply: that ETR is to answer. Else it was answered, forwarded or suppressed.
+   */
+  handleRequest(
+    request: MapRequest,
+    ecm: EncapsulatedControl,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): boolean
+  /** Whether one of the configured sites covers the prefix. */
+  isResponsibleFor(eidPrefix: EidPrefix): boolean
+  /** Takes back what an earlier run stored; records of other roles are passed over. */
+  restore(records: readonly StoredRecord[], now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  /** One view per registrant: merged prefixes have several. */
+  registrationViews(now: Instant): RegistrationView[]
+  siteViews(): SiteView[]
+}
+
+/** Our choice: how long nonces of refreshes may wait to be written; see register-guard.ts. */
+export const NONCE_FLUSH_MS = 10_000
+
+export function createMapServer(config: NodeConfig, capabilities: Capabilities): MapServer {
+  const registrations = createRegistrations()
+  const guard = createRegisterGuard(config, capabilities.hmac)
+  const outbox = createMapNotifyOutbox(config, capabilities.hmac)
+  const answers = createMapRequestAnswers(config, registrations, guard)
+  const state = { config, capabilities, registrations, guard, outbox }
+  let flushAt: Instant | undefined
+
+  return {
+    handleRegister(message, datagram, now, outputs) {
+      handleRegister(state, message, datagram, now, outputs)
+      if (guard.dirtyCount > 0) flushAt ??= now + NONCE_FLUSH_MS
+    },
+    handleNotifyAck(message, datagram, _now, outputs) {
+      outbox.handleAck(message, datagram, outputs)
+    },
+    handleRequest: (request, ecm, datagram, now, outputs) =>
+      answers.answer({ request, ecm, datagram }, now, outputs),
+    isResponsibleFor: (eidPrefix) => guard.sitePrefix(eidPrefix) !== undefined,
+
+    restore(records, now, outputs) {
+      // Nonces first: they tell with which key each owner spoke.
+      for (const record of records) {
+        if (record.kind === 'last-nonce') guard.restore(record)
+        if (record.kind === 'reservation') outbox.restore(record)
+      }
+      for (const record of records) {
+        if (record.kind === 'registration') restoreRegistration(record, state, now, outputs)
+      }
+    },
+    handleDeadline(now, outputs) {
+      expireRegistrations(registrations, now, outputs)
+      outbox.handleDeadline(now, outputs)
+      if (flushAt === undefined || flushAt > now) return
+      const records = guard.dirtyNonces()
+      if (records.length > 0) outputs.push({ kind: 'persist', records, then: [] })
+      flushAt = guard.dirtyCount > 0 ? now + NONCE_FLUSH_MS : undefined
+    },
+    deadline() {
+      const moments = [registrations.nextExpiry(), outbox.deadline(), flushAt]
+      const set = moments.filter((moment) => moment !== undefined)
+      return set.length === 0 ? undefined : Math.min(...set)
+    },
+
+    registrationViews(now) {
+      return [...registrations.entries()].flatMap((registration) => viewsOf(registration, now))
+    },
+    siteViews: () => siteViews(config, registrations),
+  }
+}
+
+function viewsOf(registration: Registration, now: Instant): RegistrationView[] {
+  const { eidPrefix, site, mapVersion } = registration
+  return registration.registrants.map((registrant) => ({
+    eidPrefix: formatEidPrefix(eidPrefix),
+    instanceId: eidPrefix.instanceId,
+    site,
+    owner: registrant.owner,
+    locators: registrant.locators.map(({ rloc, priority, weight, reachable }) => ({
+      rloc: formatIpAddress(rloc),
+      priority,
+      weight,
+      reachable,
+    })),
+    mapVersion,
+    proxyReply: registrant.proxyReply,
+    expiresInMs: registrant.expiresAt - now,
+    registeredAgoMs: now - registrant.registeredAt,
+  }))
+}
+
+function siteViews(config: NodeConfig, registrations: Registrations): SiteView[] {
+  return config.mapServer.sites.map((site) => ({
+    name: site.name,
+    prefixes: site.prefixes.map(({ eidPrefix, acceptMoreSpecifics }) => ({
+      prefix: formatEidPrefix(eidPrefix),
+      instanceId: eidPrefix.instanceId,
+      acceptMoreSpecifics,
+    })),
+    registrations: registrations.registrationsOfSite(site.name),
+  }))
+}
