@@ -17,7 +17,9 @@ export interface IpAddress {
 /** A 48-bit Ethernet address, 6 bytes. */
 export type MacAddress = Uint8Array
 
-/** An address from 4 or 16 bytes, which are kept, not copied. Throws RangeError on other lengths. */
+/**
+ * An address from 4 or 16 bytes, which are kept, not copied. Throws RangeError on other lengths.
+ */
 export function ipAddress(bytes: Uint8Array): IpAddress {
   if (bytes.length === 4) return { family: 4, bytes }
   if (bytes.length === 16) return { family: 6, bytes }

@@ -1,8 +1,8 @@
 /**
  * AFI-encoded addresses: a 16-bit address family and as many bytes as it wants (RFC 9301 §5.1).
  *
- * Three different rules for what is not understood: an unknown AFI has no known length and drops the
- * message (RFC 9301 §5.1); an unknown LCAF type is stepped over and drops only what it names
+ * Three different rules for what is not understood: an unknown AFI has no known length and drops
+ * the message (RFC 9301 §5.1); an unknown LCAF type is stepped over and drops only what it names
  * (RFC 9306 §3); a family that is known but of no use in its place (a MAC address as an RLOC) is
  * treated like the latter. EIDs of instance-ID 0 are plain, all others are wrapped in LCAF 2.
  */

@@ -56,8 +56,8 @@ export function decodeDataHeader(bytes: Uint8Array): DataHeader | undefined {
 }
 
 /**
- * The 8 bytes of a header. Throws RangeError when two of nonce, map-versions and next protocol claim
- * the same field, when E is asked for without a nonce, or when a number does not fit.
+ * The 8 bytes of a header. Throws RangeError when two of nonce, map-versions and next protocol
+ * claim the same field, when E is asked for without a nonce, or when a number does not fit.
  */
 export function encodeDataHeader(header: DataHeader): Uint8Array {
   const { nonce, mapVersions, instanceId, locatorStatusBits, nextProtocol } = header

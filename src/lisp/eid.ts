@@ -48,12 +48,12 @@ export function parseEid(text: string): Eid | undefined {
 
 /** `[7]10.1.0.0/16`, or `10.1.0.0/16` in instance 0; host prefixes keep their `/32` or `/128`. */
 export function formatEidPrefix(prefix: EidPrefix): string {
-  return `${formatInstance(prefix.instanceId)}${formatIpAddress(prefix.address)}/${prefix.maskLength}`
+  return `${formatEid(prefix)}/${prefix.maskLength}`
 }
 
 /**
- * The prefix that `text` spells in the form of `formatEidPrefix`. Undefined when it spells none, has
- * no mask length, or has bits beyond the mask: `10.1.0.5/16` is more likely a slip than a wish.
+ * The prefix that `text` spells in the form of `formatEidPrefix`. Undefined when it spells none,
+ * has no mask length, or has bits beyond the mask: `10.1.0.5/16` is more likely a slip than a wish.
  */
 export function parseEidPrefix(text: string): EidPrefix | undefined {
   const slash = text.indexOf('/')

@@ -1,6 +1,6 @@
 /**
- * Encapsulated Control Message: a control message with IP and UDP headers of its own, so that it can
- * be addressed to an EID and carried to a Map-Resolver (RFC 9301 §5.8).
+ * Encapsulated Control Message: a control message with IP and UDP headers of its own, so that it
+ * can be addressed to an EID and carried to a Map-Resolver (RFC 9301 §5.8).
  *
  *  0                   1                   2                   3
  *  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1

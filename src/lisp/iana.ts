@@ -38,7 +38,9 @@ export const AFI = {
   lcaf: 16387,
 } as const
 
-/** LCAF types this implementation acts upon or has a rule of its own for (RFC 8060 §4, RFC 9306). */
+/**
+ * LCAF types this implementation acts upon or has a rule of its own for (RFC 8060 §4, RFC 9306).
+ */
 export const LCAF_TYPE = {
   afiList: 1,
   instanceId: 2,

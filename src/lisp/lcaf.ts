@@ -30,9 +30,9 @@ import { AFI, LCAF_TYPE } from './iana.js'
 export type ReadNested = (reader: ByteReader) => AfiAddress
 
 /**
- * Reads from Rsvd1 on; the AFI has been read. An unknown type is a value, not a fault: what it means
- * depends on where the address stands (RFC 9306 §3). Bytes of a known type beyond what the type
- * defines are passed over.
+ * Reads from Rsvd1 on; the AFI has been read. An unknown type is a value, not a fault: what it
+ * means depends on where the address stands (RFC 9306 §3). Bytes of a known type beyond what the
+ * type defines are passed over.
  */
 export function readLcaf(reader: ByteReader, readNested: ReadNested): AfiAddress {
   const start = reader.offset

@@ -2,8 +2,8 @@
  * Where an EID-prefix is: routing locators and the sets they form (RFC 9301 §5.4 RLOC-record).
  *
  * A locator-set is kept in ascending order of its addresses, IPv4 before IPv6, because the bit
- * numbers of locator-status-bits count in that order (RFC 9301 §5.5). Choosing among locators is the
- * business of the tables and of the datapath.
+ * numbers of locator-status-bits count in that order (RFC 9301 §5.5). Choosing among locators is
+ * the business of the tables and of the datapath.
  */
 import {
   compareIpAddresses,
@@ -57,8 +57,8 @@ export function sortLocators(locators: readonly Locator[]): readonly Locator[] {
 }
 
 /**
- * Whether two sets mean the same to a sender, in whatever order. The L and p bits are not looked at:
- * they say who answered, and a proxy reply (RFC 9301 §5.4) must not look like a change.
+ * Whether two sets mean the same to a sender, in whatever order. The L and p bits are not looked
+ * at: they say who answered, and a proxy reply (RFC 9301 §5.4) must not look like a change.
  */
 export function equalLocatorSets(a: readonly Locator[], b: readonly Locator[]): boolean {
   if (a.length !== b.length) return false
@@ -86,7 +86,9 @@ export function formatLocator(value: Locator): string {
   return `${formatIpAddress(value.rloc)} ${value.priority}/${value.weight}${flags.join('')}`
 }
 
-/** RFC 9301 §5.4: an RLOC of a unicast mapping is no broadcast, multicast or unspecified address. */
+/**
+ * RFC 9301 §5.4: an RLOC of a unicast mapping is no broadcast, multicast or unspecified address.
+ */
 export function isUsableRloc(rloc: Rloc): boolean {
   return !isMulticast(rloc) && !isBroadcast(rloc) && !isUnspecified(rloc)
 }

@@ -11,8 +11,9 @@
  * |         xTR-ID (128), Site-ID (64), if I                      |
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
- * Type is bits 0–3, I is bit 4. RFC 9301 shows I as reserved; the NAT traversal draft uses it to say
- * that the trailer of the Map-Register is copied. Choice: read it, and send it with an identity only.
+ * Type is bits 0–3, I is bit 4. RFC 9301 shows I as reserved; the NAT traversal draft uses it to
+ * say that the trailer of the Map-Register is copied. Choice: read it, and send it with an identity
+ * only.
  */
 import { readAuthenticatedHeader, writeAuthenticatedHeader } from './authenticated-header.js'
 import type { ByteReader } from './byte-reader.js'

@@ -4,9 +4,10 @@
  *
  * Decoding never throws: any bytes give a `Message` or a `Malformed` with a code, the byte offset
  * and the field. Messages that carry authentication data keep it as parsed; whether it is right is
- * asked with `verifyMessage` of authentication.ts over the *original bytes*. Everything decoded is a
- * copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored (a Map-Reply
- * with the S bit has some), but not behind an xTR-ID and Site-ID that a MAC should have covered.
+ * asked with `verifyMessage` of authentication.ts over the *original bytes*. Everything decoded is
+ * a copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored (a
+ * Map-Reply with the S bit has some), but not behind an xTR-ID and Site-ID that a MAC should have
+ * covered.
  */
 import { byteReader, failDecoding, MalformedSignal, readU32 } from './byte-reader.js'
 import { byteWriter, writtenBytes } from './byte-writer.js'
@@ -140,18 +141,24 @@ export interface EncapsulatedControl {
 }
 
 /**
- * Godwit's own message between the two xTRs of a move: Shared Extension, type 15 (RFC 9304), sub-type
- * `MOVE_SUB_TYPE`. Its body is laid out like a Map-Register; a foreign xTR counts and drops it.
+ * Godwit's own message between the two xTRs of a move: Shared Extension, type 15 (RFC 9304),
+ * sub-type `MOVE_SUB_TYPE`. Its body is laid out like a Map-Register; a foreign xTR counts and
+ * drops it.
  *
- * prepare (destination → source): stop delivering, redirect to me, I hold. Answer: prepared | refused.
- * confirm (destination → source): the endpoint is here. Answer: ack.
- * cancel (either way): the attempt is over. Answer: ack.
- * solicited (source → destination): these senders were sent an SMR (`records` empty, `senders` set). Answer: ack.
+ * - prepare (destination → source): stop delivering, redirect to me, I hold. Answer: prepared or
+ *   refused.
+ * - confirm (destination → source): the endpoint is here. Answer: ack.
+ * - cancel (either way): the attempt is over. Answer: ack.
+ * - solicited (source → destination): these senders were sent an SMR (`records` empty, `senders`
+ *   set). Answer: ack.
  */
 export interface MoveMessage extends Authenticated {
   readonly kind: 'move'
   readonly phase: MovePhase
-  /** 64 bits, names the attempt: the destination's persisted counter in the high half, random low half. */
+  /**
+   * 64 bits, names the attempt: the destination's persisted counter in the high half, random low
+   * half.
+   */
   readonly moveId: bigint
   /** Why, in `refused` and `cancel`; 'none' elsewhere. */
   readonly reason: MoveReason

@@ -19,7 +19,8 @@
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
  * The first 16 bytes and the authentication data are those of a Map-Register, so that one signature
- * code serves all. Both ends are ours: what is not understood is malformed, nothing is stepped over.
+ * code serves all. Both ends are ours: what is not understood is malformed, nothing is stepped
+ * over.
  */
 import { readAfiAddress, rlocOf, writeIpAddress } from './afi.js'
 import { readAuthenticatedHeader, writeAuthenticatedHeader } from './authenticated-header.js'

@@ -13,8 +13,8 @@ export function readXtrIdentity(reader: ByteReader): XtrIdentity {
 }
 
 /**
- * The trailer of a message with authentication data; undefined without the I bit. Nothing may follow
- * it: a MAC that stops before the trailer would let anybody append another 24 bytes.
+ * The trailer of a message with authentication data; undefined without the I bit. Nothing may
+ * follow it: a MAC that stops before the trailer would let anybody append another 24 bytes.
  */
 export function readLastXtrIdentity(reader: ByteReader, present: boolean): XtrIdentity | undefined {
   if (!present) return undefined

@@ -1,7 +1,8 @@
 /**
  * Messages as plain JSON, the form in which the vector files hold them, and the vector files
  * themselves. Addresses, EIDs and prefixes are their canonical text, a locator is
- * `192.0.2.1 1/100 255/0 L-R`, 64-bit numbers are `0x…`, bytes are hexadecimal, undefined is absent.
+ * `192.0.2.1 1/100 255/0 L-R`, 64-bit numbers are `0x…`, bytes are hexadecimal, undefined is
+ * absent.
  */
 import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
