@@ -1,0 +1,165 @@
+/**
+ * One move of the endpoint, as somebody outside would do it: ask the destination over its HTTP API,
+ * switch the link when it says ready, and look at the move resource until it has converged.
+ *
+ * orchestrated: request, ready, switch. blackout: the same, but the endpoint is frozen and its link
+ * dead for a while in between, as in a live migration. detected: switch without telling anybody.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Topology } from '../config/topology-schema.js'
+import { apiRequest, listIn } from '../lab/api-request.js'
+import { announceEndpoint } from '../lab/lab.js'
+import { socketOf } from '../lab/names.js'
+import type { PanelControl, PanelCounters } from '../lab/panel.js'
+import { addressesOf } from '../lab/topology.js'
+import type { Trigger } from './analysis.js'
+import type { Traffic } from './traffic.js'
+
+export interface MoveContext {
+  readonly topology: Topology
+  readonly endpoint: string
+  readonly instanceId: number
+  readonly panel: PanelControl
+  readonly traffic: Pick<Traffic, 'freeze' | 'thaw'>
+}
+
+export interface PerformedMove {
+  readonly trigger: Trigger
+  readonly from: string
+  readonly to: string
+  readonly requestedNs: number
+  readonly switchedNs: number
+  /** From the request to "ready"; undefined for a detected move. */
+  readonly readyMs: number | undefined
+  /** What the destination's move resource says at the end. */
+  readonly state: string
+  readonly timeline: readonly { readonly stage: string; readonly afterMs: number }[]
+  /** Why it failed, undefined when it did not. */
+  readonly failure: string | undefined
+  /** Frames from the old cloud that the panel kept from the endpoint since the switch. */
+  readonly refusedFrames: number
+}
+
+/** Performs one move; a refusal by the API becomes a `failure`, and the link stays where it was. */
+export async function performMove(
+  context: MoveContext,
+  to: string,
+  trigger: Trigger,
+): Promise<PerformedMove> {
+  const { topology, endpoint, panel, traffic } = context
+  const from = panel.active() ?? '?'
+  const requestedNs = monotonicNs()
+  let moveId: string | undefined
+  let readyMs: number | undefined
+  if (trigger !== 'detected') {
+    const answer = await requestMove(context, to)
+    readyMs = sinceMs(requestedNs)
+    if ('failure' in answer) {
+      const failed = { trigger, from, to, requestedNs, switchedNs: requestedNs, readyMs }
+      return { ...failed, state: 'refused', timeline: [], refusedFrames: 0, ...answer }
+    }
+    moveId = answer.moveId
+  }
+  if (trigger === 'blackout') {
+    await traffic.freeze()
+    panel.block()
+    await new Promise((resolve) => setTimeout(resolve, BLACKOUT_MS))
+  }
+  const before = panel.counters()
+  panel.flip(to)
+  const switchedNs = monotonicNs()
+  if (trigger === 'blackout') traffic.thaw()
+  // Not waited for: the endpoint's own packets may be faster, and either is evidence.
+  const announced = announceEndpoint(topology, endpoint)
+  const outcome = await followMove(context, to, moveId, requestedNs)
+  await announced
+  const refusedFrames = refusedSince(before, panel.counters(), from)
+  return { trigger, from, to, requestedNs, switchedNs, readyMs, refusedFrames, ...outcome }
+}
+
+/** CLOCK_MONOTONIC in nanoseconds, the clock of the packet records. */
+export function monotonicNs(): number {
+  return Number(process.hrtime.bigint())
+}
+
+async function requestMove(
+  { topology, endpoint, instanceId }: MoveContext,
+  to: string,
+): Promise<{ moveId: string } | { failure: string }> {
+  const answer = await apiRequest(socketOf(topology.name, to), '/v1/moves', {
+    method: 'POST',
+    headers: { 'idempotency-key': randomUUID() },
+    body: { eids: addressesOf(topology, endpoint), instanceId },
+    timeoutMs: REQUEST_LIMIT_MS,
+  })
+  const body = answer.body as { moveId?: string; error?: { code?: string; message?: string } }
+  if (answer.status < 300 && body?.moveId) return { moveId: body.moveId }
+  return { failure: body?.error?.message ?? `${to} answered ${answer.status}` }
+}
+
+/** Looks at the move resource until it has converged or failed, or until a limit. */
+async function followMove(
+  { topology, endpoint }: MoveContext,
+  to: string,
+  moveId: string | undefined,
+  requestedNs: number,
+): Promise<Pick<PerformedMove, 'state' | 'timeline' | 'failure'>> {
+  const socket = socketOf(topology.name, to)
+  const own = new Set(addressesOf(topology, endpoint))
+  const until = performance.now() + FOLLOW_LIMIT_MS
+  let [state, timeline] = ['unknown', [] as PerformedMove['timeline'][number][]]
+  for (;;) {
+    const { body } = await apiRequest(socket, '/v1/moves')
+    const passedMs = sinceMs(requestedNs)
+    const views = listIn(body) as unknown as MoveAnswer[]
+    // A detected move has no name yet: it is one of ours that began after the switch.
+    const mine = views.filter((view) => {
+      if (moveId !== undefined) return view.moveId === moveId
+      const began = Math.max(0, ...view.timeline.map(({ agoMs }) => agoMs))
+      const ours = view.eids.some((eid) =>
+        own.has(eid.replace(/^\[\d+\]/, '').replace(/\/\d+$/, '')),
+      )
+      return view.trigger === 'detected' && ours && began < passedMs
+    })
+    if (mine.length > 0) {
+      const states = mine.map((view) => view.state)
+      state =
+        states.find((each) => each === 'failed') ??
+        states.find((each) => each !== 'converged') ??
+        'converged'
+      timeline = mine
+        .flatMap((view) => view.timeline)
+        .map(({ stage, agoMs }) => ({ stage, afterMs: Math.max(0, passedMs - agoMs) }))
+        .sort((left, right) => left.afterMs - right.afterMs)
+      if (state === 'failed') {
+        return { state, timeline, failure: mine.find(({ reason }) => reason)?.reason ?? 'failed' }
+      }
+      const complete = moveId !== undefined || mine.flatMap(({ eids }) => eids).length >= own.size
+      if (state === 'converged' && complete) return { state, timeline, failure: undefined }
+    }
+    if (performance.now() > until) return { state, timeline, failure: undefined }
+    await new Promise((resolve) => setTimeout(resolve, FOLLOW_EVERY_MS))
+  }
+}
+
+interface MoveAnswer {
+  readonly moveId: string
+  readonly trigger: string
+  readonly state: string
+  readonly reason?: string
+  readonly eids: readonly string[]
+  readonly timeline: readonly { readonly stage: string; readonly agoMs: number }[]
+}
+
+function refusedSince(before: PanelCounters, after: PanelCounters, node: string): number {
+  return (after.dropped[node] ?? 0) - (before.dropped[node] ?? 0)
+}
+
+function sinceMs(startNs: number): number {
+  return (monotonicNs() - startNs) / 1e6
+}
+
+const BLACKOUT_MS = 50
+const REQUEST_LIMIT_MS = 10_000
+const FOLLOW_LIMIT_MS = 2_000
+const FOLLOW_EVERY_MS = 25
