@@ -42,7 +42,7 @@ static __always_inline int drop_frame(__u32 leg)
 
 /* From the endpoint to the leg that is plugged in. */
 SEC("tc")
-int panel_port(struct __sk_buff *skb)
+int panel_port(struct __sk_buff *skb __attribute__((unused)))
 {
 	__u32 zero = 0, leg;
 	struct panel_state *state = bpf_map_lookup_elem(&panel_state, &zero);

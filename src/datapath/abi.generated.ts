@@ -123,6 +123,7 @@ export const TALLY = {
   'native': 4,
   'proxied-neighbour': 5,
   'ecn-corrected': 6,
+  'event-lost': 7,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 
