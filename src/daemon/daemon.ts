@@ -1,0 +1,242 @@
+/**
+ * Builds the shell of one node from its configuration and takes it down again.
+ *
+ * Order of start: log, interfaces, store, datapath (maps of an earlier run found pinned), control
+ * sockets, node with what was restored, programs attached, API, ready. Stop is the reverse. Reload
+ * puts a new node on the same store, sockets and maps: packets are forwarded on meanwhile.
+ */
+import { spawn } from 'node:child_process'
+import { type Api, startApi } from '../api/server.js'
+import type { ConfigError } from '../config/config-error.js'
+import { loadConfig } from '../config/load.js'
+import type { NodeConfig } from '../config/node-config.js'
+import type { Config } from '../config/schema.js'
+import type { Capabilities, RestoredState } from '../control/input-output.js'
+import { createNode } from '../control/node.js'
+import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
+import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
+import type { NetworkInterface } from '../datapath/network-interface.js'
+import { openEmbeddedStore } from '../store/embedded-store.js'
+import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
+import { createIcmpResponder, type IcmpResponder } from './icmp.js'
+import { readInterfaces } from './interfaces.js'
+import { createLog, type Log } from './log.js'
+import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
+import { type RunningNode, runNode } from './run-node.js'
+import { createUdpWire, type UdpWire } from './udp-wire.js'
+
+export interface Daemon {
+  /** Read the configuration again; an invalid one changes nothing and is logged whole. */
+  reload(): Promise<void>
+  /** Graceful end; what stays in the kernel says `datapath.onStop`. */
+  stop(): Promise<void>
+  readonly log: Log
+}
+
+interface Loaded {
+  readonly config: Config
+  readonly nodeConfig: NodeConfig
+  readonly warnings: readonly ConfigError[]
+}
+
+/** Rejects, leaving forwarding as it was, when the environment lacks something; says what. */
+export async function startDaemon(options: {
+  readonly configPath: string
+  readonly loaded: Loaded
+  readonly version: string
+}): Promise<Daemon> {
+  const { config } = options.loaded
+  let { nodeConfig } = options.loaded
+  const clock = createClock()
+  const log = createLog({ node: config.node, level: config.log.level, now: clock.now })
+  for (const { path, problem } of options.loaded.warnings) {
+    log.say('warning', 'configuration-warning', { path, problem })
+  }
+  const addon = loadNativeAddon()
+  const capabilities: Capabilities = { random: createRandom(), hmac: addon.hmac }
+  const forwards = config.datapath.kind === 'bpf'
+  let interfaces = forwards ? await readInterfaces() : []
+  const store = await openEmbeddedStore(storeDirectory(config), (key) => {
+    log.say('error', 'stored-record-unreadable', { key })
+  })
+  const records = await store.load()
+
+  // From here to the `restored` input nothing is awaited: no event can come before its node is there.
+  const hands = forwards
+    ? createHands({ config, nodeConfig, addon, log, clock, interfaces: () => interfaces })
+    : undefined
+  let wire = openWire(nodeConfig, addon, (inputs) => running.enqueue(inputs))
+  const running: RunningNode = runNode({
+    node: createNode(nodeConfig, capabilities),
+    clock,
+    wire: {
+      send: (from, to, toPort, bytes) => wire.send(from, to, toPort, bytes),
+      flush: () => wire.flush(),
+    },
+    datapath: hands?.datapath,
+    store,
+    onStoreFailure: (error) => log.say('error', 'store-write-failed', { why: String(error) }),
+  })
+  const unsubscribe = running.onEvent((event, at) => log.event(event, at))
+  const restore = (stored: RestoredState['records']): void => {
+    const tables = hands?.datapath.restore() ?? { localEids: [], mapCache: [] }
+    const state = { records: stored.map((record) => fromStored(record, clock)), ...tables }
+    running.enqueue([{ kind: 'restored', state }])
+  }
+  hands?.connect(running, () => nodeConfig)
+  restore(records)
+  hands?.datapath.start()
+  const api = await startApi({
+    node: running,
+    datapath: hands?.datapath,
+    config,
+    version: options.version,
+    startedAt: new Date(),
+    log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
+  })
+  running.raise({
+    name: 'node-started',
+    severity: 'notice',
+    version: options.version,
+    roles: config.roles,
+    api: api.addresses,
+  })
+  notifyReady()
+
+  const reload = async (): Promise<void> => {
+    const next = loadConfig(options.configPath)
+    if (!next.ok) {
+      log.say('error', 'configuration-rejected', { errors: next.errors })
+      return
+    }
+    const restart = needsRestart(config, next.config)
+    if (restart.length > 0) log.say('warning', 'configuration-needs-restart', { keys: restart })
+    const [nextInterfaces, stored] = await Promise.all([
+      forwards ? readInterfaces() : [],
+      store.load(),
+    ])
+    const sockets = socketsOf(next.nodeConfig)
+    if (sockets !== socketsOf(nodeConfig)) {
+      wire.close()
+      wire = openWire(next.nodeConfig, addon, (inputs) => running.enqueue(inputs))
+    }
+    nodeConfig = next.nodeConfig
+    interfaces = nextInterfaces
+    running.replace(createNode(nodeConfig, capabilities))
+    hands?.datapath.reconfigure(nodeConfig, interfaces)
+    restore(stored)
+    running.raise({ name: 'configuration-reloaded', severity: 'notice' })
+  }
+
+  const stop = async (): Promise<void> => {
+    running.raise({ name: 'node-stopped', severity: 'notice' })
+    running.stop()
+    unsubscribe()
+    await closeQuietly(api, log)
+    wire.close()
+    hands?.close()
+    await store.close()
+    log.close()
+  }
+  return { reload, stop, log }
+}
+
+/** What forwards, and what helps it: ICMP errors, the neighbour watch. */
+interface Hands {
+  readonly datapath: BpfDatapath
+  connect(running: RunningNode, nodeConfig: () => NodeConfig): void
+  close(): void
+}
+
+function createHands(options: {
+  readonly config: Config
+  readonly nodeConfig: NodeConfig
+  readonly addon: NativeAddon
+  readonly log: Log
+  readonly clock: Clock
+  readonly interfaces: () => readonly NetworkInterface[]
+}): Hands {
+  const { config, addon, log, clock, interfaces } = options
+  let running: RunningNode | undefined
+  let neighbours: NeighbourWatch | undefined
+  const icmp: IcmpResponder = createIcmpResponder({
+    interfaces,
+    mac: ({ instanceId, interfaceName }, address) => {
+      const index = interfaces().find(({ name }) => name === interfaceName)?.index ?? 0
+      return datapath.localMac({ instanceId, address }) ?? neighbours?.mac(index, address.bytes)
+    },
+    sendFrame: (index, frame) => addon.sendFrame(index, frame),
+    log: log.say,
+    now: clock.now,
+  })
+  const take: RunningNode['enqueue'] = (inputs) => running?.enqueue(inputs)
+  const datapath = createBpfDatapath({
+    config,
+    nodeConfig: options.nodeConfig,
+    addon,
+    interfaces: interfaces(),
+    log: log.say,
+    onEvents: (events) => take(events.map((event) => ({ kind: 'datapath', event }))),
+    onPacketTooBig: (packet) => icmp.take(packet),
+  })
+  return {
+    datapath,
+    connect(node, nodeConfig) {
+      running = node
+      neighbours = watchNeighbours({
+        nodeConfig,
+        interfaces,
+        onEvents: (events) => take(events.map((event) => ({ kind: 'datapath', event }))),
+        onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
+      })
+    },
+    close() {
+      neighbours?.close()
+      icmp.close()
+      datapath.close(config.datapath.onStop)
+    },
+  }
+}
+
+function openWire(
+  nodeConfig: NodeConfig,
+  addon: NativeAddon,
+  enqueue: RunningNode['enqueue'],
+): UdpWire {
+  return createUdpWire(addon, {
+    addresses: nodeConfig.rlocs.map(({ address }) => address),
+    port: CONTROL_PORT,
+    onDatagrams: (batch) => enqueue(batch.map((datagram) => ({ kind: 'datagram', ...datagram }))),
+  })
+}
+
+function socketsOf(nodeConfig: NodeConfig): string {
+  return JSON.stringify(nodeConfig.rlocs.map(({ address }) => [...address.bytes]))
+}
+
+/** Keys whose new values a running daemon does not take up. */
+function needsRestart(before: Config, after: Config): string[] {
+  const fixed = ['node', 'datapath', 'hold', 'store', 'api', 'log'] as const
+  return fixed.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+}
+
+function storeDirectory(config: Config): string {
+  return config.store.directory ?? `/var/lib/godwit/${config.node}`
+}
+
+async function closeQuietly(api: Api, log: Log): Promise<void> {
+  await api.close().catch((error: unknown) => {
+    log.say('warning', 'api-close-failed', { why: String(error) })
+  })
+}
+
+/** systemd's Type=notify; Node has no datagram Unix sockets, so its own tool says it. */
+function notifyReady(): void {
+  if (process.env['NOTIFY_SOCKET'] === undefined) return
+  spawn('systemd-notify', ['--ready', `--pid=${process.pid}`], { stdio: 'ignore' })
+    // Started by something else that set the variable but has no systemd: nobody waits for it.
+    .on('error', () => {})
+}
+
+// RFC 9301 §5: LISP control messages.
+const CONTROL_PORT = 4342

@@ -1,0 +1,110 @@
+#!/usr/bin/env node
+/**
+ * `godwitd`: command line, checks before the start, signals, exit status.
+ *
+ * Exit status: 0 after a graceful stop, 1 when the environment lacks something, 2 for an invalid
+ * configuration, 70 (EX_SOFTWARE) for our own bugs, which leave the datapath forwarding.
+ */
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { formatConfigErrors } from '../config/config-error.js'
+import { loadConfig } from '../config/load.js'
+import type { Config } from '../config/schema.js'
+import { ensureBpfFilesystem, missingCapabilities, oldKernel } from './capabilities.js'
+import { type Daemon, startDaemon } from './daemon.js'
+
+async function run(configPath: string): Promise<void> {
+  const loaded = loadConfig(configPath)
+  if (!loaded.ok) {
+    process.stderr.write(`${formatConfigErrors(configPath, loaded.errors)}\n`)
+    process.exit(2)
+  }
+  const lacking = lackingFor(loaded.config)
+  if (lacking !== undefined) fail(lacking)
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
+  const daemon = await startDaemon({ configPath, loaded, version }).catch((error: unknown) =>
+    fail(describeFailure(error)),
+  )
+  handleSignals(daemon)
+}
+
+function handleSignals(daemon: Daemon): void {
+  let reloading: Promise<void> = Promise.resolve()
+  process.on('SIGHUP', () => {
+    // One after the other: the last configuration written is the one that counts.
+    reloading = reloading.then(() => daemon.reload())
+  })
+  let stopping = false
+  const stop = (): void => {
+    if (stopping) return
+    stopping = true
+    setTimeout(() => process.exit(0), STOP_MS).unref()
+    daemon.stop().then(() => process.exit(0), crash)
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+function checkConfig(configPath: string): void {
+  const loaded = loadConfig(configPath)
+  if (!loaded.ok) {
+    process.stderr.write(`${formatConfigErrors(configPath, loaded.errors)}\n`)
+    process.exitCode = 2
+    return
+  }
+  if (loaded.warnings.length > 0) {
+    process.stderr.write(`${formatConfigErrors(configPath, loaded.warnings, 'warning')}\n`)
+  }
+  process.stdout.write(`${configPath}: valid\n`)
+}
+
+/** The first thing that the configured datapath needs and this machine lacks. */
+function lackingFor(config: Config): string | undefined {
+  if (config.datapath.kind === 'none') return undefined
+  return oldKernel() ?? missingCapabilities() ?? ensureBpfFilesystem()
+}
+
+function fail(sentence: string): never {
+  process.stderr.write(`godwitd: ${sentence}\n`)
+  process.exit(1)
+}
+
+function crash(error: unknown): void {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  process.stderr.write(`godwitd: internal error, forwarding goes on without control: ${text}\n`)
+  process.exit(70)
+}
+
+function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code, operation, verifierLog } = error as Error & Record<string, unknown>
+  const where = operation === undefined ? '' : ` (${String(operation)}: ${String(code)})`
+  const log = typeof verifierLog === 'string' && verifierLog !== '' ? `\n${verifierLog}` : ''
+  return `${error.message}${where}${log}`
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+// Choice: less than the 10 s after which a supervisor would kill, and than a person's patience.
+const STOP_MS = 1_900
+const version = readVersion()
+
+const program = new Command('godwitd')
+  .description('LISP tunnel router, Map-Server and Map-Resolver of one node')
+  .version(version)
+  .showHelpAfterError()
+program
+  .command('run', { isDefault: true })
+  .description('run the node that the configuration file describes (the default)')
+  .argument('<config>', 'YAML file; keys are explained in docs/configuration.md')
+  .action(run)
+program
+  .command('check-config')
+  .description('say everything that is wrong with a configuration file; exit 2 if anything is')
+  .argument('<config>', 'YAML file')
+  .action(checkConfig)
+await program.parseAsync()

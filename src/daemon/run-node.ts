@@ -1,0 +1,200 @@
+/**
+ * The loop around a node: inputs in, outputs performed in their order, one timer at its deadline.
+ *
+ * A batch of inputs (datagrams of one receive call, events of one ring batch) is handled whole before
+ * anything is performed, and everything it sends leaves in one batch. Inputs that arise while outputs
+ * are performed wait for the next round: a node is never entered twice. Exceptions of a node are our
+ * own bugs and are not caught here.
+ */
+import type { Event } from '../control/event.js'
+import type {
+  Command,
+  CommandResult,
+  Input,
+  Node,
+  Output,
+  StoredRecord,
+} from '../control/input-output.js'
+import type { NodeSnapshot } from '../control/snapshot.js'
+import type { Datapath } from '../datapath/datapath.js'
+import type { Rloc } from '../lisp/locator.js'
+import type { Store } from '../store/store.js'
+import { type Clock, toStored } from './clock-and-random.js'
+
+export interface Wire {
+  send(from: Rloc, to: Rloc, toPort: number, bytes: Uint8Array): void
+  flush(): void
+}
+
+export type EventListener = (event: Event, at: Date) => void
+
+export interface RunningNode {
+  enqueue(inputs: readonly Input[]): void
+  /** Resolves with the node's one result; 503 when too many wait or the node goes away first. */
+  command(command: Command): Promise<CommandResult>
+  snapshot(): NodeSnapshot
+  /** Returns what ends the subscription. */
+  onEvent(listener: EventListener): () => void
+  /** An event of the shell itself, to the same listeners. */
+  raise(event: Event): void
+  /** Go on with another node (a new configuration); commands of the old one end with 503. */
+  replace(node: Node): void
+  /** No more inputs, no more timer. */
+  stop(): void
+}
+
+export function runNode(options: {
+  readonly node: Node
+  readonly clock: Clock
+  readonly wire: Wire
+  readonly datapath: Pick<Datapath, 'perform'> | undefined
+  readonly store: Pick<Store, 'save'>
+  /** Records that could not be made durable: what depended on them was not done. */
+  readonly onStoreFailure: (error: unknown) => void
+}): RunningNode {
+  const { clock, wire, datapath } = options
+  let { node } = options
+  let queue: Input[] = []
+  let draining = false
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  let timerAt: number | undefined
+  let lastCommand = 0
+  const outputs: Output[] = []
+  const commands = new Map<string, (result: CommandResult) => void>()
+  const listeners = new Set<EventListener>()
+
+  const drain = (): void => {
+    if (draining) return
+    draining = true
+    try {
+      while (queue.length > 0 && !stopped) {
+        const batch = queue
+        queue = []
+        for (const input of batch) node.handle(input, clock.now(), outputs)
+        performAll(outputs.splice(0))
+      }
+    } finally {
+      draining = false
+    }
+    wire.flush()
+    arm()
+  }
+
+  const performAll = (batch: readonly Output[]): void => {
+    for (const output of batch) perform(output)
+  }
+
+  const perform = (output: Output): void => {
+    switch (output.kind) {
+      case 'send':
+        wire.send(output.from, output.to, output.toPort, output.bytes)
+        break
+      case 'datapath':
+        datapath?.perform(output.operation)
+        break
+      case 'persist':
+        persist(output.records, output.then)
+        break
+      case 'result':
+        commands.get(output.commandId)?.(output.result)
+        commands.delete(output.commandId)
+        return
+      case 'event':
+        raise(output.event)
+        return
+      default:
+        throw new Error(`not an output: ${JSON.stringify(output satisfies never)}`)
+    }
+  }
+
+  const raise = (event: Event): void => {
+    const at = new Date(clock.wallClock())
+    for (const listener of listeners) listener(event, at)
+  }
+
+  const persist = (records: readonly StoredRecord[], then: readonly Output[]): void => {
+    const stored = records.map((record) => toStored(record, clock))
+    options.store.save(stored).then(() => {
+      if (stopped) return
+      performAll(then)
+      wire.flush()
+      // What an output brought about, such as the failure of an operation.
+      drain()
+    }, options.onStoreFailure)
+  }
+
+  const arm = (): void => {
+    const wanted = stopped ? undefined : node.deadline()
+    if (wanted === timerAt && timer !== undefined) return
+    clearTimeout(timer)
+    timer = undefined
+    timerAt = wanted
+    if (wanted === undefined) return
+    // At least 1 ms: a deadline that stays in the past must not starve the sockets.
+    const delayMs = Math.min(Math.max(1, Math.ceil(wanted - clock.now())), LONGEST_TIMER_MS)
+    timer = setTimeout(() => {
+      timer = undefined
+      enqueue([{ kind: 'deadline' }])
+    }, delayMs)
+  }
+
+  const enqueue = (inputs: readonly Input[]): void => {
+    if (stopped) return
+    for (const input of inputs) queue.push(input)
+    drain()
+  }
+
+  const abandonCommands = (): void => {
+    for (const resolve of commands.values()) resolve(GOING_AWAY)
+    commands.clear()
+  }
+
+  arm()
+  return {
+    enqueue,
+    command(command) {
+      if (stopped) return Promise.resolve(GOING_AWAY)
+      if (commands.size >= MAXIMUM_COMMANDS) return Promise.resolve(TOO_MANY)
+      lastCommand += 1
+      const commandId = String(lastCommand)
+      return new Promise((resolve) => {
+        commands.set(commandId, resolve)
+        enqueue([{ kind: 'command', commandId, command }])
+      })
+    },
+    snapshot: () => node.snapshot(clock.now()),
+    onEvent(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    raise,
+    replace(next) {
+      abandonCommands()
+      node = next
+      arm()
+    },
+    stop() {
+      stopped = true
+      clearTimeout(timer)
+      abandonCommands()
+    },
+  }
+}
+
+// setTimeout fires at once for anything above 2^31 - 1 ms.
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+// Choice: far above what operators and orchestrators do at once.
+const MAXIMUM_COMMANDS = 1_000
+const GOING_AWAY: CommandResult = {
+  ok: false,
+  status: 503,
+  code: 'node-stopping',
+  message: 'the node stops or reads its configuration again; try once more',
+}
+const TOO_MANY: CommandResult = {
+  ok: false,
+  status: 503,
+  code: 'too-many-commands',
+  message: `more than ${MAXIMUM_COMMANDS} commands wait for an answer`,
+}

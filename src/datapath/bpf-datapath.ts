@@ -1,0 +1,407 @@
+/**
+ * The kernel as datapath: carries out operations as map writes, raises what the programs report.
+ *
+ * Tables are in entry-table.ts, locator sets in locator-sets.ts, the hold in hold-releases.ts,
+ * devices and attachment in bpf-setup.ts. Events of operations are raised after `perform` returned,
+ * never inside it, so that a node is never entered twice.
+ *
+ * Not done here: choosing locators (tables/locator-selection.ts), answering oversize packets
+ * (daemon/icmp.ts), deciding anything about a move.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import type { Config } from '../config/schema.js'
+import type { DatapathEvent, DatapathOperation } from '../control/input-output.js'
+import type { MacAddress } from '../lisp/address.js'
+import { coversPrefix, type Eid, type EidPrefix, hostPrefix } from '../lisp/eid.js'
+import {
+  type BpfHoldPurposeName,
+  decodeBpfLocalEid,
+  decodeBpfMapCacheEntry,
+  EVENT_BYTES,
+  encodeBpfLocalEid,
+  encodeBpfMapCacheEntry,
+  LOCAL_EID_BYTES,
+  LOCAL_EID_FLAGS,
+  LOCAL_EID_STATE,
+  MAP_CACHE_ACTION,
+  MAP_CACHE_ENTRY_BYTES,
+} from './abi.generated.js'
+import { mappingCounters, readCounters, usageOf } from './bpf-counters.js'
+import { type PacketTooBig, takeRecords } from './bpf-events.js'
+import { type BpfMaps, createBpfMaps } from './bpf-maps.js'
+import { restoreTables } from './bpf-restore.js'
+import {
+  type Attachment,
+  attachPrograms,
+  configureInterfaces,
+  configureNode,
+  counterCount,
+  openDatapathObject,
+  openHold,
+  pinDirectoryOf,
+  removeDatapath,
+} from './bpf-setup.js'
+import type { Datapath, OnDatapathEvents } from './datapath.js'
+import type { DatapathLog } from './datapath-log.js'
+import { createEntryTable, type EntryTable } from './entry-table.js'
+import { createFreeIds } from './free-ids.js'
+import { createHoldReleases, type HoldReleases } from './hold-releases.js'
+import { createLocatorSets, type LocatorSets } from './locator-sets.js'
+import type { NativeAddon, NativeHandle } from './native-addon.js'
+import { announcementFrame, solicitationFrame } from './neighbour-frames.js'
+import type { NetworkInterface } from './network-interface.js'
+
+export interface BpfDatapathOptions {
+  readonly config: Config
+  readonly nodeConfig: NodeConfig
+  readonly addon: NativeAddon
+  readonly interfaces: readonly NetworkInterface[]
+  readonly log: DatapathLog
+  readonly onEvents: OnDatapathEvents
+  readonly onPacketTooBig: (packet: PacketTooBig) => void
+}
+
+export interface BpfDatapath extends Datapath {
+  /**
+   * Attach the programs. Called after the first operations, so that on a first start own traffic
+   * never meets empty tables; after a restart the programs of the earlier run are attached already.
+   */
+  start(): void
+  /** Take over a changed configuration without losing a packet; `restore` may be called again. */
+  reconfigure(nodeConfig: NodeConfig, interfaces: readonly NetworkInterface[]): void
+  /** MAC of an endpoint that is here; undefined when it is not or its MAC is not known. */
+  localMac(eid: Eid): MacAddress | undefined
+  /** Records of the ring buffer that were not understood, since start. */
+  ignoredRecords(): number
+}
+
+interface Parts {
+  readonly addon: NativeAddon
+  readonly object: NativeHandle
+  readonly maps: BpfMaps
+  readonly sets: LocatorSets
+  readonly mapCache: EntryTable
+  readonly localEids: EntryTable
+  readonly releases: HoldReleases
+  readonly raise: (event: DatapathEvent) => void
+  readonly interfaceNamed: (name: string) => NetworkInterface | undefined
+}
+
+/**
+ * Loads the programs and opens the hold; nothing is attached before `start`. Throws what the addon
+ * throws when the kernel refuses a program or the bpffs is not mounted.
+ */
+export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
+  const { config, addon, log } = options
+  const object = openDatapathObject(config, addon)
+  const pinDirectory = pinDirectoryOf(config)
+  const maps = createBpfMaps(addon, object)
+  let { nodeConfig, interfaces } = options
+  let ignored = 0
+  const { raise, deliver } = createEventBatch(options.onEvents)
+  const interfaceNamed = (name: string) => interfaces.find((one) => one.name === name)
+
+  const counterIds = createFreeIds(counterCount(config))
+  const sets = createLocatorSets(
+    {
+      update: (key, value) => maps.update('locator_sets', key, value),
+      remove: (key) => maps.remove('locator_sets', key),
+      read: () => maps.read('locator_sets'),
+    },
+    config.datapath.maximumMappings,
+  )
+  const shared = { maps, counterIds, releases: () => releases }
+  const mapCache = createEntryTable({
+    ...shared,
+    hostMap: 'map_cache_hosts',
+    prefixMap: 'map_cache_prefixes',
+    valueBytes: MAP_CACHE_ENTRY_BYTES,
+    purpose: 'map-cache-miss',
+    freeReference: (id) => sets.release(id),
+  })
+  const localEids = createEntryTable({
+    ...shared,
+    hostMap: 'local_eid_hosts',
+    prefixMap: 'local_eid_prefixes',
+    valueBytes: LOCAL_EID_BYTES,
+    purpose: 'endpoint-expected',
+    freeReference: () => {},
+  })
+  const opened = openHold({
+    config,
+    addon,
+    object,
+    log,
+    onEvents: (events) => {
+      releases.take(events)
+      deliver()
+    },
+  })
+  const releases: HoldReleases = createHoldReleases({
+    addon,
+    hold: opened?.hold,
+    writeFlip: ({ map, key, value }) => maps.update(map, key, value),
+    raise,
+    isFinal: (purpose, eid) => isFinal(purpose, eid, mapCache, localEids),
+  })
+  const parts = { addon, object, maps, sets, mapCache, localEids, releases, raise, interfaceNamed }
+  const holdInterfaceIndex = opened?.interfaceIndex ?? 0
+  const deviceAttachments = configureNode({
+    config,
+    nodeConfig,
+    interfaces,
+    holdInterfaceIndex,
+    maps,
+    log,
+  })
+  let attachments: readonly Attachment[] = []
+  const configure = (): void => {
+    const own = configureInterfaces(nodeConfig, interfaces, maps, log)
+    attachments = [...deviceAttachments, ...own]
+  }
+  configure()
+  const attach = (): void =>
+    attachPrograms({ addon, object, pinDirectory, wanted: attachments, log })
+  const ring = addon.startEvents(object, 'events', EVENT_BYTES, (records, count) => {
+    const interfaceName = (index: number) => interfaces.find((one) => one.index === index)?.name
+    const { onPacketTooBig } = options
+    ignored += takeRecords(records, count, { interfaceName, raise, onPacketTooBig })
+    deliver()
+  })
+
+  return {
+    perform(operation) {
+      try {
+        performOperation(operation, parts)
+      } catch (error) {
+        raise({ kind: 'operation-failed', operation: operation.kind, reason: reasonOf(error) })
+      }
+    },
+    restore: () => {
+      const restored = restoreTables({ ...parts, counterIds, nodeConfig, interfaces })
+      // Only now: ids given out before the pinned entries were read would collide with theirs.
+      putOwnAddresses(nodeConfig, interfaces, mapCache)
+      return restored
+    },
+    start: attach,
+    reconfigure(nextConfig, nextInterfaces) {
+      nodeConfig = nextConfig
+      interfaces = nextInterfaces
+      configure()
+      putOwnAddresses(nodeConfig, interfaces, mapCache)
+      attach()
+    },
+    counters: () => readCounters(maps, addon, opened?.hold),
+    mappingCounters: () => [
+      ...mappingCounters('map-cache', mapCache, maps),
+      ...mappingCounters('local-eid', localEids, maps),
+    ],
+    localMac: (eid) => localMac(eid, localEids),
+    ignoredRecords: () => ignored,
+    close(how) {
+      addon.closeEvents(ring)
+      if (opened !== undefined) addon.closeHold(opened.hold, how === 'detach')
+      if (how === 'keep') addon.closeObject(object)
+      else removeDatapath({ addon, object, pinDirectory, log })
+    },
+  }
+}
+
+// -------------------------------------------------------------------------------- operations
+
+function performOperation(operation: DatapathOperation, parts: Parts): void {
+  switch (operation.kind) {
+    case 'put-map-cache':
+      putMapCache(operation, parts)
+      break
+    case 'put-local-eid':
+      putLocalEid(operation, parts)
+      break
+    case 'delete-map-cache':
+      parts.mapCache.remove(operation.eidPrefix)
+      break
+    case 'delete-local-eid':
+      parts.localEids.remove(operation.eidPrefix)
+      break
+    case 'drop-held':
+      parts.releases.drop(operation.eid, operation.reason)
+      break
+    case 'query-usage': {
+      const { eidPrefix } = operation
+      const usage = usageOf(parts.mapCache.get(eidPrefix), parts.maps)
+      parts.raise({ kind: 'map-cache-usage', eidPrefix, ...usage })
+      break
+    }
+    case 'announce-gateway': {
+      const site = siteNamed(operation.interfaceName, parts)
+      parts.addon.sendFrame(site.index, announcementFrame(operation.eid.address, site.mac))
+      break
+    }
+    case 'solicit-endpoint':
+      solicitEndpoint(operation.eid, siteNamed(operation.interfaceName, parts), parts.addon)
+      break
+    default:
+      assertNever(operation)
+  }
+}
+
+function solicitEndpoint(eid: Eid, site: NetworkInterface, addon: NativeAddon): void {
+  const { address } = eid
+  const own = site.addresses.find((one) => one.address.family === address.family)?.address
+  // An ND solicitation from :: would be duplicate address detection; an ARP probe is harmless.
+  if (own === undefined && address.family === 6) throw new Error('no-address')
+  const sender = own ?? { family: 4, bytes: new Uint8Array(4) }
+  addon.sendFrame(site.index, solicitationFrame(address, sender, site.mac))
+}
+
+function putMapCache(operation: DatapathOperation & { kind: 'put-map-cache' }, parts: Parts): void {
+  const { eidPrefix, action, encapsulations, release } = operation
+  const forward = action === 'forward'
+  const locatorSetId = forward ? parts.sets.acquire(encapsulations) : 0
+  if (locatorSetId === undefined) throw new Error('locator-sets-exhausted')
+  const form = (name: keyof typeof MAP_CACHE_ACTION) => (counterId: number) =>
+    encodeBpfMapCacheEntry({ counterId, locatorSetId, action: MAP_CACHE_ACTION[name] })
+  try {
+    parts.mapCache.put({
+      eidPrefix,
+      final: form(action),
+      draining: forward ? form('draining') : undefined,
+      reference: locatorSetId,
+      // An entry that says "hold" lets nothing out.
+      release: action === 'hold' ? [] : release,
+    })
+  } catch (error) {
+    parts.sets.release(locatorSetId)
+    throw error
+  }
+}
+
+function putLocalEid(operation: DatapathOperation & { kind: 'put-local-eid' }, parts: Parts): void {
+  const { eidPrefix, state, mac, dynamicPrefix, reportSenders, release } = operation
+  const { index } = siteNamed(operation.interfaceName, parts)
+  const flags =
+    (mac !== undefined ? LOCAL_EID_FLAGS['mac-known'] : 0) |
+    (reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0)
+  const form = (name: keyof typeof LOCAL_EID_STATE) => (counterId: number) =>
+    encodeBpfLocalEid({
+      counterId,
+      interfaceIndex: index,
+      state: LOCAL_EID_STATE[name],
+      flags,
+      mac: mac ?? new Uint8Array(6),
+    })
+  const draining = { local: form('draining'), away: form('away-draining'), standby: undefined }
+  parts.localEids.put({
+    eidPrefix,
+    final: form(dynamicPrefix ? 'prefix' : state),
+    draining: dynamicPrefix ? undefined : draining[state],
+    reference: 0,
+    release: state === 'standby' ? [] : release,
+  })
+}
+
+/**
+ * Our own addresses inside a dynamic-EID prefix are no EIDs on the move: packets to them go to the
+ * kernel. Static prefixes cover them already.
+ */
+function putOwnAddresses(
+  nodeConfig: NodeConfig,
+  interfaces: readonly NetworkInterface[],
+  mapCache: EntryTable,
+): void {
+  for (const { eidPrefix } of nodeConfig.dynamicEidPrefixes) {
+    for (const own of ownAddresses(nodeConfig, interfaces, eidPrefix)) {
+      const action = MAP_CACHE_ACTION['native']
+      mapCache.put({
+        eidPrefix: own,
+        final: (counterId) => encodeBpfMapCacheEntry({ counterId, locatorSetId: 0, action }),
+        draining: undefined,
+        reference: 0,
+        release: [],
+      })
+    }
+  }
+}
+
+/** Host prefixes of the site interfaces' own addresses that lie inside `within`. */
+export function ownAddresses(
+  nodeConfig: NodeConfig,
+  interfaces: readonly NetworkInterface[],
+  within: EidPrefix,
+): EidPrefix[] {
+  return nodeConfig.siteInterfaces.flatMap(({ name, instanceId }) => {
+    const addresses = interfaces.find((one) => one.name === name)?.addresses ?? []
+    return addresses
+      .map(({ address }) => hostPrefix({ instanceId, address }))
+      .filter((own) => coversPrefix(within, own))
+  })
+}
+
+function isFinal(
+  purpose: BpfHoldPurposeName,
+  eid: Eid,
+  mapCache: EntryTable,
+  localEids: EntryTable,
+): boolean {
+  if (purpose === 'map-cache-miss') {
+    const value = mapCache.lookup(eid)
+    if (value === undefined) return false
+    const { action } = decodeBpfMapCacheEntry(value)
+    return FINAL_ACTIONS.includes(action)
+  }
+  const value = localEids.lookup(eid)
+  return value !== undefined && FINAL_STATES.includes(decodeBpfLocalEid(value).state)
+}
+
+function localMac(eid: Eid, localEids: EntryTable): MacAddress | undefined {
+  const value = localEids.lookup(eid)
+  if (value === undefined) return undefined
+  const { flags, mac } = decodeBpfLocalEid(value)
+  return (flags & LOCAL_EID_FLAGS['mac-known']) === 0 ? undefined : mac
+}
+
+function siteNamed(name: string, parts: Parts): NetworkInterface {
+  const found = parts.interfaceNamed(name)
+  if (found === undefined) throw new Error('unknown-interface')
+  return found
+}
+
+// ------------------------------------------------------------------------------------ events
+
+/** Events are delivered at the end of a native callback, or after the current call stack. */
+function createEventBatch(onEvents: OnDatapathEvents): {
+  raise: (event: DatapathEvent) => void
+  deliver: () => void
+} {
+  const batch: DatapathEvent[] = []
+  let scheduled = false
+  const deliver = (): void => {
+    scheduled = false
+    if (batch.length > 0) onEvents(batch.splice(0))
+  }
+  const raise = (event: DatapathEvent): void => {
+    batch.push(event)
+    if (scheduled) return
+    scheduled = true
+    queueMicrotask(deliver)
+  }
+  return { raise, deliver }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown'
+  const code = (error as { code?: unknown }).code
+  if (code === 'E2BIG' || code === 'ENOSPC') return 'table-full'
+  return typeof code === 'string' ? code.toLowerCase() : error.message
+}
+
+function assertNever(value: never): never {
+  throw new Error(`not an operation: ${JSON.stringify(value)}`)
+}
+
+const FINAL_ACTIONS: readonly number[] = [
+  MAP_CACHE_ACTION['forward'],
+  MAP_CACHE_ACTION['native'],
+  MAP_CACHE_ACTION['drop'],
+]
+const FINAL_STATES: readonly number[] = [LOCAL_EID_STATE['local'], LOCAL_EID_STATE['away']]

@@ -1,0 +1,92 @@
+/**
+ * Records of the `events` ring buffer as DatapathEvents.
+ *
+ * Interface indexes become names; a record of an interface or family that is not known is counted
+ * and left out. Oversize packets are not the node's business: they are handed to `onPacketTooBig`.
+ */
+import type { DatapathEvent } from '../control/input-output.js'
+import {
+  type BpfEvent,
+  type BpfSeenByName,
+  decodeBpfEvent,
+  EVENT_BYTES,
+  EVENT_TYPE,
+  SEEN_BY,
+} from './abi.generated.js'
+import { addressOf, eidOf } from './eid-keys.js'
+
+/** An inner packet that did not fit in the tunnel. */
+export interface PacketTooBig {
+  readonly instanceId: number
+  readonly interfaceName: string
+  /** Largest inner packet that would fit, in bytes. */
+  readonly mtu: number
+  /** The packet from its IP header, cut. */
+  readonly head: Uint8Array
+}
+
+export interface EventTranslation {
+  readonly interfaceName: (index: number) => string | undefined
+  readonly raise: (event: DatapathEvent) => void
+  readonly onPacketTooBig: (packet: PacketTooBig) => void
+}
+
+/** Returns how many records were not understood. */
+export function takeRecords(
+  records: Uint8Array,
+  count: number,
+  translation: EventTranslation,
+): number {
+  let ignored = 0
+  for (let index = 0; index < count; index += 1) {
+    const event = decodeBpfEvent(records, index * EVENT_BYTES)
+    if (!takeEvent(event, translation)) ignored += 1
+  }
+  return ignored
+}
+
+function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
+  const { raise } = translation
+  const eid = eidOf(event.eid)
+  const peer = addressOf(event.peerFamily, event.peer)
+  const interfaceName = translation.interfaceName(event.interfaceIndex)
+  if (event.type === EVENT_TYPE['mac-seen']) {
+    if (interfaceName === undefined) return false
+    raise({ kind: 'mac-seen', mac: event.mac, interfaceName })
+    return true
+  }
+  if (eid === undefined) return false
+  switch (event.type) {
+    case EVENT_TYPE['local-eid-seen']: {
+      const how = seenBy(event.detail)
+      if (interfaceName === undefined || how === undefined) return false
+      raise({ kind: 'local-eid-seen', eid, mac: event.mac, interfaceName, how })
+      return true
+    }
+    case EVENT_TYPE['away-eid-hit']:
+      raise({ kind: 'away-eid-hit', eid, sender: peer })
+      return true
+    case EVENT_TYPE['sender-seen']:
+      if (peer === undefined) return false
+      raise({ kind: 'sender-seen', eid, sender: peer })
+      return true
+    case EVENT_TYPE['eid-wanted']:
+      if (peer === undefined) return false
+      raise({ kind: 'eid-wanted', eid, source: { instanceId: eid.instanceId, address: peer } })
+      return true
+    case EVENT_TYPE['packet-too-big']: {
+      if (interfaceName === undefined) return false
+      const head = event.head.subarray(0, Math.min(event.headLength, event.head.length))
+      const { instanceId } = eid
+      translation.onPacketTooBig({ instanceId, interfaceName, mtu: event.mtu, head })
+      return true
+    }
+    default:
+      return false
+  }
+}
+
+function seenBy(detail: number): BpfSeenByName | undefined {
+  const found = Object.entries(SEEN_BY).find(([, value]) => value === detail)
+  return found?.[0] as BpfSeenByName | undefined
+}

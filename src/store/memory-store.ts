@@ -1,0 +1,19 @@
+/**
+ * A store that forgets at the end of the process: for tests, and for nodes that keep nothing.
+ */
+import type { StoredRecord } from '../control/input-output.js'
+import { recordKey, type Store } from './store.js'
+
+export function createMemoryStore(): Store {
+  const records = new Map<string, StoredRecord>()
+  return {
+    load: async () => [...records.values()],
+    save: async (saved) => {
+      for (const record of saved) {
+        if (record.kind === 'registration-removed') records.delete(recordKey(record))
+        else records.set(recordKey(record), record)
+      }
+    },
+    close: async () => {},
+  }
+}

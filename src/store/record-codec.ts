@@ -1,0 +1,94 @@
+/**
+ * Stored records ↔ protobuf bytes (records.proto).
+ */
+import protobuf from 'protobufjs/light.js'
+import type { StoredRecord } from '../control/input-output.js'
+import { ipAddress } from '../lisp/address.js'
+import type { Locator } from '../lisp/locator.js'
+import { ACTIONS } from '../lisp/mapping.js'
+import { RECORDS_DESCRIPTOR } from './records.generated.js'
+
+export type KeptRecord = Exclude<StoredRecord, { kind: 'registration-removed' }>
+
+export function encodeRecord(record: KeptRecord): Uint8Array {
+  return schema.encode(schema.create(toMessage(record))).finish()
+}
+
+/** Undefined when the bytes are no record: cut short, or of a kind that this version does not know. */
+export function decodeRecord(bytes: Uint8Array): KeptRecord | undefined {
+  try {
+    return fromMessage(schema.toObject(schema.decode(bytes), { defaults: true }))
+  } catch {
+    // protobufjs throws RangeError or its own Error for whatever is not the format.
+    return undefined
+  }
+}
+
+function toMessage(record: KeptRecord): Record<string, unknown> {
+  if (record.kind === 'reservation') {
+    return { reservation: { scope: record.scope, ceiling: bytesOf64(record.ceiling) } }
+  }
+  if (record.kind === 'last-nonce') {
+    return { lastNonce: { sender: record.sender, nonce: bytesOf64(record.nonce) } }
+  }
+  const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
+  return {
+    registration: {
+      ...plain,
+      eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
+      ownerRlocs: ownerRlocs.map(({ bytes }) => bytes),
+      locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
+      action: ACTIONS.indexOf(action),
+    },
+  }
+}
+
+function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
+  const { reservation, lastNonce, registration } = message as unknown as StoredMessage
+  if (reservation) {
+    const { scope, ceiling } = reservation
+    return { kind: 'reservation', scope, ceiling: numberOf64(ceiling) }
+  }
+  if (lastNonce) {
+    return { kind: 'last-nonce', sender: lastNonce.sender, nonce: numberOf64(lastNonce.nonce) }
+  }
+  if (!registration) return undefined
+  const { eidPrefix, ownerRlocs, locators, action, ...plain } = registration
+  const actionName = ACTIONS[action]
+  if (actionName === undefined) return undefined
+  return {
+    ...plain,
+    kind: 'registration',
+    eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
+    ownerRlocs: ownerRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
+    locators: locators.map((one) => ({ ...one, rloc: ipAddress(new Uint8Array(one.rloc)) })),
+    action: actionName,
+  }
+}
+
+function bytesOf64(value: bigint): Uint8Array {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, value)
+  return bytes
+}
+
+function numberOf64(bytes: Uint8Array): bigint {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0)
+}
+
+type Registration = KeptRecord & { kind: 'registration' }
+interface StoredMessage {
+  readonly reservation?: { readonly scope: string; readonly ceiling: Uint8Array }
+  readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
+  readonly registration?: Omit<
+    Registration,
+    'kind' | 'eidPrefix' | 'ownerRlocs' | 'locators' | 'action'
+  > & {
+    readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+    readonly ownerRlocs: readonly Uint8Array[]
+    readonly locators: readonly (Omit<Locator, 'rloc'> & { readonly rloc: Uint8Array })[]
+    readonly action: number
+  }
+}
+
+const schema = protobuf.Root.fromJSON(RECORDS_DESCRIPTOR).lookupType('godwit.StoredRecord')

@@ -1,0 +1,174 @@
+/**
+ * Generated from records.proto by scripts/generate-records.ts: do not edit.
+ */
+export const RECORDS_DESCRIPTOR = {
+  "nested": {
+    "godwit": {
+      "nested": {
+        "StoredRecord": {
+          "oneofs": {
+            "kind": {
+              "oneof": [
+                "reservation",
+                "lastNonce",
+                "registration"
+              ]
+            }
+          },
+          "fields": {
+            "reservation": {
+              "type": "Reservation",
+              "id": 1
+            },
+            "lastNonce": {
+              "type": "LastNonce",
+              "id": 2,
+              "protoName": "last_nonce"
+            },
+            "registration": {
+              "type": "Registration",
+              "id": 3
+            }
+          }
+        },
+        "Reservation": {
+          "fields": {
+            "scope": {
+              "type": "string",
+              "id": 1
+            },
+            "ceiling": {
+              "type": "bytes",
+              "id": 2
+            }
+          }
+        },
+        "LastNonce": {
+          "fields": {
+            "sender": {
+              "type": "string",
+              "id": 1
+            },
+            "nonce": {
+              "type": "bytes",
+              "id": 2
+            }
+          }
+        },
+        "Registration": {
+          "fields": {
+            "site": {
+              "type": "string",
+              "id": 1
+            },
+            "eidPrefix": {
+              "type": "EidPrefix",
+              "id": 2,
+              "protoName": "eid_prefix"
+            },
+            "owner": {
+              "type": "string",
+              "id": 3
+            },
+            "ownerRlocs": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 4,
+              "protoName": "owner_rlocs"
+            },
+            "mapVersion": {
+              "type": "uint32",
+              "id": 5,
+              "protoName": "map_version"
+            },
+            "locators": {
+              "rule": "repeated",
+              "type": "Locator",
+              "id": 6
+            },
+            "action": {
+              "type": "uint32",
+              "id": 7
+            },
+            "ttlMinutes": {
+              "type": "uint32",
+              "id": 8,
+              "protoName": "ttl_minutes"
+            },
+            "proxyReply": {
+              "type": "bool",
+              "id": 9,
+              "protoName": "proxy_reply"
+            },
+            "wantMapNotify": {
+              "type": "bool",
+              "id": 10,
+              "protoName": "want_map_notify"
+            },
+            "expiresAt": {
+              "type": "double",
+              "id": 11,
+              "protoName": "expires_at"
+            }
+          }
+        },
+        "EidPrefix": {
+          "fields": {
+            "instanceId": {
+              "type": "uint32",
+              "id": 1,
+              "protoName": "instance_id"
+            },
+            "address": {
+              "type": "bytes",
+              "id": 2
+            },
+            "maskLength": {
+              "type": "uint32",
+              "id": 3,
+              "protoName": "mask_length"
+            }
+          }
+        },
+        "Locator": {
+          "fields": {
+            "rloc": {
+              "type": "bytes",
+              "id": 1
+            },
+            "priority": {
+              "type": "uint32",
+              "id": 2
+            },
+            "weight": {
+              "type": "uint32",
+              "id": 3
+            },
+            "multicastPriority": {
+              "type": "uint32",
+              "id": 4,
+              "protoName": "multicast_priority"
+            },
+            "multicastWeight": {
+              "type": "uint32",
+              "id": 5,
+              "protoName": "multicast_weight"
+            },
+            "local": {
+              "type": "bool",
+              "id": 6
+            },
+            "probe": {
+              "type": "bool",
+              "id": 7
+            },
+            "reachable": {
+              "type": "bool",
+              "id": 8
+            }
+          }
+        }
+      }
+    }
+  }
+}

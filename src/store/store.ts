@@ -1,0 +1,33 @@
+/**
+ * What survives a restart: a small set of records, each under a key of its own.
+ *
+ * Contract, the same for every implementation (test/store/store.test.ts):
+ * - `save` resolves when the records are durable, in the order of the calls; many calls at once share
+ *   one write. When it rejects, none of its records may be relied on.
+ * - A record replaces the one with the same key; `registration-removed` removes a registration.
+ * - `load` gives every record that was saved and not removed, and no `registration-removed`.
+ * Expiries are wall-clock milliseconds here; the daemon converts them.
+ */
+import type { StoredRecord } from '../control/input-output.js'
+import { formatEidPrefix } from '../lisp/eid.js'
+
+export interface Store {
+  load(): Promise<StoredRecord[]>
+  save(records: readonly StoredRecord[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** The key under which a record is kept; a removal has the key of what it removes. */
+export function recordKey(record: StoredRecord): string {
+  switch (record.kind) {
+    case 'reservation':
+      return `reservation/${record.scope}`
+    case 'last-nonce':
+      return `last-nonce/${record.sender}`
+    case 'registration':
+    case 'registration-removed':
+      return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    default:
+      throw new Error(`not a stored record: ${JSON.stringify(record satisfies never)}`)
+  }
+}

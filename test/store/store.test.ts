@@ -1,0 +1,136 @@
+/**
+ * The contract of store.ts on both implementations, and what only the embedded one promises: what was
+ * saved is there after `kill -9` of the process that saved it.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import type { StoredRecord } from '../../src/control/input-output.js'
+import { parseIpAddress } from '../../src/lisp/address.js'
+import { parseEidPrefix } from '../../src/lisp/eid.js'
+import { locator } from '../../src/lisp/locator.js'
+import { openEmbeddedStore } from '../../src/store/embedded-store.js'
+import { createMemoryStore } from '../../src/store/memory-store.js'
+import { decodeRecord, encodeRecord } from '../../src/store/record-codec.js'
+import { recordKey, type Store } from '../../src/store/store.js'
+
+const registration: StoredRecord & { kind: 'registration' } = {
+  kind: 'registration',
+  site: 'cloud',
+  eidPrefix: parseEidPrefix('[7]10.10.0.5/32')!,
+  owner: '00112233445566778899aabbccddeeff',
+  ownerRlocs: [parseIpAddress('172.16.1.1')!, parseIpAddress('fd00:c:1::1')!],
+  mapVersion: 4095,
+  locators: [
+    locator(parseIpAddress('172.16.1.1')!, { priority: 1, weight: 100, reachable: true }),
+    locator(parseIpAddress('fd00:c:1::1')!, { priority: 255, weight: 0, local: true }),
+  ],
+  action: 'drop',
+  ttlMinutes: 0xffffffff,
+  proxyReply: true,
+  wantMapNotify: false,
+  expiresAt: 1_800_000_000_123.5,
+}
+const reservation: StoredRecord = {
+  kind: 'reservation',
+  scope: 'register',
+  ceiling: 2n ** 64n - 1n,
+}
+const lastNonce: StoredRecord = { kind: 'last-nonce', sender: '172.16.1.1/1', nonce: 1n << 63n }
+
+const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
+
+t.test('every kind of record reads back as it was written', async (t) => {
+  for (const record of [registration, reservation, lastNonce]) {
+    t.same(decodeRecord(encodeRecord(record as never)), record)
+  }
+  t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')
+  t.equal(decodeRecord(new Uint8Array(0)), undefined, 'nothing is no record')
+})
+
+const implementations: Record<string, (directory: string) => Promise<Store>> = {
+  memory: async () => createMemoryStore(),
+  embedded: (directory) => openEmbeddedStore(directory, (key) => t.fail(`unreadable ${key}`)),
+}
+for (const [name, open] of Object.entries(implementations)) {
+  t.test(`${name}: a record replaces the one with its key, a removal removes it`, async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'godwit-store-'))
+    t.teardown(() => rmSync(directory, { recursive: true }))
+    const store = await open(directory)
+    await store.save([registration, reservation, lastNonce])
+    await store.save([
+      { ...reservation, ceiling: 7n } as StoredRecord,
+      { ...lastNonce, nonce: 9n } as StoredRecord,
+    ])
+    t.same(
+      sorted(await store.load()),
+      sorted([
+        registration,
+        { kind: 'reservation', scope: 'register', ceiling: 7n },
+        { kind: 'last-nonce', sender: '172.16.1.1/1', nonce: 9n },
+      ]),
+    )
+    const { eidPrefix, owner } = registration
+    await store.save([{ kind: 'registration-removed', eidPrefix, owner }])
+    t.notOk((await store.load()).some(({ kind }) => kind.startsWith('registration')))
+    const again = { ...registration, owner: 'other' }
+    await store.save([again, { kind: 'registration-removed', eidPrefix, owner: 'other' }])
+    t.notOk(
+      (await store.load()).some(({ kind }) => kind.startsWith('registration')),
+      'in order',
+    )
+    await store.close()
+  })
+
+  t.test(`${name}: many saves at once are all there afterwards`, async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'godwit-store-'))
+    t.teardown(() => rmSync(directory, { recursive: true }))
+    const store = await open(directory)
+    const saves = Array.from({ length: 500 }, (_, index) =>
+      store.save([{ kind: 'reservation', scope: `scope-${index}`, ceiling: BigInt(index) }]),
+    )
+    await Promise.all(saves)
+    t.equal((await store.load()).length, 500)
+    await store.close()
+  })
+}
+
+t.test('embedded: what another process has open is refused with a sentence', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'godwit-store-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const store = await openEmbeddedStore(directory, () => {})
+  await t.rejects(
+    openEmbeddedStore(directory, () => {}),
+    /in use by another godwitd/,
+  )
+  await store.close()
+})
+
+t.test('embedded: everything acknowledged before kill -9 is there afterwards', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'godwit-store-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const child = spawn(process.execPath, [childPath, directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const acknowledged: string[] = []
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  for await (const line of createInterface({ input: child.stdout! })) {
+    acknowledged.push(line)
+    if (acknowledged.length === 200) child.kill('SIGKILL')
+  }
+  await ended
+  t.ok(acknowledged.length >= 200, 'the child was killed while it was saving')
+  const store = await openEmbeddedStore(directory, (key) => t.fail(`unreadable ${key}`))
+  const found = new Set((await store.load()).map(recordKey))
+  const lost = acknowledged.filter((scope) => !found.has(`reservation/${scope}`))
+  t.same(lost, [])
+  await store.close()
+})
+
+function sorted(records: readonly StoredRecord[]): StoredRecord[] {
+  return [...records].sort((a, b) => recordKey(a).localeCompare(recordKey(b)))
+}
