@@ -20,7 +20,7 @@ import { computeFigures } from './analysis.js'
 import { type Captures, startCaptures } from './captures.js'
 import { monotonicNs, type PerformedMove, performMove } from './perform-move.js'
 import { decodeRecords, type PacketRecord } from './records.js'
-import { judge } from './result.js'
+import { expectationOf, judge } from './result.js'
 import type { SavedRun } from './saved-run.js'
 import { createStory, type Story } from './story.js'
 import { startTraffic, type Traffic } from './traffic.js'
@@ -171,10 +171,7 @@ function conclude(
     for (const record of records) (kind === 'sent' ? sent : received)!.push(record)
   }
   const figures = computeFigures(saved.streams, sent!, received!, saved.windows)
-  const expected = {
-    moves: saved.expectedMoves,
-    performed: saved.performed.filter(({ failure }) => failure === undefined).length,
-  }
+  const expected = expectationOf(saved.expectedMoves, saved.performed)
   const { result, reasons } = judge(figures, saved.tcp, expected)
   story.summary(result, saved.performed)
   for (const reason of reasons) story.line(`  ${reason}`)

@@ -10,7 +10,7 @@ import type { Topology } from '../config/topology-schema.js'
 import { apiRequest, listIn } from '../lab/api-request.js'
 import { announceEndpoint } from '../lab/lab.js'
 import { socketOf } from '../lab/names.js'
-import type { PanelControl, PanelCounters } from '../lab/panel.js'
+import type { PanelControl } from '../lab/panel.js'
 import { addressesOf } from '../lab/topology.js'
 import type { Trigger } from './analysis.js'
 import type { Traffic } from './traffic.js'
@@ -36,7 +36,9 @@ export interface PerformedMove {
   readonly timeline: readonly { readonly stage: string; readonly afterMs: number }[]
   /** Why it failed, undefined when it did not. */
   readonly failure: string | undefined
-  /** Frames from the old cloud that the panel kept from the endpoint since the switch. */
+  /** Frames from the old cloud that reached the endpoint after the switch: none, or the panel lies. */
+  readonly leakedFrames: number
+  /** Frames from the old cloud that the panel kept from the endpoint after the switch. */
   readonly refusedFrames: number
 }
 
@@ -56,7 +58,14 @@ export async function performMove(
     readyMs = sinceMs(requestedNs)
     if ('failure' in answer) {
       const failed = { trigger, from, to, requestedNs, switchedNs: requestedNs, readyMs }
-      return { ...failed, state: 'refused', timeline: [], refusedFrames: 0, ...answer }
+      return {
+        ...failed,
+        state: 'refused',
+        timeline: [],
+        leakedFrames: 0,
+        refusedFrames: 0,
+        ...answer,
+      }
     }
     moveId = answer.moveId
   }
@@ -65,16 +74,19 @@ export async function performMove(
     panel.block()
     await new Promise((resolve) => setTimeout(resolve, BLACKOUT_MS))
   }
-  const before = panel.counters()
   panel.flip(to)
   const switchedNs = monotonicNs()
+  const before = panel.counters()[from]!
   if (trigger === 'blackout') traffic.thaw()
   // Not waited for: the endpoint's own packets may be faster, and either is evidence.
   const announced = announceEndpoint(topology, endpoint)
   const outcome = await followMove(context, to, moveId, requestedNs)
   await announced
-  const refusedFrames = refusedSince(before, panel.counters(), from)
-  return { trigger, from, to, requestedNs, switchedNs, readyMs, refusedFrames, ...outcome }
+  const after = panel.counters()[from]!
+  const leakedFrames = after.forwardedDown - before.forwardedDown
+  const refusedFrames = after.dropped - before.dropped
+  const measured = { leakedFrames, refusedFrames }
+  return { trigger, from, to, requestedNs, switchedNs, readyMs, ...measured, ...outcome }
 }
 
 /** CLOCK_MONOTONIC in nanoseconds, the clock of the packet records. */
@@ -149,10 +161,6 @@ interface MoveAnswer {
   readonly reason?: string
   readonly eids: readonly string[]
   readonly timeline: readonly { readonly stage: string; readonly agoMs: number }[]
-}
-
-function refusedSince(before: PanelCounters, after: PanelCounters, node: string): number {
-  return (after.dropped[node] ?? 0) - (before.dropped[node] ?? 0)
 }
 
 function sinceMs(startNs: number): number {

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { computeFigures } from './analysis.js'
 import { decodeCapture, decodeRecords, type PacketRecord } from './records.js'
-import { judge } from './result.js'
+import { expectationOf, judge } from './result.js'
 import type { SavedRun } from './saved-run.js'
 
 const [directory, mode] = process.argv.slice(2)
@@ -19,10 +19,7 @@ const run = JSON.parse(readFileSync(join(directory, 'run.json'), 'utf8')) as Sav
 const { sent, received } =
   mode === undefined ? fromRecords(directory) : fromCaptures(directory, run)
 const figures = computeFigures(run.streams, sent, received, run.windows)
-const { result } = judge(figures, run.tcp, {
-  moves: run.expectedMoves,
-  performed: run.performed.filter(({ failure }) => failure === undefined).length,
-})
+const { result } = judge(figures, run.tcp, expectationOf(run.expectedMoves, run.performed))
 process.stdout.write(`${JSON.stringify(result)}\n`)
 process.exitCode = result.ok ? 0 : 1
 

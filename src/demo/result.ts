@@ -20,11 +20,27 @@ export interface DemoResult {
   readonly ok: boolean
 }
 
+/** What `judge` has to know of the moves as they were performed. */
+export function expectationOf(
+  moves: number,
+  performed: readonly { readonly failure?: string | undefined; readonly leakedFrames: number }[],
+): { moves: number; performed: number; leakedFrames: number } {
+  return {
+    moves,
+    performed: performed.filter(({ failure }) => failure === undefined).length,
+    leakedFrames: performed.reduce((sum, move) => sum + move.leakedFrames, 0),
+  }
+}
+
 /** Judges a run; `reasons` says in words what was not as promised. */
 export function judge(
   figures: Figures,
   tcp: { readonly connect: TcpReport; readonly serve: TcpReport },
-  expected: { readonly moves: number; readonly performed: number },
+  expected: {
+    readonly moves: number
+    readonly performed: number
+    readonly leakedFrames: number
+  },
 ): { result: DemoResult; reasons: string[] } {
   const { connect, serve } = tcp
   const summary = {
@@ -44,6 +60,9 @@ export function judge(
   if (figures.moves.some(({ sent }) => sent === 0)) reasons.push('a stream sent nothing in a move')
   if (expected.performed < expected.moves) {
     reasons.push(`${expected.moves - expected.performed} moves did not take place`)
+  }
+  if (expected.leakedFrames > 0) {
+    reasons.push(`${expected.leakedFrames} frames came through the old cloud after a switch`)
   }
   if (summary.corrupt > 0 || summary.resets > 0) reasons.push('the TCP connection was damaged')
   const allArrived = connect.sent === serve.received && serve.sent === connect.received

@@ -40,9 +40,8 @@ export function createStory(stream: NodeJS.WriteStream): Story {
           `longest stall ${tcp.longestStallMs.toFixed(0)} ms`,
       )
       const refused = moves.reduce((sum, move) => sum + move.refusedFrames, 0)
-      line(
-        `old cloud            ${refused} frames refused at the panel after a switch, none delivered`,
-      )
+      const leaked = moves.reduce((sum, move) => sum + move.leakedFrames, 0)
+      line(`old cloud            ${leaked} frames delivered after a switch, ${refused} refused`)
       line(
         result.ok
           ? paint(32, 'Nothing was lost.')

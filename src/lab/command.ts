@@ -26,7 +26,10 @@ import { type LoadedTopology, loadTopology } from './topology.js'
 
 /** Adds `lab …` to the command line program. */
 export function registerLabCommands(program: Command): void {
-  const lab = program.command('lab').description('run topologies in network namespaces (root)')
+  // Needed by passThroughOptions: what follows the node belongs to the command.
+  program.enablePositionalOptions()
+  const lab = program.command('lab').enablePositionalOptions()
+  lab.description('run topologies in network namespaces (root)')
   lab
     .command('up <file>')
     .description('build a topology and start its daemons')
@@ -107,9 +110,6 @@ export function registerLabCommands(program: Command): void {
         if (names.length === 0) say(`none is up; files are in ${packageFile('topologies')}`)
       }),
     )
-  // Needed by passThroughOptions: what follows the node belongs to the command.
-  lab.enablePositionalOptions()
-  program.enablePositionalOptions()
 }
 
 async function guarded(action: () => Promise<void>): Promise<void> {

@@ -22,12 +22,14 @@ export interface PanelControl {
   close(): void
 }
 
-export interface PanelCounters {
+/** Frames that passed between the endpoint and one node, and those refused because not active. */
+export interface LegCounters {
   readonly forwardedUp: number
   readonly forwardedDown: number
-  /** Frames from a leg that was not the active one, by node. */
-  readonly dropped: Readonly<Record<string, number>>
+  readonly dropped: number
 }
+
+export type PanelCounters = Readonly<Record<string, LegCounters>>
 
 /** What the set-up process is told on its command line, as JSON. */
 export interface PanelSetup {
@@ -112,27 +114,26 @@ export function attachPanel(setup: PanelSetup): void {
   addon.closeObject(object)
 }
 
+/** Per node; a per-CPU map gives the values of all CPUs one after another. */
 function readCounters(
   addon: NativeAddon,
   object: NativeHandle,
   nodes: readonly string[],
 ): PanelCounters {
-  const total = (index: number): number => {
+  const entries = nodes.map((node, index): [string, LegCounters] => {
     const key = new Uint8Array(new Uint32Array([index]).buffer)
-    const value = addon.lookupMap(object, 'panel_counters', key)
-    if (value === undefined) return 0
+    const value = addon.lookupMap(object, 'panel_counters', key) ?? new Uint8Array()
     const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
-    let sum = 0
-    for (let at = 0; at + 8 <= view.byteLength; at += 8) sum += Number(view.getBigUint64(at, true))
-    return sum
-  }
-  return {
-    forwardedUp: total(COUNTER_FORWARDED_UP),
-    forwardedDown: total(COUNTER_FORWARDED_DOWN),
-    dropped: Object.fromEntries(
-      nodes.map((node, index) => [node, total(COUNTER_DROPPED_FIRST + index)]),
-    ),
-  }
+    const sums = [0, 0, 0]
+    for (let at = 0; at + COUNTER_BYTES <= view.byteLength; at += COUNTER_BYTES) {
+      for (let field = 0; field < sums.length; field++) {
+        sums[field]! += Number(view.getBigUint64(at + 8 * field, true))
+      }
+    }
+    const [forwardedUp = 0, forwardedDown = 0, dropped = 0] = sums
+    return [node, { forwardedUp, forwardedDown, dropped }]
+  })
+  return Object.fromEntries(entries)
 }
 
 async function interfaceIndexes(namespace: string): Promise<Map<string, number>> {
@@ -145,14 +146,12 @@ function panelPins(topology: string, panel: string): string {
   return join(labPaths(topology).pins, panel)
 }
 
-// struct panel_state and enum panel_counter of native/bpf/panel_abi.h.
+// struct panel_state and struct panel_counter of native/bpf/panel_abi.h.
 const STATE_PORT = 0
 const STATE_ACTIVE_UP = 4
 const STATE_ACTIVE_DOWN = 8
 const STATE_LEG_COUNT = 12
 const STATE_LEGS = 16
 const STATE_BYTES = 48
-const NO_LEG = 0xffff_ffff
-const COUNTER_FORWARDED_UP = 0
-const COUNTER_FORWARDED_DOWN = 1
-const COUNTER_DROPPED_FIRST = 2
+const NO_LEG = 255
+const COUNTER_BYTES = 24

@@ -119,7 +119,7 @@ t.test('a cold stream counts by its first packet only, and never as a move', asy
 t.test('the verdict is ok only when the promise was kept', async (t) => {
   const end = { sent: 10, received: 10, corrupt: 0, resets: 0, longestStallMs: 3, complete: true }
   const tcp = { connect: end, serve: { ...end, longestStallMs: 70 } }
-  const all = { moves: 2, performed: 2 }
+  const all = { moves: 2, performed: 2, leakedFrames: 0 }
   const good = judge(figuresOf(receivedOn(1)), tcp, all)
   t.same(good.reasons, [])
   t.match(good.result, { ok: true, firstPacketLost: 0, tcp: { bytes: 20, longestStallMs: 70 } })
@@ -127,8 +127,9 @@ t.test('the verdict is ok only when the promise was kept', async (t) => {
   t.ok(judge(detectedLoss, tcp, all).result.ok, 'a detected move may lose')
   const preparedLoss = figuresOf(receivedOn(1, (n) => (n === 13 ? undefined : {})))
   t.match(judge(preparedLoss, tcp, all), { result: { ok: false }, reasons: [/1 packets lost/] })
-  t.notOk(judge(figuresOf(receivedOn(1)), tcp, { moves: 2, performed: 1 }).result.ok)
+  t.notOk(judge(figuresOf(receivedOn(1)), tcp, { ...all, performed: 1 }).result.ok)
   const fine = figuresOf(receivedOn(1))
+  t.notOk(judge(fine, tcp, { ...all, leakedFrames: 1 }).result.ok, 'the old link was still open')
   for (const damage of [{ corrupt: 1 }, { resets: 1 }, { complete: false }, { received: 9 }]) {
     t.notOk(
       judge(fine, { ...tcp, serve: { ...end, ...damage } }, all).result.ok,
