@@ -16,7 +16,7 @@ import {
   parsePrefixText,
   prefixCoversAddress,
 } from './address-text.js'
-import type { ConfigKeys, Finding } from './config-error.js'
+import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.js'
 import type { Config } from './schema.js'
 import type { Secrets } from './secrets.js'
 
@@ -44,7 +44,7 @@ export function crossChecks(
   checkRoles(config, error, warn)
   checkMapServerSites(config, secrets, error)
   checkTimes(config, error)
-  checkApi(config, error)
+  checkApi(config, error, warn)
   secrets.report(error, warn)
   return { errors, warnings }
 }
@@ -104,7 +104,7 @@ function reportDuplicates(prefixes: readonly PlacedPrefix[], error: Report): voi
     const former = seen.get(text)
     if (former === undefined) seen.set(text, prefix)
     else {
-      const place = `${former.keys.slice(0, -1).join('.')}`
+      const place = formatConfigPath(former.keys.slice(0, -1))
       error(prefix.keys, `${text} is there twice`, `remove it here or at ${place}`)
     }
   }
@@ -267,7 +267,7 @@ function checkTimes(config: Config, error: Report): void {
   )
 }
 
-function checkApi(config: Config, error: Report): void {
+function checkApi(config: Config, error: Report, warn: Report): void {
   const tcp = config.api.tcp
   if (tcp === undefined) return
   if (parseAddressText(tcp.address) === undefined) {
@@ -275,6 +275,10 @@ function checkApi(config: Config, error: Report): void {
   } else if (!isLoopbackText(tcp.address) && tcp.tls === undefined) {
     const hint = 'use 127.0.0.1 or ::1, or add tls with certificateFile and keyFile'
     error(['api', 'tcp', 'address'], `${tcp.address} is not loopback and there is no tls`, hint)
+  } else if (!isLoopbackText(tcp.address) && tcp.tls?.clientCaFile === undefined) {
+    const problem = 'is missing: whoever reaches the port commands this node'
+    const hint = 'name the CA whose clients may use the API'
+    warn(['api', 'tcp', 'tls', 'clientCaFile'], problem, hint)
   }
 }
 

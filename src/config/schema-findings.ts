@@ -81,7 +81,8 @@ export function wordsOf(part: SchemaPart): readonly string[] | undefined {
 export function describeType(part: SchemaPart): string {
   const words = wordsOf(part)
   if (words !== undefined) return `one of: ${words.join(', ')}`
-  const { minimum, maximum } = part
+  const { minimum, maximum, pattern } = part
+  if (pattern !== undefined) return `${part.type} matching \`${pattern}\``
   if (minimum !== undefined && maximum !== undefined) {
     return `${part.type}, ${minimum} to ${maximum}`
   }
@@ -152,7 +153,7 @@ function typeHint(part: SchemaPart, value: unknown): string {
 }
 
 function leafHint(part: SchemaPart): string {
-  const type = part.pattern === undefined ? describeType(part) : `matching ${part.pattern}`
+  const type = describeType(part)
   return part.description === undefined ? type : `${type} (${part.description})`
 }
 

@@ -326,12 +326,17 @@ const ApiConfig = Type.Object(
             default: '127.0.0.1',
             description: 'Anything but loopback needs tls',
           }),
-          port: Type.Integer({ minimum: 1, maximum: 65_535, default: 8642 }),
+          port: Type.Integer({
+            minimum: 1,
+            maximum: 65_535,
+            default: 8642,
+            description: 'TCP port',
+          }),
           tls: Type.Optional(
             Type.Object(
               {
-                certificateFile: Type.String(),
-                keyFile: Type.String(),
+                certificateFile: Type.String({ description: 'PEM, with the chain' }),
+                keyFile: Type.String({ description: 'PEM' }),
                 clientCaFile: Type.Optional(
                   Type.String({ description: 'Require client certificates of this CA' }),
                 ),
@@ -390,7 +395,10 @@ export const ConfigSchema = Type.Object(
       minItems: 1,
       description: 'Our addresses on the underlay; control messages use them too',
     }),
-    siteInterfaces: Type.Array(SiteInterface, { default: [] }),
+    siteInterfaces: Type.Array(SiteInterface, {
+      default: [],
+      description: 'Interfaces towards the hosts of this site',
+    }),
     eidPrefixes: Type.Array(EidPrefixConfig, {
       default: [],
       description: 'EID-prefixes that always live here',

@@ -1,7 +1,8 @@
 /** `/v1/queries`: ask the mapping system for an EID, as `lig` does (RFC 6835). Changes no table. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { formatEidText } from '../../config/address-text.js'
+import { formatAddressText, formatEidPrefixText, formatEidText } from '../../config/address-text.js'
+import type { IpAddress } from '../../lisp/address.js'
 import { type RouteOptions, runCommand } from '../context.js'
 import { readEid } from '../selection.js'
 import { errorResponses } from '../views.js'
@@ -42,10 +43,32 @@ export const queryRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opt
   done()
 }
 
-/** 64-bit counters and nonces have no place in JSON as numbers: they become text. */
+/**
+ * The answer as plain JSON, whether the node gave views or values: addresses, prefixes and bytes
+ * become canonical text, and so do 64-bit numbers, which JSON numbers cannot carry.
+ */
 function plainJson(value: unknown): unknown {
-  const text = JSON.stringify(value ?? null, (_, inner: unknown) =>
-    typeof inner === 'bigint' ? inner.toString() : inner,
-  )
+  const text = JSON.stringify(value ?? null, (_, inner: unknown) => {
+    if (typeof inner === 'bigint') return inner.toString()
+    if (inner instanceof Uint8Array) return Buffer.from(inner).toString('hex')
+    if (typeof inner !== 'object' || inner === null) return inner
+    if ('address' in inner && 'instanceId' in inner && isAddress(inner.address)) {
+      const eid = { instanceId: Number(inner.instanceId), address: inner.address }
+      if (!('maskLength' in inner)) return formatEidText(eid)
+      return formatEidPrefixText({ ...eid, maskLength: Number(inner.maskLength) })
+    }
+    return isAddress(inner) ? formatAddressText(inner) : inner
+  })
   return JSON.parse(text) as unknown
+}
+
+function isAddress(value: unknown): value is IpAddress {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'bytes' in value &&
+    value.bytes instanceof Uint8Array &&
+    'family' in value &&
+    (value.family === 4 || value.family === 6)
+  )
 }

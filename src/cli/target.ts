@@ -1,0 +1,55 @@
+/**
+ * Which daemon a command talks to: `--url`, `--socket`, `--node`, else the only socket there is.
+ */
+import { lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { CliFailure } from './failure.js'
+
+export type Target =
+  | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'url'; readonly url: URL }
+
+export interface TargetOptions {
+  readonly socket?: string
+  readonly url?: string
+  readonly node?: string
+}
+
+/** Throws a `CliFailure` when nothing is chosen and there is not exactly one socket. */
+export function chooseTarget(options: TargetOptions, directory = SOCKET_DIRECTORY): Target {
+  if (options.url !== undefined) return { kind: 'url', url: readUrl(options.url) }
+  if (options.socket !== undefined) return { kind: 'socket', path: options.socket }
+  if (options.node !== undefined) {
+    return { kind: 'socket', path: join(directory, `${options.node}.sock`) }
+  }
+  const sockets = listSockets(directory)
+  if (sockets.length === 1) return { kind: 'socket', path: join(directory, sockets[0]!) }
+  if (sockets.length === 0) {
+    throw new CliFailure(
+      `no daemon has a socket in ${directory}`,
+      'start one with "godwitd run CONFIG", or name its socket with --socket PATH',
+    )
+  }
+  const nodes = sockets.map((name) => name.replace(/\.sock$/, '')).join(', ')
+  throw new CliFailure(`several daemons run here: ${nodes}`, 'choose one with --node NAME')
+}
+
+function readUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url !== undefined && (url.protocol === 'http:' || url.protocol === 'https:')) return url
+  throw new CliFailure(`"${text}" is not a URL`, 'as --url http://127.0.0.1:8642', 2)
+}
+
+function listSockets(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+      .filter((name) => name.endsWith('.sock'))
+      .filter((name) => lstatSync(join(directory, name)).isSocket())
+      .sort()
+  } catch {
+    // A missing or closed directory has no socket for us; the caller says so.
+    return []
+  }
+}
+
+const SOCKET_DIRECTORY = '/run/godwit'
