@@ -14,6 +14,8 @@ export interface PacketRecord {
   readonly receivedNs: number | undefined
   /** TTL or hop limit on arrival, 0 in what a sender wrote. */
   readonly hopLimit: number
+  /** TOS or traffic class on arrival (DSCP and ECN); only in what a receiver wrote. */
+  readonly trafficClass?: number
 }
 
 export interface RecordFile {
@@ -37,6 +39,7 @@ export function decodeRecords(bytes: Uint8Array): RecordFile {
       sentNs: Number(view.getBigUint64(at + 16, true)),
       receivedNs: kind === 'sent' ? undefined : Number(view.getBigUint64(at + 24, true)),
       hopLimit: view.getUint8(at + 4),
+      ...(kind === 'received' ? { trafficClass: view.getUint8(at + 5) } : {}),
     })
   }
   return { kind, records }

@@ -47,21 +47,9 @@ export function openPanel(
 ): PanelControl {
   const nodes = Object.keys(topology.topology.nodes[panel]!.panel!.legs)
   const object = addon.openObject('panel', { pinDirectory: panelPins(topology.name, panel) })
-  const key = new Uint8Array(4)
-  const read = (): DataView => {
-    const value = addon.lookupMap(object, 'panel_state', key)
-    if (value === undefined) throw new Error(`panel ${panel} has no state`)
-    return new DataView(value.buffer, value.byteOffset, value.byteLength)
-  }
-  const write = (leg: number): void => {
-    const state = read()
-    state.setUint32(STATE_ACTIVE_UP, leg, true)
-    state.setUint32(STATE_ACTIVE_DOWN, leg, true)
-    const bytes = new Uint8Array(state.buffer, state.byteOffset, state.byteLength)
-    addon.updateMap(object, 'panel_state', key, bytes)
-  }
+  const write = (leg: number): void => writeActive(addon, object, leg)
   return {
-    active: () => nodes[read().getUint32(STATE_ACTIVE_UP, true)],
+    active: () => nodes[readState(addon, object).getUint32(STATE_ACTIVE_UP, true)],
     flip(node) {
       const leg = nodes.indexOf(node)
       if (leg < 0) throw new Error(`${panel} has no leg to ${node}; it has ${nodes.join(', ')}`)
@@ -108,9 +96,17 @@ export function attachPanel(setup: PanelSetup): void {
   setup.legs.forEach((leg, index) => {
     state.setUint32(STATE_LEGS + 4 * index, leg, true)
   })
-  addon.updateMap(object, 'panel_state', new Uint8Array(4), new Uint8Array(state.buffer))
+  addon.updateMap(object, 'panel_state', STATE_KEY, new Uint8Array(state.buffer))
   for (const leg of setup.legs) addon.attach(object, 'panel_leg', leg, 'ingress')
   addon.attach(object, 'panel_port', setup.port, 'ingress')
+  addon.closeObject(object)
+}
+
+/** Connects the panel whose maps are pinned in `pinDirectory` to the leg of that index. */
+export function switchPanel(pinDirectory: string, leg: number): void {
+  const addon = loadNativeAddon()
+  const object = addon.openObject('panel', { pinDirectory })
+  writeActive(addon, object, leg)
   addon.closeObject(object)
 }
 
@@ -136,6 +132,20 @@ function readCounters(
   return Object.fromEntries(entries)
 }
 
+function readState(addon: NativeAddon, object: NativeHandle): DataView {
+  const value = addon.lookupMap(object, 'panel_state', STATE_KEY)
+  if (value === undefined) throw new Error('the panel has no state')
+  return new DataView(value.buffer, value.byteOffset, value.byteLength)
+}
+
+function writeActive(addon: NativeAddon, object: NativeHandle, leg: number): void {
+  const state = readState(addon, object)
+  state.setUint32(STATE_ACTIVE_UP, leg, true)
+  state.setUint32(STATE_ACTIVE_DOWN, leg, true)
+  const bytes = new Uint8Array(state.buffer, state.byteOffset, state.byteLength)
+  addon.updateMap(object, 'panel_state', STATE_KEY, bytes)
+}
+
 async function interfaceIndexes(namespace: string): Promise<Map<string, number>> {
   const text = await runProgram('ip', ['-n', namespace, '-j', 'link', 'show'])
   const links = JSON.parse(text) as { ifname: string; ifindex: number }[]
@@ -147,6 +157,7 @@ function panelPins(topology: string, panel: string): string {
 }
 
 // struct panel_state and struct panel_counter of native/bpf/panel_abi.h.
+const STATE_KEY = new Uint8Array(4)
 const STATE_PORT = 0
 const STATE_ACTIVE_UP = 4
 const STATE_ACTIVE_DOWN = 8

@@ -152,7 +152,14 @@ t.test('record files are read, torn ones up to the tear, others refused', async 
   const { kind, records } = decodeRecords(bytes)
   t.equal(kind, 'received')
   t.equal(records.length, 2)
-  t.same(records[0], { stream: 3, sequence: 41, sentNs: 1000, receivedNs: 2000, hopLimit: 61 })
+  t.same(records[0], {
+    stream: 3,
+    sequence: 41,
+    sentNs: 1000,
+    receivedNs: 2000,
+    hopLimit: 61,
+    trafficClass: 0,
+  })
   t.throws(() => decodeRecords(new Uint8Array(40)), /not a file of packet records/)
 })
 
