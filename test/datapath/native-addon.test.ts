@@ -1,0 +1,733 @@
+/**
+ * The native addon against this kernel: hashes and UDP without privileges; objects, maps, pins, events
+ * and the hold inside a network and mount namespace of their own, which vanishes with the process.
+ *
+ *   source (udp_source) ── in: gate_in ─ open ──────────────▶ sink ── far end: sink_in ─▶ arrivals
+ *                                └─ else ─▶ TAP ─ hold ─▶ TAP: gate_out ─▶ ┘
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { createHmac } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import t, { type Test } from 'tap'
+import { createUdpWire, type WireDatagram } from '../../src/daemon/udp-wire.js'
+import {
+  type HoldEvent,
+  loadNativeAddon,
+  type NativeAddon,
+  type NativeHandle,
+} from '../../src/datapath/native-addon.js'
+
+const INSIDE = 'GODWIT_TEST_INSIDE_NAMESPACE'
+const SELF = fileURLToPath(import.meta.url)
+const BUILD = join(dirname(SELF), '../../../build/native/fixtures')
+const addon: NativeAddon = loadNativeAddon()
+const FIXTURE = join(BUILD, 'addon_fixture.bpf.o')
+const LOOPBACK_4 = { family: 4, bytes: Uint8Array.of(127, 0, 0, 1) } as const
+const LOOPBACK_6 = {
+  family: 6,
+  bytes: Uint8Array.from({ length: 16 }, (_, i) => Number(i === 15)),
+} as const
+const PORT = 24_342
+
+if (process.env[INSIDE] === undefined) {
+  testWithoutPrivileges()
+  if (process.getuid?.() === 0) {
+    const command = ['--net', '--mount', process.execPath, SELF]
+    t.spawn('unshare', command, { env: { ...process.env, [INSIDE]: '1' } }, 'inside a namespace')
+  } else {
+    t.test('objects, maps, events and the hold', { skip: 'needs root: BPF, TAP' }, () => {})
+  }
+} else {
+  testInsideNamespace()
+}
+
+// ------------------------------------------------------------------------------ no privileges
+
+function testWithoutPrivileges(): void {
+  t.test('the addon and its interface agree on the ABI version', (t) => {
+    const header = readFileSync(join(BUILD, '../../../native/bpf/lisp_abi.h'), 'utf8')
+    t.equal(addon.abiVersion(), Number(/LISP_ABI_VERSION (\d+)/.exec(header)?.[1]))
+    t.end()
+  })
+
+  t.test('HMACs are those of node:crypto for every length around the block size', (t) => {
+    const data = Uint8Array.from({ length: 300 }, (_, i) => i * 7)
+    for (const hash of ['sha1', 'sha256'] as const) {
+      for (const keyLength of [0, 1, 20, 32, 63, 64, 65, 128, 200]) {
+        const key = data.subarray(3, 3 + keyLength)
+        for (const length of [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 300]) {
+          const expected = createHmac(hash, key).update(data.subarray(0, length)).digest('hex')
+          const actual = hex(addon.hmac(hash, key, data.subarray(0, length)))
+          if (actual !== expected) t.equal(actual, expected, `${hash} ${keyLength} ${length}`)
+        }
+      }
+    }
+    // RFC 4231 §4.3
+    const key = new TextEncoder().encode('Jefe')
+    const text = new TextEncoder().encode('what do ya want for nothing?')
+    t.equal(
+      hex(addon.hmac('sha256', key, text)),
+      '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843',
+    )
+    t.comment(`HMAC-SHA256 of 100 bytes: ${microseconds(200_000, hmacOnce(data))} µs`)
+    t.end()
+  })
+
+  t.test('wrong arguments throw and never crash', (t) => {
+    const any = addon as unknown as Record<string, (...values: unknown[]) => unknown>
+    const values = [undefined, null, 1, -1, Number.NaN, 'x', {}, [], new Uint8Array(3), () => {}]
+    for (const [name, call] of Object.entries(any)) {
+      if (name === 'abiVersion') continue
+      const survived = values.filter((value) => {
+        try {
+          call(value, value, value, value, value)
+          return true
+        } catch {
+          return false
+        }
+      })
+      t.same(survived, [], name)
+    }
+    t.throws(() => any['hmac']?.('md5', new Uint8Array(1), new Uint8Array(1)), TypeError)
+    t.throws(() => addon.openObject('nothing', { pinDirectory: '/sys/fs/bpf/x' }), {
+      code: 'ENOENT',
+      operation: 'openObject',
+    })
+    t.end()
+  })
+
+  t.test(
+    'a batch of datagrams comes back over both families, bytes and ports intact',
+    async (t) => {
+      for (const address of [LOOPBACK_4, LOOPBACK_6]) {
+        const got: WireDatagram[] = []
+        const server = createUdpWire(addon, {
+          addresses: [address],
+          port: PORT,
+          onDatagrams(batch) {
+            for (const each of batch) server.send(each.to, each.from, each.fromPort, each.bytes)
+            server.flush()
+          },
+        })
+        const done = deferred()
+        const client = createUdpWire(addon, {
+          addresses: [address],
+          port: PORT + 1,
+          onDatagrams(batch) {
+            got.push(...batch)
+            if (got.length === 300) done.resolve()
+          },
+        })
+        for (let i = 0; i < 300; i++) client.send(address, address, PORT, numbered(i, 4 + i * 5))
+        client.flush()
+        await done.promise
+        t.same(
+          got.map((each) => hex(each.bytes)),
+          Array.from({ length: 300 }, (_, i) => hex(numbered(i, 4 + i * 5))),
+        )
+        t.ok(got.every((each) => each.fromPort === PORT))
+        t.match(client.counters(), { sent: 300, received: 300, unsent: {}, droppedByKernel: 0 })
+        server.close()
+        client.close()
+      }
+    },
+  )
+
+  t.test('a datagram without UDP checksum is refused, one with is taken', async (t) => {
+    const got: WireDatagram[] = []
+    const arrived = deferred()
+    const wire = createUdpWire(addon, {
+      addresses: [LOOPBACK_4],
+      port: PORT + 2,
+      onDatagrams(batch) {
+        got.push(...batch)
+        arrived.resolve()
+      },
+    })
+    // dgram cannot send without checksum: the fixture does, for a negative size.
+    execFileSync(join(BUILD, 'udp_source'), ['127.0.0.1', `${PORT + 2}`, '7', '1', '1000', '-64'])
+    execFileSync(join(BUILD, 'udp_source'), ['127.0.0.1', `${PORT + 2}`, '8', '1', '1000', '64'])
+    await arrived.promise
+    t.same(
+      got.map((each) => each.bytes[0]),
+      [8],
+    )
+    t.equal(wire.counters().droppedByKernel, 1)
+    wire.close()
+  })
+
+  t.test(
+    'one refused destination does not stop the others; every refusal is counted',
+    async (t) => {
+      const got = deferred()
+      const receiver = createSocket('udp4', () => got.resolve()).bind(PORT + 3, '127.0.0.1')
+      await once(receiver, 'listening')
+      const wire = createUdpWire(addon, {
+        addresses: [LOOPBACK_4],
+        port: PORT + 4,
+        onDatagrams: () => {},
+      })
+      const broadcast = { family: 4, bytes: Uint8Array.of(255, 255, 255, 255) } as const
+      wire.send(LOOPBACK_4, broadcast, PORT + 3, new Uint8Array(8))
+      wire.send(LOOPBACK_4, LOOPBACK_4, PORT + 3, new Uint8Array(8))
+      wire.send(broadcast, LOOPBACK_4, PORT + 3, new Uint8Array(8))
+      wire.flush()
+      await got.promise
+      t.match(wire.counters(), { sent: 1, unsent: { EACCES: 1, 'no-socket': 1 } })
+      wire.close()
+      receiver.close()
+    },
+  )
+
+  t.test('an address of nobody and a port in use are refused with their errno', (t) => {
+    const options = { port: PORT + 5, onDatagrams: () => {} }
+    const nobody = { family: 4, bytes: Uint8Array.of(192, 0, 2, 1) } as const
+    t.throws(() => createUdpWire(addon, { ...options, addresses: [LOOPBACK_4, nobody] }), {
+      code: 'EADDRNOTAVAIL',
+    })
+    const first = createUdpWire(addon, { ...options, addresses: [LOOPBACK_4] })
+    t.throws(() => createUdpWire(addon, { ...options, addresses: [LOOPBACK_4] }), {
+      code: 'EADDRINUSE',
+    })
+    first.close()
+    t.end()
+  })
+
+  t.test(
+    'what the callback throws is an uncaught exception; closing inside it is safe',
+    async (t) => {
+      const thrown = deferred<unknown>()
+      process.once('uncaughtException', (error) => thrown.resolve(error))
+      const wire = createUdpWire(addon, {
+        addresses: [LOOPBACK_4],
+        port: PORT + 6,
+        onDatagrams() {
+          wire.close()
+          throw new Error('from the callback')
+        },
+      })
+      wire.send(LOOPBACK_4, LOOPBACK_4, PORT + 6, new Uint8Array(4))
+      wire.flush()
+      t.match(await thrown.promise, { message: 'from the callback' })
+    },
+  )
+
+  t.test('a worker that ends with open sockets ends cleanly', async (t) => {
+    const source = `
+      const { createRequire } = require('node:module')
+      const addon = require(${JSON.stringify(join(BUILD, '../../Release/godwit.node'))})
+      addon.openUdp({ address: Uint8Array.of(127, 0, 0, 1), port: ${PORT + 7},
+        receiveBufferBytes: 65536, reusePort: false }, () => {})
+      process.exit(3)`
+    const [code] = await once(new Worker(source, { eval: true }), 'exit')
+    t.equal(code, 3)
+    const again = createUdpWire(addon, {
+      addresses: [LOOPBACK_4],
+      port: PORT + 7,
+      onDatagrams: () => {},
+    })
+    again.close()
+  })
+}
+
+// ---------------------------------------------------------------------------- inside a namespace
+
+function testInsideNamespace(): void {
+  const pins = mkdtempSync(join(tmpdir(), 'godwit-bpffs-'))
+  execFileSync('mount', ['-t', 'bpf', 'bpf', pins])
+  process.once('exit', () => {
+    execFileSync('umount', [pins])
+    rmSync(pins, { recursive: true })
+  })
+  ip('link set dev lo up')
+  ip('link add source type veth peer name in')
+  ip('link add sink type veth peer name far')
+  for (const device of ['source', 'in', 'sink', 'far']) {
+    ip(`link set dev ${device} addrgenmode none`)
+    ip(`link set dev ${device} up`)
+  }
+  ip('addr add 10.9.0.1/24 dev source')
+  for (let host = 2; host < 10; host++)
+    ip(`neigh add 10.9.0.${host} lladdr 02:00:00:00:00:99 dev source`)
+
+  testMaps(join(pins, 'maps/deep'))
+  testLinksAndEvents(join(pins, 'links'))
+  testHold(join(pins, 'hold'))
+  testEmbeddedObjects(join(pins, 'embedded'))
+}
+
+function testMaps(pinDirectory: string): void {
+  t.test('entries are put, found, listed and deleted, one by one and in batches', (t) => {
+    const object = openFixture(pinDirectory, { maximumEntries: { numbers: 5000 } })
+    addon.updateMap(object, 'numbers', u32(1), u64(10n))
+    t.same(addon.lookupMap(object, 'numbers', u32(1)), u64(10n))
+    t.equal(addon.lookupMap(object, 'numbers', u32(2)), undefined)
+    t.equal(addon.deleteMap(object, 'numbers', u32(1)), true)
+    t.equal(addon.deleteMap(object, 'numbers', u32(1)), false)
+
+    for (const map of ['numbers', 'prefixes']) {
+      const count = 4500
+      const keys = concat(range(count).map((i) => (map === 'numbers' ? u32(i) : prefix(i))))
+      addon.updateMapBatch(
+        object,
+        map,
+        keys,
+        concat(range(count).map((i) => u64(BigInt(i)))),
+        count,
+      )
+      const read = addon.readMap(object, map)
+      t.equal(read.count, count, map)
+      const keyBytes = keys.length / count
+      t.same(
+        new Set(range(count).map((i) => pair(read, keyBytes, i))),
+        new Set(range(count).map((i) => pair({ keys, values: read.values }, keyBytes, i, i))),
+      )
+    }
+    t.throws(() => addon.updateMap(object, 'numbers', u64(1n), u64(1n)), RangeError)
+    t.throws(() => addon.updateMap(object, 'none', u32(1), u64(1n)), { code: 'ENOENT' })
+    const full = concat(range(6000).map((i) => u32(i + 10_000)))
+    t.throws(() => addon.updateMapBatch(object, 'numbers', full, new Uint8Array(48_000), 6000), {
+      code: 'E2BIG',
+    })
+    addon.closeObject(object)
+    t.throws(() => addon.readMap(object, 'numbers'), TypeError)
+    t.end()
+  })
+
+  t.test('pinned maps keep their entries over a reopening, unless their shape has changed', (t) => {
+    const numbers = { maximumEntries: { numbers: 5000 } }
+    const first = openFixture(pinDirectory, numbers)
+    t.same(addon.lookupMap(first, 'numbers', u32(4)), u64(4n), 'left by the former test')
+    t.equal(addon.readMap(first, 'prefixes').count, 4500)
+    addon.closeObject(first)
+    const resized = openFixture(pinDirectory, { maximumEntries: { numbers: 6000 } })
+    t.equal(addon.readMap(resized, 'numbers').count, 0, 'another size: made anew')
+    t.equal(addon.readMap(resized, 'prefixes').count, 4500, 'the same shape: kept')
+    addon.closeObject(resized)
+    t.throws(() => openFixture('/tmp/godwit-no-bpffs'), { code: 'EINVAL', message: /bpffs/ })
+    t.throws(() => openFixture(pinDirectory, { rodata: { nothing: 1 } }), { code: 'ENOENT' })
+    t.throws(() => openFixture(pinDirectory, { bytes: new Uint8Array(99) }), /no BPF object/)
+    t.end()
+  })
+}
+
+function testLinksAndEvents(pinDirectory: string): void {
+  t.test('a program runs on a packet; constants, per-CPU values and events arrive', async (t) => {
+    const object = openFixture(pinDirectory, { rodata: { verdict: 42 } })
+    const batches: number[][] = []
+    const all = deferred()
+    const events = addon.startEvents(object, 'records', 8, (records, count) => {
+      const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+      batches.push(range(count).map((i) => view.getUint32(i * 8, true)))
+      if (batches.flat().length >= 1000) all.resolve()
+    })
+    const index = interfaceIndex('in')
+    for (let i = 0; i < 1000; i++) {
+      const frame = new Uint8Array(60 + (i % 100))
+      const run = addon.testRun(object, 'count_packets', frame, index)
+      if (i === 0) t.match(run, { verdict: 42, packet: frame })
+    }
+    await all.promise
+    t.same(
+      batches.flat(),
+      range(1000).map((i) => 60 + (i % 100)),
+      'every record once, in order',
+    )
+    t.ok(batches.every((batch) => batch.length <= 256))
+    const counters = addon.lookupMap(object, 'counters', u32(0)) ?? new Uint8Array()
+    const view = new DataView(counters.buffer)
+    const cpus = range(counters.length / 16)
+    t.equal(sum(cpus.map((cpu) => Number(view.getBigUint64(cpu * 16, true)))), 1000)
+    t.equal(addon.readMap(object, 'counters').count, 2)
+    addon.closeEvents(events)
+    addon.closeObject(object)
+  })
+
+  t.test('a link outlives the object, is replaced in one step, and is made anew when dead', (t) => {
+    const attach = (object: NativeHandle, index: number) =>
+      addon.attach(object, 'count_packets', index, 'ingress')
+    const first = openFixture(pinDirectory)
+    const index = interfaceIndex('in')
+    t.equal(attach(first, index), 'created')
+    addon.closeObject(first)
+    const second = openFixture(pinDirectory)
+    t.equal(attach(second, index), 'replaced')
+    addon.detach(second, 'count_packets', index)
+    addon.detach(second, 'count_packets', index)
+    t.equal(attach(second, index), 'created')
+    addon.detach(second, 'count_packets', index)
+    // The device vanishes, its pin stays; another device gets the same index.
+    ip('link add gone index 77 type veth peer name gone-peer')
+    t.equal(attach(second, 77), 'created')
+    ip('link del dev gone')
+    t.throws(() => attach(second, 77), { code: /ENODEV|EINVAL/ })
+    ip('link add gone index 77 type veth peer name gone-peer')
+    t.equal(attach(second, 77), 'created')
+    ip('link del dev gone')
+    addon.closeObject(second)
+    t.end()
+  })
+
+  t.test('a refused program gives the verifier’s words', (t) => {
+    const image = readFileSync(join(BUILD, 'refused.bpf.o'))
+    try {
+      addon.openObject('refused', { pinDirectory, bytes: image })
+      t.fail('the verifier accepted a read through a null pointer')
+    } catch (error) {
+      t.match(error, { code: 'EACCES', operation: 'openObject', verifierLog: /invalid mem access/ })
+    }
+    t.end()
+  })
+}
+
+interface HoldBench {
+  readonly object: NativeHandle
+  readonly hold: NativeHandle
+  readonly events: HoldEvent[]
+  readonly arrivals: { sequence: number; length: number; gsoSize: number }[]
+  close(remove: boolean): void
+}
+
+function openBench(t: Test, pinDirectory: string, limits: Record<string, unknown> = {}): HoldBench {
+  const object = openFixture(pinDirectory)
+  const events: HoldEvent[] = []
+  const arrivals: HoldBench['arrivals'] = []
+  const options = {
+    object,
+    interfaceName: 'gwadd-hold',
+    packetsPerEid: 30_000,
+    bytesPerEid: 64e6,
+    bytesTotal: 128e6,
+    longestMs: [0, 5000, 5000],
+    maximumEids: 100,
+    ...limits,
+  }
+  const { hold, interfaceIndex: index } = addon.openHold(options, (batch) => {
+    events.push(...batch)
+  })
+  addon.startEvents(object, 'arrivals', 16, (records, count) => {
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+    for (let i = 0; i < count; i++) {
+      const [sequence, length, gsoSize] = [0, 4, 8].map((at) => view.getUint32(i * 16 + at, true))
+      arrivals.push({ sequence: sequence!, length: length!, gsoSize: gsoSize! })
+    }
+  })
+  addon.updateMap(object, 'wiring', u32(0), u32(index))
+  addon.updateMap(object, 'wiring', u32(1), u32(interfaceIndex('sink')))
+  addon.attach(object, 'gate_in', interfaceIndex('in'), 'ingress')
+  addon.attach(object, 'gate_out', index, 'ingress')
+  addon.attach(object, 'sink_in', interfaceIndex('far'), 'ingress')
+  let open = true
+  const close = (remove: boolean): void => {
+    if (!open) return
+    open = false
+    addon.closeHold(hold, remove)
+    for (const host of range(8)) addon.deleteMap(object, 'gates', eid(host + 2))
+    addon.closeObject(object)
+  }
+  t.teardown(() => close(true))
+  return { object, hold, events, arrivals, close }
+}
+
+function testHold(pinDirectory: string): void {
+  t.test('packets wait in order, leave in order, and newer ones go directly', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    source('10.9.0.2', 0, 1000, 20_000)
+    await until(() => addon.holdStatistics(bench.hold).packets === 1000 && bench.events.length > 0)
+    t.match(bench.events[0], { kind: 'held', purpose: 1, key: eid(2) })
+    const held = bench.events[0]
+    if (held?.kind !== 'held') return t.fail('no held event')
+    t.same(held.head.subarray(16, 20), Uint8Array.of(10, 9, 0, 2), 'head begins at the IP header')
+    t.equal(bench.events.length, 1, 'one event per queue')
+    t.equal(bench.arrivals.length, 0)
+
+    const before = process.hrtime.bigint()
+    addon.releaseHold(bench.hold, 1, eid(2), open(2))
+    await until(() => bench.events.length === 2)
+    t.comment(
+      `release: ${Number(process.hrtime.bigint() - before) / 1e6} µs a packet, 1000 packets`,
+    )
+    t.match(bench.events[1], { kind: 'released', packets: 1000, key: eid(2) })
+    source('10.9.0.2', 1000, 100, 20_000)
+    await until(() => bench.arrivals.length === 1100)
+    t.same(
+      bench.arrivals.map((each) => each.sequence),
+      range(1100),
+    )
+    t.match(addon.holdStatistics(bench.hold), {
+      packets: 0,
+      bytes: 0,
+      eids: 0,
+      heldTotal: 1000,
+      releasedTotal: 1000,
+    })
+    bench.close(true)
+  })
+
+  t.test(
+    'a release in the middle of 50,000 packets a second loses and reorders none',
+    async (t) => {
+      const bench = openBench(t, pinDirectory)
+      const total = 20_000
+      const running = spawn(join(BUILD, 'udp_source'), ['10.9.0.3', '9', '0', `${total}`, '50000'])
+      await until(() => bench.events.length > 0)
+      await until(() => addon.holdStatistics(bench.hold).packets > 5000)
+      addon.releaseHold(bench.hold, 1, eid(3), open(3))
+      await once(running, 'exit')
+      await until(() => bench.arrivals.length === total)
+      const late = bench.arrivals.filter((each, i) => each.sequence !== i)
+      t.equal(late.length, 0, 'in order')
+      t.comment(`held ${addon.holdStatistics(bench.hold).heldTotal} of ${total}`)
+      bench.close(true)
+    },
+  )
+
+  t.test('super-packets stay whole', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    source('10.9.0.4', 0, 20, 1000, 30_000, 1000)
+    await until(() => addon.holdStatistics(bench.hold).packets === 20)
+    addon.releaseHold(bench.hold, 1, eid(4), open(4))
+    await until(() => bench.arrivals.length === 20)
+    t.same(
+      bench.arrivals,
+      range(20).map((sequence) => ({ sequence, length: 30_042, gsoSize: 1000 })),
+    )
+    bench.close(true)
+  })
+
+  t.test(
+    'every limit drops the newest, counts it by reason, and tells when the queue ends',
+    async (t) => {
+      const bench = openBench(t, pinDirectory, {
+        packetsPerEid: 10,
+        bytesPerEid: 5000,
+        bytesTotal: 6000,
+        maximumEids: 2,
+      })
+      const dropped = () => addon.holdStatistics(bench.hold).dropped
+      source('10.9.0.2', 0, 12, 10_000) // 116 bytes each with headers: 10 fit
+      await until(() => dropped()['hold-packets'] === 2)
+      source('10.9.0.3', 0, 5, 10_000, 1000) // 4 fit
+      await until(() => dropped()['hold-bytes'] === 1)
+      source('10.9.0.4', 0, 3, 10_000)
+      await until(() => dropped()['hold-eids'] === 3)
+      source('10.9.0.2', 0, 1, 10_000, 1000)
+      addon.dropHold(bench.hold, 1, eid(2), 'no-reply')
+      await until(() => bench.events.some((each) => each.kind === 'dropped'))
+      t.match(
+        bench.events.filter((each) => each.kind === 'dropped').map((each) => each.reason),
+        ['hold-packets', 'no-reply'],
+      )
+      source('10.9.0.5', 0, 1, 10_000, 1400)
+      source('10.9.0.5', 0, 1, 10_000, 1000)
+      await until(() => dropped()['hold-total'] === 1)
+      t.match(dropped(), { 'no-reply': 10, 'hold-packets': 3, 'hold-bytes': 1, 'hold-eids': 3 })
+      t.equal(addon.holdStatistics(bench.hold).heldTotal, 15)
+      bench.close(true)
+    },
+  )
+
+  t.test('what nobody releases is dropped after the longest wait', async (t) => {
+    const bench = openBench(t, pinDirectory, { longestMs: [0, 30, 30] })
+    source('10.9.0.2', 0, 5, 10_000)
+    await until(() => bench.events.some((each) => each.kind === 'dropped'))
+    t.match(bench.events, [{ kind: 'held' }, { kind: 'dropped', packets: 5, reason: 'hold-time' }])
+    t.match(addon.holdStatistics(bench.hold), { packets: 0, eids: 0, dropped: { 'hold-time': 5 } })
+    addon.releaseHold(bench.hold, 1, eid(2), undefined)
+    await until(() => bench.events.length === 3)
+    t.match(bench.events[2], { kind: 'released', packets: 0 }, 'answered also with nothing held')
+    bench.close(true)
+  })
+
+  t.test('after a release without flip, what still comes for the key passes at once', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    source('10.9.0.6', 0, 3, 10_000)
+    await until(() => bench.events.length === 1)
+    addon.releaseHold(bench.hold, 1, eid(6), undefined)
+    await until(() => bench.events.length === 2)
+    source('10.9.0.6', 3, 3, 10_000)
+    await until(() => bench.arrivals.length === 6)
+    t.equal(bench.events.length, 2, 'not held again')
+    bench.close(true)
+  })
+
+  t.test('a key held anew right after its release is held, not passed', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    addon.releaseHold(bench.hold, 1, eid(7), open(7))
+    await until(() => bench.events.length === 1)
+    addon.deleteMap(bench.object, 'gates', eid(7))
+    source('10.9.0.7', 0, 2, 10_000)
+    await until(() => bench.events.length === 2)
+    t.match(bench.events[1], { kind: 'held', key: eid(7) })
+    bench.close(true)
+  })
+
+  t.test('the device stays when asked, is taken up again, and is never shared', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    t.throws(() => openBench(t, pinDirectory), { code: 'EBUSY' })
+    const index = interfaceIndex('gwadd-hold')
+    bench.close(false)
+    const again = openBench(t, pinDirectory)
+    t.equal(interfaceIndex('gwadd-hold'), index)
+    source('10.9.0.2', 0, 5, 10_000)
+    await until(() => addon.holdStatistics(again.hold).packets === 5)
+    again.close(true)
+    t.throws(() => interfaceIndex('gwadd-hold'))
+    t.end()
+  })
+
+  t.test('frames that are not the programs’ are counted as malformed', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    const index = interfaceIndex('gwadd-hold')
+    addon.sendFrame(index, new Uint8Array(60))
+    const short = new Uint8Array(34)
+    short.set([2, 1, 0, 0, 7, 0, 2, 0, 0, 0, 0, 0, 0x86, 0xdd, 0x60])
+    addon.sendFrame(index, short)
+    const strange = short.slice()
+    strange[1] = 7
+    addon.sendFrame(index, strange)
+    await until(() => addon.holdStatistics(bench.hold).dropped['malformed'] === 3)
+    t.throws(() => addon.sendFrame(9999, new Uint8Array(60)), { code: /ENXIO|ENODEV/ })
+    bench.close(true)
+  })
+}
+
+function testEmbeddedObjects(pinDirectory: string): void {
+  t.test('every embedded object passes the verifier', (t) => {
+    for (const name of ['datapath', 'panel']) {
+      mkdirSync(join(pinDirectory, name), { recursive: true })
+      addon.closeObject(addon.openObject(name, { pinDirectory: join(pinDirectory, name) }))
+    }
+    t.end()
+  })
+
+  t.test('process.exit with everything open ends with the given code', (t) => {
+    const script = `
+      const addon = require(${JSON.stringify(join(BUILD, '../../Release/godwit.node'))})
+      const bytes = require('node:fs').readFileSync(${JSON.stringify(FIXTURE)})
+      const object = addon.openObject('fixture', { pinDirectory: ${JSON.stringify(pinDirectory)}, bytes })
+      addon.startEvents(object, 'records', 8, () => {})
+      addon.openHold({ object, interfaceName: 'gwadd-exit', packetsPerEid: 1, bytesPerEid: 1,
+        bytesTotal: 1, longestMs: [0, 1], maximumEids: 1 }, () => {})
+      addon.openUdp({ address: Uint8Array.of(127, 0, 0, 1), port: ${PORT},
+        receiveBufferBytes: 65536, reusePort: false }, () => {})
+      setImmediate(() => process.exit(5))`
+    const child = spawn(process.execPath, ['-e', script], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    child.on('exit', (code, signal) => {
+      t.same([code, signal], [5, null])
+      t.end()
+    })
+  })
+}
+
+// -------------------------------------------------------------------------------------- support
+
+/** Looks every millisecond; what does not come about within the limit is a failure. */
+async function until(condition: () => boolean): Promise<void> {
+  const limit = Date.now() + 10_000
+  while (!condition()) {
+    if (Date.now() > limit) throw new Error(`never: ${condition}`)
+    await setTimeout(1)
+  }
+}
+
+function openFixture(pinDirectory: string, more: Record<string, unknown> = {}): NativeHandle {
+  return addon.openObject('fixture', { pinDirectory, bytes: readFileSync(FIXTURE), ...more })
+}
+
+function source(address: string, first: number, count: number, rate: number, ...more: number[]) {
+  execFileSync(
+    join(BUILD, 'udp_source'),
+    [address, 9, first, count, rate, ...more].map((each) => `${each}`),
+  )
+}
+
+/** lisp_eid_key of 10.9.0.<host> in instance 7, as the fixture writes it. */
+function eid(host: number): Uint8Array {
+  return Uint8Array.from({ length: 20 }, (_, i) => [0, 0, 7, 4, 10, 9, 0, host][i] ?? 0)
+}
+
+function open(host: number) {
+  return { map: 'gates', key: eid(host), value: u32(1) }
+}
+
+function prefix(i: number): Uint8Array {
+  return concat([u32(64), Uint8Array.of(0, 0, 0, 4, 10, 1, i >> 8, i), new Uint8Array(12)])
+}
+
+function pair(
+  all: { keys: Uint8Array; values: Uint8Array },
+  keyBytes: number,
+  i: number,
+  value = Number(new DataView(all.values.buffer).getBigUint64(i * 8, true)),
+): string {
+  return `${hex(all.keys.subarray(i * keyBytes, (i + 1) * keyBytes))} ${value}`
+}
+
+function interfaceIndex(name: string): number {
+  return Number(
+    /^\d+/.exec(execFileSync('ip', ['-o', 'link', 'show', 'dev', name]).toString())?.[0],
+  )
+}
+
+function ip(words: string): void {
+  execFileSync('ip', words.split(' '))
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer)
+}
+
+function u64(value: bigint): Uint8Array {
+  return new Uint8Array(new BigUint64Array([value]).buffer)
+}
+
+function numbered(value: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length).fill(value)
+  bytes.set(u32(value))
+  return bytes
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i)
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts))
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}
+
+function microseconds(times: number, call: () => void): string {
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < times; i++) call()
+  return (Number(process.hrtime.bigint() - start) / times / 1000).toFixed(2)
+}
+
+function hmacOnce(data: Uint8Array): () => void {
+  const [key, text] = [data.subarray(0, 20), data.subarray(0, 100)]
+  return () => addon.hmac('sha256', key, text)
+}
+
+function deferred<T = void>() {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
