@@ -1,5 +1,5 @@
 /**
- * Events as JSON lines on standard output: {time, level, event, node, …fields}.
+ * Events as JSON lines on standard output: {level, time, event, node, …fields}.
  *
  * What remote input can cause is limited to 10 lines a second per name and reason; what was left out
  * is said in one line with `suppressed`. Counters see every event: only the log is limited.
@@ -34,13 +34,13 @@ export function createLog(options: {
       useOnlyCustomLevels: true,
       base: null,
       timestamp: false,
-      formatters: { level: () => ({}) },
+      formatters: { level: (label) => ({ level: label }) },
     },
     destination,
   )
   const line = (severity: Severity, event: string, fields: Fields, at: Date): void => {
     const time = at.toISOString()
-    logger[severity]({ time, level: severity, event, node, ...fields })
+    logger[severity]({ time, event, node, ...fields })
   }
   const limits = new Map<string, Limit>()
   const sayWithheld = (limit: Limit): void => {

@@ -11,7 +11,7 @@ import { formatConfigErrors } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { Config } from '../config/schema.js'
 import { ensureBpfFilesystem, missingCapabilities, oldKernel } from './capabilities.js'
-import { type Daemon, startDaemon } from './daemon.js'
+import type { Daemon } from './daemon.js'
 
 async function run(configPath: string): Promise<void> {
   const loaded = loadConfig(configPath)
@@ -23,6 +23,8 @@ async function run(configPath: string): Promise<void> {
   if (lacking !== undefined) fail(lacking)
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
+  // Only now: checking a configuration needs neither the native addon nor the store.
+  const { startDaemon } = await import('./daemon.js')
   const daemon = await startDaemon({ configPath, loaded, version }).catch((error: unknown) =>
     fail(describeFailure(error)),
   )
