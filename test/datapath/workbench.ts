@@ -1,0 +1,276 @@
+/**
+ * The BPF programs in a network of their own: a site veth, an underlay veth with routes and fixed
+ * neighbours, forwarding on. Puts values into the maps, runs programs on frames, reads what they
+ * counted and reported. Must run in fresh network and mount namespaces.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as abi from '../../src/datapath/abi.generated.js'
+import { loadNativeAddon } from '../../src/datapath/native-addon.js'
+import { addressBytes, macBytes } from './frames.js'
+
+export const INSTANCE = 7
+export const VERDICT = { pass: -1, drop: 2, redirect: 7 } as const
+export const MAC = {
+  site: '02:00:00:00:01:01',
+  host: '02:00:00:00:01:02',
+  core: '02:00:00:00:02:01',
+  router: '02:00:00:00:02:fe',
+  broadcast: 'ff:ff:ff:ff:ff:ff',
+} as const
+/** Our RLOCs and a peer's, by family. */
+export const OWN_RLOC = { 4: '192.0.2.1', 6: '2001:db8:c::1' } as const
+export const PEER_RLOC = { 4: '198.51.100.2', 6: '2001:db8:d::2' } as const
+export type Family = 4 | 6
+
+export interface LocatorFields {
+  readonly family: Family
+  readonly pathMtu?: number
+  readonly gpe?: boolean
+  readonly destination?: string
+}
+
+const SETUP = `
+link set lo up
+link add site0 address ${MAC.site} type veth peer name site1 address ${MAC.host}
+link add core0 address ${MAC.core} type veth peer name core1
+link set site0 up
+link set site1 up
+link set core0 up
+link set core1 up
+addr add 10.1.0.1/24 dev site0
+addr add fd00:a::1/64 dev site0 nodad
+addr add 192.0.2.1/24 dev core0
+addr add 2001:db8:c::1/64 dev core0 nodad
+neigh add 192.0.2.254 lladdr ${MAC.router} dev core0 nud permanent
+neigh add 2001:db8:c::fe lladdr ${MAC.router} dev core0 nud permanent
+route add 198.51.100.0/24 via 192.0.2.254
+route add 2001:db8:d::/48 via 2001:db8:c::fe
+`
+
+function setUpNetwork(): { site: number; core: number; bpffs: string } {
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
+  writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1')
+  execFileSync('ip', ['-batch', '-'], { input: SETUP })
+  const links = JSON.parse(execFileSync('ip', ['-json', 'link'], { encoding: 'utf8' })) as {
+    ifname: string
+    ifindex: number
+  }[]
+  const indexOf = (name: string) => links.find((link) => link.ifname === name)!.ifindex
+  const bpffs = mkdtempSync(join(tmpdir(), 'godwit-bpf-'))
+  execFileSync('mount', ['-t', 'bpf', 'bpf', bpffs])
+  return { site: indexOf('site0'), core: indexOf('core0'), bpffs }
+}
+
+function word(value: number): Uint8Array {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setUint32(0, value, true)
+  return bytes
+}
+
+function padded(text: string): Uint8Array {
+  const bytes = new Uint8Array(16)
+  bytes.set(addressBytes(text))
+  return bytes
+}
+
+export function eidKey(address: string, instanceId = INSTANCE): abi.BpfEidKey {
+  const family = address.includes(':') ? 6 : 4
+  return { instanceFamily: instanceId * 256 + family, address: padded(address) }
+}
+
+/** Sum of the 64-bit field at `offset` over all CPUs. */
+function sumOfCpus(values: Uint8Array | undefined, stride: number, offset: number): number {
+  if (!values) return 0
+  const view = new DataView(values.buffer, values.byteOffset, values.byteLength)
+  let sum = 0n
+  for (let at = offset; at < values.length; at += stride) sum += view.getBigUint64(at, true)
+  return Number(sum)
+}
+
+export function createWorkbench() {
+  const network = setUpNetwork()
+  const addon = loadNativeAddon()
+  const object = addon.openObject('datapath', {
+    pinDirectory: join(network.bpffs, 'datapath'),
+    maximumEntries: { mapping_counters: 4096, map_cache_hosts: 4096, local_eid_hosts: 4096 },
+  })
+  const events: abi.BpfEvent[] = []
+  let nextId = 1
+
+  const put = (map: string, key: Uint8Array, value: Uint8Array) =>
+    addon.updateMap(object, map, key, value)
+
+  function putByPrefix(
+    table: 'map_cache' | 'local_eid',
+    prefix: string,
+    value: Uint8Array,
+    instanceId: number,
+  ) {
+    const [address = '', bits] = prefix.split('/')
+    const eid = eidKey(address, instanceId)
+    if (bits === undefined) put(`${table}_hosts`, abi.encodeBpfEidKey(eid), value)
+    else {
+      const key = abi.encodeBpfEidPrefixKey({ prefixBits: 32 + Number(bits), eid })
+      put(`${table}_prefixes`, key, value)
+    }
+  }
+
+  function locator(fields: LocatorFields): abi.BpfLocator {
+    return {
+      family: fields.family,
+      flags: fields.gpe ? abi.LOCATOR_FLAGS.gpe : 0,
+      pathMtu: fields.pathMtu ?? 1500,
+      source: padded(OWN_RLOC[fields.family]),
+      destination: padded(fields.destination ?? PEER_RLOC[fields.family]),
+    }
+  }
+
+  return {
+    network,
+    events,
+
+    /** An address is a host entry, an address with a length a prefix. Returns the counter id. */
+    putMapCache(
+      prefix: string,
+      action: abi.BpfMapCacheActionName,
+      locators: readonly LocatorFields[] = [],
+      instanceId = INSTANCE,
+    ): number {
+      const id = nextId++
+      const filler = {
+        family: 0,
+        flags: 0,
+        pathMtu: 0,
+        source: padded('::'),
+        destination: padded('::'),
+      }
+      const eight = Array.from({ length: 8 }, (_, i) =>
+        locators[i] ? locator(locators[i]) : filler,
+      )
+      const buckets = Uint8Array.from({ length: 64 }, (_, i) => i % Math.max(1, locators.length))
+      const set = { count: locators.length, buckets, locators: eight }
+      put('locator_sets', word(id), abi.encodeBpfLocatorSet(set))
+      const entry = { counterId: id, locatorSetId: id, action: abi.MAP_CACHE_ACTION[action] }
+      putByPrefix('map_cache', prefix, abi.encodeBpfMapCacheEntry(entry), instanceId)
+      return id
+    },
+
+    putLocal(
+      prefix: string,
+      state: abi.BpfLocalEidStateName,
+      options: { mac?: string; flags?: number; interfaceIndex?: number; instanceId?: number } = {},
+    ): number {
+      const id = nextId++
+      const entry = {
+        counterId: id,
+        interfaceIndex: options.interfaceIndex ?? network.site,
+        state: abi.LOCAL_EID_STATE[state],
+        flags: (options.mac ? abi.LOCAL_EID_FLAGS['mac-known'] : 0) | (options.flags ?? 0),
+        mac: macBytes(options.mac ?? '00:00:00:00:00:00'),
+      }
+      const { instanceId = INSTANCE } = options
+      putByPrefix('local_eid', prefix, abi.encodeBpfLocalEid(entry), instanceId)
+      return id
+    },
+
+    deleteLocal(address: string): void {
+      addon.deleteMap(object, 'local_eid_hosts', abi.encodeBpfEidKey(eidKey(address)))
+    },
+
+    deleteMapCache(address: string): void {
+      addon.deleteMap(object, 'map_cache_hosts', abi.encodeBpfEidKey(eidKey(address)))
+    },
+
+    putSite(flags: number): void {
+      const value = { instanceId: INSTANCE, flags, mac: macBytes(MAC.site) }
+      put('site_interfaces', word(network.site), abi.encodeBpfSiteInterface(value))
+    },
+
+    deleteSite(): void {
+      addon.deleteMap(object, 'site_interfaces', word(network.site))
+    },
+
+    putRloc(address: string): void {
+      const family = address.includes(':') ? 6 : 4
+      put('rlocs', abi.encodeBpfRlocKey({ family, address: padded(address) }), word(1))
+    },
+
+    putNode(config: Partial<abi.BpfNodeConfig>): void {
+      const none = {
+        holdInterfaceIndex: 0,
+        groEntryInterfaceIndex: 0,
+        gpeInterfaceIndex: 0,
+        flags: 0,
+      }
+      put('node_config', word(0), abi.encodeBpfNodeConfig({ ...none, ...config }))
+    },
+
+    fromSite: (frame: Uint8Array, options = {}) =>
+      addon.testRun(object, 'site_ingress', frame, network.site, options),
+    fromCore: (frame: Uint8Array, options = {}) =>
+      addon.testRun(object, 'rloc_ingress', frame, network.core, options),
+    run: (program: string, frame: Uint8Array) =>
+      addon.testRun(object, program, frame, network.core),
+
+    drops(reason: abi.BpfDropReasonName): number {
+      const key = word(abi.DROP_REASON[reason])
+      return sumOfCpus(addon.lookupMap(object, 'drops', key), 16, 0)
+    },
+
+    tallies(name: abi.BpfTallyName): number {
+      return sumOfCpus(addon.lookupMap(object, 'tallies', word(abi.TALLY[name])), 8, 0)
+    },
+
+    mappingCounter(id: number): { packets: number; bytes: number; used: boolean } {
+      const values = addon.lookupMap(object, 'mapping_counters', word(id))
+      return {
+        packets: sumOfCpus(values, abi.COUNTER_BYTES, 0),
+        bytes: sumOfCpus(values, abi.COUNTER_BYTES, 8),
+        used: sumOfCpus(values, abi.COUNTER_BYTES, 16) > 0,
+      }
+    },
+
+    startEvents(): void {
+      addon.startEvents(object, 'events', 248, (records, count) => {
+        for (let i = 0; i < count; i++) events.push(abi.decodeBpfEvent(records, i * 248))
+      })
+    },
+
+    /** The event of `type` about `address`, once it arrives; undefined after a second. */
+    async event(type: abi.BpfEventTypeName, address?: string): Promise<abi.BpfEvent | undefined> {
+      const wanted =
+        address === undefined ? undefined : String(abi.encodeBpfEidKey(eidKey(address)))
+      for (let i = 0; i < 200; i++) {
+        const found = events.find(
+          (event) =>
+            event.type === abi.EVENT_TYPE[type] &&
+            (wanted === undefined || String(abi.encodeBpfEidKey(event.eid)) === wanted),
+        )
+        if (found) return found
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+      return undefined
+    },
+
+    countEvents: (type: abi.BpfEventTypeName) =>
+      events.filter((event) => event.type === abi.EVENT_TYPE[type]).length,
+
+    close(): void {
+      addon.closeObject(object)
+      execFileSync('umount', ['-l', network.bpffs])
+    },
+  }
+}
+
+export type Workbench = ReturnType<typeof createWorkbench>
+
+/** True on a kernel and with the rights that the programs need; otherwise the reason. */
+export function missingRequirement(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root'
+  const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8')
+  const [major = 0, minor = 0] = release.split('.').map((part) => parseInt(part, 10))
+  return major > 6 || (major === 6 && minor >= 6) ? undefined : 'needs kernel 6.6'
+}
