@@ -1,8 +1,8 @@
 /**
  * One form for every error that leaves the API: `{error: {code, message, field?, details?}}`.
  *
- * Codes are kebab-case and stable; messages are for people and may change. A fault of ours is logged
- * with its cause and says nothing about it outside.
+ * Codes are kebab-case and stable; messages are for people and may change. A fault of ours is
+ * logged with its cause and says nothing about it outside.
  */
 import type { FastifyError, FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'

@@ -1,9 +1,9 @@
 /**
- * `Idempotency-Key`: a request repeated with the same key and body gets the first one's answer, also
- * while the first is still under way; another body under the same key is the caller's mistake.
+ * `Idempotency-Key`: a request repeated with the same key and body gets the first one's answer,
+ * also while the first is still under way; another body under the same key is the caller's mistake.
  *
- * Answers are kept for 24 h, at most 10,000, least recently used first out; those under way are never
- * evicted, because forgetting one would let its repetition act twice.
+ * Answers are kept for 24 h, at most 10,000, least recently used first out; those under way are
+ * never evicted, because forgetting one would let its repetition act twice.
  */
 import { createHash } from 'node:crypto'
 import { ApiError } from './errors.js'

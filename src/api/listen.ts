@@ -1,10 +1,10 @@
 /**
  * Where the API listens: a Unix socket for this host's operators, TCP only when configured.
  *
- * The socket has mode 0660 from its first moment; a stale one is removed only when nobody answers on
- * it. Plain TCP is for loopback; anything else needs TLS (checked again here, whatever the
- * configuration check said). On plain TCP a foreign Host header is refused, since a browser could be
- * led to 127.0.0.1 under another name.
+ * The socket has mode 0660 from its first moment; a stale one is removed only when nobody answers
+ * on it. Plain TCP is for loopback; anything else needs TLS (checked again here, whatever the
+ * configuration check said). On plain TCP a foreign Host header is refused, since a browser could
+ * be led to 127.0.0.1 under another name.
  */
 import { chmodSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'

@@ -1,5 +1,6 @@
 /**
- * Which entries of a table a request wants: by instance-ID, by longest match of an EID, the first N.
+ * Which entries of a table a request wants: by instance-ID, by longest match of an EID, the first
+ * N.
  */
 import { Type } from 'typebox'
 import {

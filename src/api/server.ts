@@ -100,17 +100,28 @@ export async function describeApi(version: string): Promise<object> {
 }
 
 function createContext(options: ApiOptions): ApiContext {
-  const { node, datapath, config, version, startedAt } = options
+  const { node, datapath, version, startedAt } = options
   const events = createEventLog(startedAt)
   const metrics = createMetrics({
-    node: config.node,
+    node: options.config.node,
     version,
     startedAt,
     snapshot: () => node.snapshot(),
     datapath,
     followers: () => events.followers(),
   })
-  return { node, datapath, config, version, startedAt, events, metrics }
+  return {
+    node,
+    datapath,
+    version,
+    startedAt,
+    events,
+    metrics,
+    // Read each time: a daemon that reloads hands in a getter.
+    get config() {
+      return options.config
+    },
+  }
 }
 
 async function createApp(context: ApiContext, log: ApiLog | undefined): Promise<FastifyInstance> {

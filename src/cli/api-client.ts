@@ -1,6 +1,6 @@
 /**
- * HTTP to one daemon, over its Unix socket or a URL. Failures become `CliFailure` with a remedy: the
- * API's own message when it answered, what to start or change when nobody did.
+ * HTTP to one daemon, over its Unix socket or a URL. Failures become `CliFailure` with a remedy:
+ * the API's own message when it answered, what to start or change when nobody did.
  */
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { request as requestTls } from 'node:https'

@@ -1,6 +1,6 @@
 /**
- * How things look in a terminal: aligned columns without borders, short durations, colour only where
- * somebody looks.
+ * How things look in a terminal: aligned columns without borders, short durations, colour only
+ * where somebody looks.
  */
 import Table from 'cli-table3'
 

@@ -1,7 +1,7 @@
 /**
- * One question to a Map-Resolver without any daemon (RFC 6835): an encapsulated Map-Request, and the
- * Map-Reply that carries its nonce. Answers may come from anyone the mapping system chooses, so the
- * socket is not connected; the 64-bit nonce is what tells an answer from noise.
+ * One question to a Map-Resolver without any daemon (RFC 6835): an encapsulated Map-Request, and
+ * the Map-Reply that carries its nonce. Answers may come from anyone the mapping system chooses, so
+ * the socket is not connected; the 64-bit nonce is what tells an answer from noise.
  */
 import { randomBytes } from 'node:crypto'
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'

@@ -1,9 +1,11 @@
 /**
- * Addresses, prefixes and EIDs as people type them: in a configuration, on a command line, in a URL.
+ * Addresses, prefixes and EIDs as people type them: in a configuration, on a command line, in a
+ * URL.
  *
  * Parsing is the ip-address package's, whose idea of a valid address is strict (no octal, no short
- * forms). Zones (`fe80::1%eth0`) and a mask on a plain address are refused: no table has a place for
- * them. Packets and messages never come through here; bytes have their own path in the wire room.
+ * forms). Zones (`fe80::1%eth0`) and a mask on a plain address are refused: no table has a place
+ * for them. Packets and messages never come through here; bytes have their own path in the wire
+ * room.
  */
 import { Address4, Address6 } from 'ip-address'
 import type { IpAddress } from '../lisp/address.js'
@@ -30,8 +32,8 @@ export function formatAddressText(address: IpAddress): string {
 }
 
 /**
- * `address/length`, whatever its host bits are; undefined when either half is wrong. `network` is the
- * prefix that was probably meant: the same with host bits zero.
+ * `address/length`, whatever its host bits are; undefined when either half is wrong. `network` is
+ * the prefix that was probably meant: the same with host bits zero.
  */
 export function parsePrefixText(
   text: string,

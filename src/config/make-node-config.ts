@@ -76,7 +76,9 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
   }
 }
 
-/** Stable across restarts and different per node name; RFC 9301 §5.6 asks for uniqueness per site. */
+/**
+ * Stable across restarts and different per node name; RFC 9301 §5.6 asks for uniqueness per site.
+ */
 function xtrIdOf(config: Config): Uint8Array {
   if (config.xtrId !== undefined) return Uint8Array.from(Buffer.from(config.xtrId, 'hex'))
   return Uint8Array.from(createHash('sha256').update(config.node).digest().subarray(0, 16))

@@ -1,6 +1,6 @@
 /**
- * The configuration as the core reads it: addresses parsed, secrets loaded, seconds as milliseconds.
- * Made from `Config` by load.ts after all checks passed; nothing here can be invalid.
+ * The configuration as the core reads it: addresses parsed, secrets loaded, seconds as
+ * milliseconds. Made from `Config` by load.ts after all checks passed; nothing here can be invalid.
  */
 import type { AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'

@@ -1,9 +1,9 @@
 /**
  * What the schema says against a document, in words for an operator.
  *
- * The validator reports keywords and JSON pointers; this file turns each into one finding with a hint
- * (the nearest valid key, the range, the allowed words), and can repair a document far enough that
- * the cross checks can still run on the rest of it: an operator sees all errors in one go.
+ * The validator reports keywords and JSON pointers; this file turns each into one finding with a
+ * hint (the nearest valid key, the range, the allowed words), and can repair a document far enough
+ * that the cross checks can still run on the rest of it: an operator sees all errors in one go.
  */
 import { Settings } from 'typebox/system'
 import { Value } from 'typebox/value'

@@ -2,8 +2,9 @@
  * The configuration of one node: every key with its type, unit, default, bounds and reason.
  *
  * This schema is the single source: the TypeScript type, validation at load, docs/configuration.md
- * and the JSON Schema for editors all derive from it. Unknown keys are errors. Secrets are references
- * to files and never appear in a snapshot. Numbers that an RFC fixes are not here but beside their use.
+ * and the JSON Schema for editors all derive from it. Unknown keys are errors. Secrets are
+ * references to files and never appear in a snapshot. Numbers that an RFC fixes are not here but
+ * beside their use.
  */
 import { type Static, Type } from 'typebox'
 

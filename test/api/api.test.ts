@@ -1,6 +1,6 @@
 /**
- * The API as its users meet it: real HTTP over the Unix socket, against a node of plain values. Every
- * JSON answer is checked against the schema that the served OpenAPI document promises for it.
+ * The API as its users meet it: real HTTP over the Unix socket, against a node of plain values.
+ * Every JSON answer is checked against the schema that the served OpenAPI document promises for it.
  */
 import { statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'

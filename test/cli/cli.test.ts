@@ -4,8 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { startApi } from '../../src/api/server.js'
@@ -16,7 +15,13 @@ import { parseAddressText, parseEidText } from '../../src/config/address-text.js
 import { eidPrefix } from '../../src/lisp/eid.js'
 import { locator } from '../../src/lisp/locator.js'
 import { decodeMessage, encodeMessage, type MapRequest } from '../../src/lisp/message.js'
-import { aConfig, aDatapath, aMove, createFakeNode } from '../support/fake-node.js'
+import {
+  aConfig,
+  aDatapath,
+  aMove,
+  createFakeNode,
+  temporaryDirectory,
+} from '../support/fake-node.js'
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.js')
 const node = createFakeNode()
@@ -234,7 +239,7 @@ t.test('events --follow prints what happens while it runs', async (t) => {
 })
 
 t.test('check-config prints every error and exits 2, or names the node', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'gwcli-'))
+  const directory = temporaryDirectory()
   const bad = join(directory, 'bad.yaml')
   writeFileSync(bad, 'node: a\nroles: [router]\nrlocs:\n  - {adress: 1.2.3.4, interface: eth0}\n')
   const run = await exec(['check-config', bad])
@@ -272,7 +277,7 @@ t.test('without a daemon, the error says what to do', async (t) => {
 })
 
 t.test('the only socket is the default; several must be chosen from', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'gwcli-'))
+  const directory = temporaryDirectory()
   t.throws(() => chooseTarget({}, directory), { message: /no daemon has a socket/ })
   t.throws(() => chooseTarget({}, join(directory, 'missing')), { message: /no daemon/ })
   writeFileSync(join(directory, 'fake.sock'), 'a file is no socket')
@@ -337,7 +342,7 @@ t.test('durations are short and colours only where wanted', async (t) => {
 })
 
 t.test('the command works through a symbolic link, as npm installs it', async (t) => {
-  const link = join(mkdtempSync(join(tmpdir(), 'gwcli-')), 'godwit')
+  const link = join(temporaryDirectory(), 'godwit')
   symlinkSync(main, link)
   const run = await exec(['--version'], link)
   t.match(run.out, /^\d+\.\d+\.\d+\n$/)

@@ -1,9 +1,8 @@
 /**
- * Loading a configuration: what is filled in, what is refused, and that an operator hears everything
- * at once: path, line, problem and hint of each error.
+ * Loading a configuration: what is filled in, what is refused, and that an operator hears
+ * everything at once: path, line, problem and hint of each error.
  */
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -18,6 +17,7 @@ import {
 import { type ConfigError, formatConfigErrors } from '../../src/config/config-error.js'
 import { loadConfig, parseConfig } from '../../src/config/load.js'
 import type { SecretFile } from '../../src/config/secrets.js'
+import { temporaryDirectory } from '../support/fake-node.js'
 
 const GOOD = `
 node: cloud-a
@@ -305,7 +305,7 @@ t.test('what works but is unwise is a warning', async (t) => {
 })
 
 t.test('a file is read with its secrets beside it; no message contains a secret', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'gwcfg-'))
+  const directory = temporaryDirectory()
   const path = join(directory, 'node.yaml')
   writeFileSync(path, GOOD)
   writeFileSync(join(directory, 'clouds.key'), 'very-secret-1\n')

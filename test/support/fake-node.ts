@@ -1,8 +1,8 @@
 /**
- * A node as the API sees one, as plain values: a snapshot to edit, a list of the commands it got, and
- * a function that lets an event happen.
+ * A node as the API sees one, as plain values: a snapshot to edit, a list of the commands it got,
+ * and a function that lets an event happen.
  */
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Value } from 'typebox/value'
@@ -97,9 +97,16 @@ export const aDatapath: ApiDatapath = {
   ],
 }
 
+/** A new directory that is gone when the test process is. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'godwit-test-'))
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
 /** A valid configuration whose socket lies in a new temporary directory. */
 export function aConfig(): Config & { api: { socket: string } } {
-  const directory = mkdtempSync(join(tmpdir(), 'gwapi-'))
+  const directory = temporaryDirectory()
   return Value.Default(ConfigSchema, {
     node: 'cloud-b',
     roles: ['itr', 'etr'],

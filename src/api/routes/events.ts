@@ -1,9 +1,9 @@
 /**
  * `/v1/events`: everything that happens, as server-sent events.
  *
- * `Last-Event-ID` (or `?backlog=N`) replays from the last 1,000; a `gap` event tells how many were no
- * longer there. A consumer whose unsent data passes 1 MB is cut off and counted: the daemon does not
- * wait for anybody. It can come back with its last id.
+ * `Last-Event-ID` (or `?backlog=N`) replays from the last 1,000; a `gap` event tells how many were
+ * no longer there. A consumer whose unsent data passes 1 MB is cut off and counted: the daemon does
+ * not wait for anybody. It can come back with its last id.
  */
 import type { ServerResponse } from 'node:http'
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'

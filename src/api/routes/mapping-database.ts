@@ -1,4 +1,6 @@
-/** `/v1/mapping-database`: the EID-prefixes and EIDs this ETR answers for, configured or added here. */
+/**
+ * `/v1/mapping-database`: the EID-prefixes and EIDs this ETR answers for, configured or added here.
+ */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { formatEidPrefixText } from '../../config/address-text.js'

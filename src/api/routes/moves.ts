@@ -1,9 +1,9 @@
 /**
  * `/v1/moves`: a move is a resource with a timeline.
  *
- * POST is sent to the destination before the endpoint's link is switched, and answers when the source
- * redirects and the destination holds ("ready"): switch the link then. With `Idempotency-Key` a
- * repetition gets the first answer instead of a second move.
+ * POST is sent to the destination before the endpoint's link is switched, and answers when the
+ * source redirects and the destination holds ("ready"): switch the link then. With `Idempotency-
+ * Key` a repetition gets the first answer instead of a second move.
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'

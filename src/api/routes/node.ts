@@ -5,7 +5,7 @@ import { asJson, errorResponses, HealthView, NodeView } from '../views.js'
 
 export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {
   const { context } = options
-  const { config, version, startedAt } = context
+  const { version, startedAt } = context
   app.get(
     '/v1/health',
     {
@@ -16,6 +16,7 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
       },
     },
     async (_, reply) => {
+      const { config } = context
       const checks = runChecks(context)
       const ok = checks.every((check) => check.ok)
       return reply.code(ok ? 200 : 503).send({
@@ -38,6 +39,7 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
       },
     },
     () => {
+      const { config } = context
       const snapshot = context.node.snapshot()
       const counters = context.datapath?.counters()
       return {

@@ -1,4 +1,6 @@
-/** `godwit show …`: the tables of a node, its moves, its counters. Columns are data, one list each. */
+/**
+ * `godwit show …`: the tables of a node, its moves, its counters. Columns are data, one list each.
+ */
 import type { Static } from 'typebox'
 import type {
   LocatorStateView,
