@@ -186,6 +186,8 @@ export type Command =
   | { readonly kind: 'remove-eid'; readonly eidPrefix: EidPrefix }
   /** `lig`: ask the mapping system, touch no table. */
   | { readonly kind: 'query-mapping'; readonly eid: Eid }
+  /** The shell is about to stop; `withdraw` takes our registrations back (TTL 0). */
+  | { readonly kind: 'shutdown'; readonly withdraw: boolean }
 
 export type CommandResult =
   | { readonly ok: true; readonly value: unknown }

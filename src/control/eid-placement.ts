@@ -1,0 +1,102 @@
+/**
+ * Moving one of our EIDs between its three places: here, expected here, gone elsewhere.
+ *
+ * The only file that writes local EIDs to the datapath, because the order of the two tables matters:
+ * going away the map-cache learns the way before the local table points to it, and coming home the
+ * endpoint is reachable before local senders are let through. When to do it is decided in etr.ts and
+ * in the two sides of a move.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import type { MacAddress } from '../lisp/address.js'
+import type { Locator } from '../lisp/locator.js'
+import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { ownMapping } from './control-datagram.js'
+import type { Instant, Output } from './input-output.js'
+import { push } from './installed-mappings.js'
+import type { Itr } from './itr.js'
+
+export interface EidPlacement {
+  /** The endpoint is here: deliver, let everything held go, register from now on. */
+  local(
+    entry: DatabaseEntry,
+    mac: MacAddress | undefined,
+    interfaceName: string,
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** The endpoint is expected: hold what comes for it (unless holding is switched off). */
+  standby(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
+  /** The endpoint is at `locators`: re-encapsulate. Uncommitted = it may be taken back. */
+  away(
+    entry: DatabaseEntry,
+    locators: readonly Locator[],
+    options: {
+      readonly committed: boolean
+      readonly mapVersion: number
+      readonly release: boolean
+    },
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** Ours no longer, and nothing is known of it: packets to it are unknown, or resolved. */
+  forget(entry: DatabaseEntry, outputs: Output[]): void
+}
+
+export function createEidPlacement(
+  config: NodeConfig,
+  database: MappingDatabase,
+  itr: Itr,
+): EidPlacement {
+  function write(entry: DatabaseEntry, release: boolean, outputs: Output[]): void {
+    push(outputs, {
+      kind: 'put-local-eid',
+      eidPrefix: entry.eidPrefix,
+      state: entry.state,
+      interfaceName: entry.interfaceName,
+      mac: entry.mac,
+      dynamicPrefix: false,
+      reportSenders: entry.state === 'local' && entry.kind === 'dynamic-eid',
+      release: release ? [entry.eid] : [],
+    })
+  }
+
+  return {
+    local(entry, mac, interfaceName, now, outputs) {
+      entry.state = 'local'
+      entry.mac = mac
+      entry.interfaceName = interfaceName
+      entry.registering = true
+      entry.awayLocators = []
+      entry.committed = true
+      entry.arrivedAt = now
+      const release = entry.kind === 'dynamic-eid'
+      write(entry, release, outputs)
+      itr.putOwn(entry.eidPrefix, 'native', release ? [entry.eid] : [], now, outputs)
+    },
+    standby(entry, now, outputs) {
+      entry.state = 'standby'
+      entry.registering = false
+      entry.committed = true
+      if (config.mobility.hold) {
+        write(entry, false, outputs)
+        itr.putOwn(entry.eidPrefix, 'hold', [], now, outputs)
+      } else push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
+    },
+    away(entry, locators, options, now, outputs) {
+      entry.state = 'away'
+      entry.registering = false
+      entry.registeredAt = undefined
+      entry.awayLocators = locators
+      entry.committed = options.committed
+      entry.departedAt = now
+      const mapping = ownMapping(entry.eidPrefix, locators, 0, options.mapVersion)
+      itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
+      write(entry, options.release, outputs)
+    },
+    forget(entry, outputs) {
+      database.remove(entry)
+      push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
+      itr.removeOwn(entry.eidPrefix, outputs)
+    },
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * From a locator-set to outer headers: which locators an ITR may use, and which of them it does.
+ *
+ * RFC 9301 §5.4: R=0 and priority 255 are never used, the best priority wins, weights are left to
+ * the datapath. Our own RLOCs are never encapsulated to: such a packet would come back to us.
+ * When probing holds every locator for down, the best ones are used nevertheless (our choice: a
+ * probe that a firewall eats must not stop traffic that would pass, and dropping gains nothing).
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { isUsableRloc, type Locator, type Rloc } from '../lisp/locator.js'
+import { isOwnRloc, sourceRloc } from './control-datagram.js'
+import type { Encapsulation } from './input-output.js'
+
+/** The datapath has room for so many locators in one set. */
+export const MAXIMUM_ENCAPSULATIONS = 8
+
+/** Locators that may carry unicast from here at all, whatever probing says. */
+export function usableLocators(
+  config: NodeConfig,
+  locators: readonly Locator[],
+): readonly Locator[] {
+  return locators.filter(
+    (one) =>
+      one.reachable &&
+      one.priority !== 255 &&
+      isUsableRloc(one.rloc) &&
+      !isOwnRloc(config, one.rloc) &&
+      sourceRloc(config, one.rloc) !== undefined,
+  )
+}
+
+/** The outer headers to use now; empty when no locator is usable. */
+export function chooseEncapsulations(
+  config: NodeConfig,
+  locators: readonly Locator[],
+  isDown: (rloc: Rloc) => boolean,
+): readonly Encapsulation[] {
+  const usable = usableLocators(config, locators)
+  const up = usable.filter((one) => !isDown(one.rloc))
+  const candidates = up.length > 0 ? up : usable
+  const best = candidates.reduce((lowest, one) => Math.min(lowest, one.priority), 255)
+  return candidates
+    .filter((one) => one.priority === best)
+    .slice(0, MAXIMUM_ENCAPSULATIONS)
+    .map((locator) => ({
+      locator,
+      source: sourceRloc(config, locator.rloc)!,
+      pathMtu: config.pathMtu,
+    }))
+}

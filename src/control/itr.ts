@@ -1,0 +1,332 @@
+/**
+ * The ITR: from "packets are held for this EID" to a mapping, and keeping the mapping true.
+ *
+ * Supported standards: RFC 9301 §5.3–5.5 (requests, replies, actions, TTL), §6.1 (SMR), RFC 9302 §5
+ * (a record older than the cached one of the same prefix is ignored).
+ * Deviations: at most one SMR-invoked Map-Request per 3 s and EID-prefix is *recommended*; we allow a
+ * burst of four, so that a host that moves twice is followed twice. Not implemented: gleaning.
+ *
+ * Our own statements (local, expected, away) stand in the same cache; no Map-Reply replaces them,
+ * except that of an away EID, which is only where we last heard that it went.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import {
+  coversPrefix,
+  type Eid,
+  type EidPrefix,
+  eidFromPrefix,
+  formatEid,
+  formatEidPrefix,
+  hostPrefix,
+} from '../lisp/eid.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
+import { isNewerMapVersion } from '../lisp/map-version.js'
+import type { Action, Mapping } from '../lisp/mapping.js'
+import type { MapReply, MapRequest } from '../lisp/message.js'
+import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
+import { namesUs } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import { usableLocators } from './encapsulation-choice.js'
+import type {
+  Capabilities,
+  DatapathEvent,
+  HoldGiveUpReason,
+  Instant,
+  Output,
+  RestoredState,
+} from './input-output.js'
+import { createInstalledMappings, earliest, report } from './installed-mappings.js'
+import { createPendingRequests, type OnAnswer, type PendingRequest } from './pending-requests.js'
+import { createRateLimit } from './rate-limit.js'
+import type { LocatorStateView, MapCacheView } from './snapshot.js'
+
+export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
+
+export interface Itr {
+  /** A packet waits for a mapping of `eid`. */
+  handleHeld(event: OfKind<'packet-held'>, now: Instant, outputs: Output[]): void
+  /** A host asks its segment for `eid`: resolve it, so that the gateway can answer for it. */
+  handleWanted(event: OfKind<'eid-wanted'>, now: Instant, outputs: Output[]): void
+  handleReply(reply: MapReply, from: Rloc, now: Instant, outputs: Output[]): void
+  handleSmr(request: MapRequest, from: Rloc, now: Instant, outputs: Output[]): void
+  handleUsage(event: OfKind<'map-cache-usage'>, now: Instant, outputs: Output[]): void
+  /** Our own prefix or EID is here (native) or expected (hold); releases what waits for it. */
+  putOwn(
+    eidPrefix: EidPrefix,
+    action: 'native' | 'hold',
+    release: readonly Eid[],
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** An EID of ours is at the locators of `mapping` now; they must be usable from here. */
+  putAway(mapping: Mapping, release: readonly Eid[], now: Instant, outputs: Output[]): void
+  /** Our statement about it is over; packets to it are resolved again. */
+  removeOwn(eidPrefix: EidPrefix, outputs: Output[]): void
+  /** Gives up what is held for `eid`. */
+  dropHeld(eid: Eid, reason: HoldGiveUpReason, outputs: Output[]): void
+  /** Asks the mapping system; the answer changes no table. */
+  question(eid: Eid, giveUpAt: Instant, onAnswer: OnAnswer, now: Instant, outputs: Output[]): void
+  /** Usable locators known for `eid` at this moment, from any source. */
+  knownLocators(eid: Eid, now: Instant): readonly Locator[]
+  /** Forgets learned entries at or below the prefix (all without one); returns how many. */
+  clear(eidPrefix: EidPrefix | undefined, outputs: Output[]): number
+  restore(state: RestoredState, now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  views(now: Instant): MapCacheView[]
+  locatorViews(now: Instant): LocatorStateView[]
+}
+
+/** RFC 9301 §6.1: one SMR-invoked request per 3 s and prefix is recommended; the burst is ours. */
+const SMR_INVOKED_LIMIT = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536 }
+/** Trailing questions remembered at once. */
+const MAXIMUM_TRAILING = 16_384
+/** What an earlier run left is believed this long, then asked for again when used. */
+const RESTORED_LIFETIME_MS = 60_000
+/** A mapping that names ourselves is wrong or will be soon: ask again after this. */
+const OWN_LOCATOR_LIFETIME_MS = 15_000
+const FOREVER = Number.POSITIVE_INFINITY
+
+export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
+  const mappings = createInstalledMappings(config, capabilities)
+  const { cache } = mappings
+  const pending = createPendingRequests(config, capabilities.random)
+  const smrInvoked = createRateLimit(SMR_INVOKED_LIMIT)
+  /** Solicitations over the rate: asked for once when the bucket has a token again. */
+  const trailing = createDeadlines()
+  const trailingEids = new Map<string, Eid>()
+
+  function resolve(eid: Eid, source: Eid, now: Instant, outputs: Output[]): void {
+    const outcome = pending.ask(hostPrefix(eid), source, { kind: 'hold' }, now, outputs)
+    if (outcome === 'asked' || outcome === 'already-pending') return
+    // RFC 9301 §5.3 hold-down: packets must not wait for an answer that nobody will ask for.
+    mappings.dropHeld(eid, 'rate-limited', outputs)
+    report(outputs, 'resolution-failed', 'notice', { reason: outcome, eid: formatEid(eid) })
+  }
+
+  function install(mapping: Mapping, now: Instant, outputs: Output[]): void {
+    const former = cache.exact(mapping.eidPrefix)
+    const eidPrefix = formatEidPrefix(mapping.eidPrefix)
+    const refusal = former === undefined ? undefined : refusalOf(config, former, mapping)
+    if (former !== undefined && refusal !== undefined) {
+      report(outputs, 'map-reply-rejected', 'info', { reason: refusal, eidPrefix })
+      // The old answer stands, and what waits for an answer has one.
+      if (former.origin !== 'local') mappings.apply(former, [], now, outputs)
+      return
+    }
+    const ours = mapping.locators.length > 0 && namesUs(config, mapping.locators)
+    if (ours) report(outputs, 'map-reply-rejected', 'notice', { reason: 'own-locator', eidPrefix })
+    const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0)
+    for (const entry of mappings.put(mapping, insertion, [], now, outputs))
+      report(outputs, 'mapping-installed', 'info', {
+        eidPrefix,
+        mapVersion: mapping.mapVersion,
+        locators: mapping.locators.map((one) => formatIpAddress(one.rloc)),
+        action: mappings.actionOf(entry),
+      })
+  }
+
+  function handleAnswer(
+    request: PendingRequest,
+    reply: MapReply,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const fitting = reply.records.filter((one) => answers(request, one))
+    const narrowFirst = fitting.sort((a, b) => b.eidPrefix.maskLength - a.eidPrefix.maskLength)
+    report(outputs, 'map-reply-received', 'debug', {
+      eidPrefix: request.key,
+      waitedMs: now - request.startedAt,
+      records: reply.records.length,
+    })
+    for (const one of request.questions.splice(0)) one.onAnswer(narrowFirst[0], now, outputs)
+    if (request.held || request.refresh || request.smrInvoked) {
+      // Only what belongs to the answer: a reply must not plant unrelated prefixes in the cache.
+      const widest = narrowFirst[narrowFirst.length - 1]!.eidPrefix
+      const scope = coversPrefix(widest, request.eidPrefix) ? widest : request.eidPrefix
+      const related = reply.records.filter((one) => coversPrefix(scope, one.eidPrefix))
+      if (related.length < reply.records.length)
+        report(outputs, 'map-reply-rejected', 'notice', { reason: 'unrelated-record' })
+      // Coarse before fine: a coarse record removes what it covers, the finer ones then stand on it.
+      related.sort((a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength)
+      for (const mapping of related) install(mapping, now, outputs)
+    }
+    pending.finish(request, now, outputs)
+  }
+
+  function smrFor(eid: Eid, now: Instant, outputs: Output[]): void {
+    const key = formatEid(eid)
+    if (smrInvoked.take(key, now)) {
+      pending.ask(hostPrefix(eid), undefined, { kind: 'smr' }, now, outputs)
+      return
+    }
+    report(outputs, 'smr-suppressed', 'info', { reason: 'invoked-rate', eid: key })
+    // One trailing question, so that the last move of a quick series is never missed.
+    if (trailingEids.has(key) || trailingEids.size >= MAXIMUM_TRAILING) return
+    trailing.set(key, smrInvoked.reserve(key, now))
+    trailingEids.set(key, eid)
+  }
+
+  function giveUp(request: PendingRequest, outputs: Output[]): void {
+    report(outputs, 'resolution-failed', 'warning', { reason: 'no-reply', eidPrefix: request.key })
+    if (request.held) mappings.dropHeld(eidFromPrefix(request.eidPrefix), 'no-reply', outputs)
+  }
+
+  return {
+    handleHeld(one, now, outputs) {
+      mappings.noteHeld(one.eid)
+      const found = cache.lookup(one.eid, now)
+      if (found.kind === 'miss') return resolve(one.eid, one.source, now, outputs)
+      const action = mappings.actionOf(found.entry)
+      // Held before the entry was there: let it go under the present entry.
+      if (action !== 'hold') return mappings.apply(found.entry, [one.eid], now, outputs)
+      // An expected endpoint releases it by coming; ACT send-map-request: the packet asks.
+      if (found.entry.origin !== 'local') resolve(one.eid, one.source, now, outputs)
+    },
+    handleWanted(one, now, outputs) {
+      if (cache.lookup(one.eid, now).kind === 'miss')
+        pending.ask(hostPrefix(one.eid), one.source, { kind: 'hold' }, now, outputs)
+    },
+    handleReply(reply, from, now, outputs) {
+      const reject = (reason: string): void =>
+        report(outputs, 'map-reply-rejected', 'notice', { reason, from: formatIpAddress(from) })
+      if (reply.rlocProbe) {
+        if (!mappings.probe.handleReply(reply, now, outputs)) reject('probe')
+        return
+      }
+      const request = pending.find(reply.nonce)
+      if (request === undefined) reject('unknown-nonce')
+      else if (!reply.records.some((one) => answers(request, one))) reject('not-covering')
+      else handleAnswer(request, reply, now, outputs)
+    },
+    handleSmr(request, from, now, outputs) {
+      // The changed EID is in the record, in the Source-EID, or in both: implementations differ.
+      const eids = new Map(
+        request.records.map((one) => [
+          formatEid(eidFromPrefix(one.eidPrefix)),
+          eidFromPrefix(one.eidPrefix),
+        ]),
+      )
+      if (request.sourceEid !== undefined) eids.set(formatEid(request.sourceEid), request.sourceEid)
+      for (const [name, eid] of eids) {
+        const found = cache.lookup(eid, now)
+        // RFC 9301 §6.1: without a cache entry there is nothing to bring up to date.
+        const ignored = found.kind === 'miss' || found.entry.origin === 'local'
+        report(outputs, 'smr-received', 'info', {
+          reason: ignored ? 'no-cache-entry' : 'accepted',
+          eid: name,
+          from: formatIpAddress(from),
+        })
+        if (!ignored) smrFor(eid, now, outputs)
+      }
+    },
+    handleUsage(one, now, outputs) {
+      const entry = cache.exact(one.eidPrefix)
+      if (entry === undefined || one.idleMs === undefined) return
+      entry.lastUsedAt = now - one.idleMs
+      if (entry.lastUsedAt < entry.installedAt || !Number.isFinite(entry.expiresAt)) return
+      entry.refreshing = true
+      pending.ask(one.eidPrefix, undefined, { kind: 'refresh' }, now, outputs)
+    },
+    putOwn(eidPrefix, action, release, now, outputs) {
+      const mapping = negative(
+        eidPrefix,
+        action === 'hold' ? 'send-map-request' : 'natively-forward',
+      )
+      mappings.put(mapping, { origin: 'local', lifetimeMs: FOREVER }, release, now, outputs)
+    },
+    putAway(mapping, release, now, outputs) {
+      mappings.put(mapping, { origin: 'away', lifetimeMs: FOREVER }, release, now, outputs)
+    },
+    removeOwn: (eidPrefix, outputs) => {
+      mappings.remove(eidPrefix, 'no-longer-ours', outputs)
+    },
+    dropHeld: (eid, reason, outputs) => mappings.dropHeld(eid, reason, outputs),
+    question(eid, giveUpAt, onAnswer, now, outputs) {
+      const reason = { kind: 'question' as const, giveUpAt, onAnswer }
+      const outcome = pending.ask(hostPrefix(eid), undefined, reason, now, outputs)
+      if (outcome !== 'asked' && outcome !== 'already-pending') onAnswer(undefined, now, outputs)
+    },
+    knownLocators(eid, now) {
+      const found = cache.lookup(eid, now)
+      return found.kind === 'hit' ? usableLocators(config, found.entry.mapping.locators) : []
+    },
+    clear(eidPrefix, outputs) {
+      const entries = [...(eidPrefix === undefined ? cache.entries() : cache.coveredBy(eidPrefix))]
+      const learned = entries.filter((one) => one.origin !== 'local' && one.origin !== 'away')
+      for (const entry of learned) mappings.remove(entry.mapping.eidPrefix, 'cleared', outputs)
+      return learned.length
+    },
+    restore(state, now, outputs) {
+      for (const one of state.mapCache) {
+        if (cache.exact(one.eidPrefix) !== undefined) continue
+        // A native entry inside our own prefixes may be the shell's own gateway address: not ours.
+        if (one.action === 'native' && isInsideOurs(config, one.eidPrefix)) continue
+        const locators = one.encapsulations.map((encapsulation) => encapsulation.locator)
+        const mapping = { ...negative(one.eidPrefix, RESTORED_ACTION[one.action]), locators }
+        mappings.adopt(mapping, one.action, RESTORED_LIFETIME_MS, now, outputs)
+      }
+    },
+    handleDeadline(now, outputs) {
+      mappings.handleDeadline(now, outputs)
+      for (const key of trailing.due(now)) {
+        const eid = trailingEids.get(key)
+        trailingEids.delete(key)
+        if (eid !== undefined && cache.lookup(eid, now).kind !== 'miss')
+          pending.ask(hostPrefix(eid), undefined, { kind: 'smr' }, now, outputs)
+      }
+      for (const request of pending.handleDeadline(now, outputs)) giveUp(request, outputs)
+    },
+    deadline: () => earliest(mappings.deadline(), trailing.next(), pending.deadline()),
+    views: (now) => mappings.views(now),
+    locatorViews: (now) => mappings.probe.views(now),
+  }
+}
+
+/** True when the record answers what the request asked: covers it, or is part of a refreshed prefix. */
+function answers(request: PendingRequest, record: Mapping): boolean {
+  return (
+    coversPrefix(record.eidPrefix, request.eidPrefix) ||
+    (request.refresh && coversPrefix(request.eidPrefix, record.eidPrefix))
+  )
+}
+
+/** Why `offered` must not replace the cached `former` of the same prefix, or undefined. */
+function refusalOf(
+  config: NodeConfig,
+  former: MapCacheEntry,
+  offered: Mapping,
+): string | undefined {
+  if (former.origin === 'local') return 'own-mapping'
+  const leadsNowhere = offered.locators.length === 0 || namesUs(config, offered.locators)
+  if (former.origin === 'away' && leadsNowhere) return 'away-mapping'
+  const [cached, version] = [former.mapping.mapVersion, offered.mapVersion]
+  const older = isNewerMapVersion(cached, version)
+  return older ? 'older-version' : undefined
+}
+
+function insertionFor(former: MapCacheEntry | undefined, ours: boolean): MapCacheInsertion {
+  if (former?.origin === 'away') return { origin: 'away', lifetimeMs: FOREVER }
+  return ours
+    ? { origin: 'map-reply', lifetimeMs: OWN_LOCATOR_LIFETIME_MS }
+    : { origin: 'map-reply' }
+}
+
+function isInsideOurs(config: NodeConfig, eidPrefix: EidPrefix): boolean {
+  return [...config.eidPrefixes, ...config.dynamicEidPrefixes].some((one) =>
+    coversPrefix(one.eidPrefix, eidPrefix),
+  )
+}
+
+function negative(eidPrefix: EidPrefix, action: Action): Mapping {
+  const ttlMinutes = 1
+  return { eidPrefix, ttlMinutes, action, authoritative: false, mapVersion: 0, locators: [] }
+}
+
+const RESTORED_ACTION: Readonly<Record<'forward' | 'native' | 'drop' | 'hold', Action>> = {
+  forward: 'no-action',
+  native: 'natively-forward',
+  drop: 'drop',
+  hold: 'send-map-request',
+}

@@ -1,0 +1,125 @@
+/**
+ * The ETR's answers to Map-Requests and RLOC-probes for what it is responsible for.
+ *
+ * Supported standards: RFC 9301 §5.2, §5.4, §5.5 (best match with its more-specifics, one TTL, reply
+ * to the first ITR-RLOC of a family we have). An EID that has left is answered with where it went,
+ * without the authoritative bit (our choice: it saves its sender a second of waiting).
+ * Deviation: the *recommended* limit of one Map-Reply per 3 s is a token bucket per RLOC and prefix
+ * (burst 4) under a ceiling per RLOC; probes obey the ceiling alone, or a short interval would starve.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
+import { formatEidPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
+import type { Mapping } from '../lisp/mapping.js'
+import { encodeMessage, type MapRequest } from '../lisp/message.js'
+import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
+import type { Instant, Output } from './input-output.js'
+import { report } from './installed-mappings.js'
+import { createRateLimit } from './rate-limit.js'
+import { ceilingPerRloc } from './smr.js'
+
+/** Where a Map-Request came from; ports are those of its innermost UDP header. */
+export interface RequestOrigin {
+  readonly from: Rloc
+  readonly fromPort: number
+  /** Our RLOC that it was sent to. */
+  readonly to: Rloc
+  readonly encapsulated: boolean
+}
+
+export type RequestReplies = (
+  request: MapRequest,
+  origin: RequestOrigin,
+  now: Instant,
+  outputs: Output[],
+) => void
+
+const PER_RLOC_AND_EID_PREFIX = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536 }
+/** Records in one Map-Reply: a match and its more-specifics; more would not fit a datagram. */
+const MAXIMUM_RECORDS = 16
+/** Without a Map-Server nothing says how long our mappings last; RFC 9301 §5.6 suggests a day at most. */
+const DEFAULT_TTL_MINUTES = 15
+
+export function createRequestReplies(
+  config: NodeConfig,
+  database: MappingDatabase,
+): RequestReplies {
+  const limit = createRateLimit(PER_RLOC_AND_EID_PREFIX)
+  const ceiling = ceilingPerRloc(config)
+  const locators = ownLocators(config)
+  const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? DEFAULT_TTL_MINUTES
+
+  function mappingOf(entry: DatabaseEntry, probed: Rloc | undefined): Mapping {
+    if (entry.state === 'away' && entry.committed) {
+      const mapping = ownMapping(
+        entry.eidPrefix,
+        entry.awayLocators,
+        ttlMinutes,
+        entry.heardVersion,
+      )
+      // A probe reply needs A=1 to be heard at all (RFC 9301 §5.4); it says that *we* can be reached.
+      return { ...mapping, authoritative: probed !== undefined }
+    }
+    const marked = locators.map((one) =>
+      probed !== undefined && equalIpAddresses(one.rloc, probed) ? { ...one, probe: true } : one,
+    )
+    return ownMapping(entry.eidPrefix, marked, ttlMinutes, entry.grantedVersion)
+  }
+
+  function recordsFor(request: MapRequest, probed: Rloc | undefined): Mapping[] {
+    const found: Mapping[] = []
+    for (const { eidPrefix } of request.records) {
+      const entry = database.matchPrefix(eidPrefix)
+      if (entry === undefined || entry.state === 'standby') continue
+      for (const one of [entry, ...database.staticInside(entry.eidPrefix)]) {
+        if (found.length >= MAXIMUM_RECORDS) return found
+        found.push(mappingOf(one, probed))
+      }
+    }
+    return found
+  }
+
+  return (request, origin, now, outputs) => {
+    const eidPrefix = formatEidPrefix(request.records[0]?.eidPrefix ?? NOTHING)
+    const target = request.itrRlocs.find((one) => sourceRloc(config, one) !== undefined)
+    const ignore = (reason: string): void =>
+      report(outputs, 'map-request-received', 'info', {
+        reason,
+        eidPrefix,
+        from: formatIpAddress(origin.from),
+      })
+    if (request.doNotReply) return ignore('do-not-reply')
+    // RFC 9301 §5.2: a probe is never encapsulated, so this one did not come from where it says.
+    if (request.rlocProbe && origin.encapsulated) return ignore('encapsulated-probe')
+    if (target === undefined) return ignore('no-itr-rloc')
+    const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
+    if (records.length === 0) return ignore('not-ours')
+    const name = formatIpAddress(target)
+    const allowed =
+      ceiling.take(name, now) && (request.rlocProbe || limit.take(`${name} ${eidPrefix}`, now))
+    if (!allowed) {
+      report(outputs, 'map-reply-suppressed', 'info', { reason: 'rate', eidPrefix, to: name })
+      return
+    }
+    const bytes = encodeMessage({
+      kind: 'map-reply',
+      rlocProbe: request.rlocProbe,
+      echoNonceCapable: false,
+      nonce: request.nonce,
+      records,
+    })
+    // RFC 9301 §7.1: the answer to a probe leaves from the probed RLOC where the families allow it.
+    const from = origin.to.family === target.family ? origin.to : sourceRloc(config, target)!
+    outputs.push({ kind: 'send', from, to: target, toPort: origin.fromPort, bytes })
+    report(outputs, 'map-reply-sent', 'debug', { eidPrefix, to: name, records: records.length })
+  }
+}
+
+/** Names a request without records in its event. */
+const NOTHING = {
+  instanceId: 0,
+  address: { family: 4, bytes: new Uint8Array(4) },
+  maskLength: 0,
+} as const

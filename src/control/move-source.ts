@@ -1,0 +1,353 @@
+/**
+ * The source's side of an orchestrated move: stop delivering, redirect, and later let go or take back.
+ *
+ * On *prepare* packets for the EIDs are redirected to the destination, which holds them; the
+ * endpoint's own packets still leave through us, and nothing is registered or announced. On *confirm*
+ * the redirect is final; who still sends here is solicited and named to the destination. On *cancel*
+ * everything is as before. Without news for twice the endpoint time-out the mapping system is asked:
+ * if it still names us, the destination is gone and the EIDs are local again.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import { type Eid, eidFromPrefix, formatEid, isHostPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
+import { isNewerMapVersion } from '../lisp/map-version.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { MoveMessage, MoveReason } from '../lisp/message.js'
+import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { namesUs, ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import type { EidPlacement } from './eid-placement.js'
+import { usableLocators } from './encapsulation-choice.js'
+import { type Etr, hear } from './etr.js'
+import type { Instant, Output } from './input-output.js'
+import { report } from './installed-mappings.js'
+import type { Itr } from './itr.js'
+import { hex, type MoveExchange } from './move-exchange.js'
+import { isFinished, type MoveLog, type MoveRecord, moveName, stamp } from './move-log.js'
+import type { Smr } from './smr.js'
+
+export interface MoveSource {
+  handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void
+  /** An SMR went to this sender of an EID that moved away. */
+  solicited(entry: DatabaseEntry, sender: Rloc, now: Instant, outputs: Output[]): void
+  /** A Map-Notify told that the EID is elsewhere: as good as a confirmation. */
+  departed(entry: DatabaseEntry, now: Instant): void
+  /** Whether a move away from here is under way for it. */
+  isMoving(eid: Eid): boolean
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+}
+
+export interface MoveSourceParts {
+  readonly database: MappingDatabase
+  readonly itr: Itr
+  readonly placement: EidPlacement
+  readonly smr: Smr
+  readonly etr: Etr
+  readonly exchange: MoveExchange
+  readonly log: MoveLog
+}
+
+interface Departure {
+  readonly record: MoveRecord
+  readonly xtrId: string
+  /** Whom to answer and tell; the RLOC that the destination speaks from. */
+  readonly peer: Rloc
+  readonly entries: readonly DatabaseEntry[]
+  state: 'redirected' | 'committed' | 'over'
+  readonly senders: Map<string, Rloc>
+}
+
+/** The SMR waits so long for the Map-Notify, so that its receiver does not fetch the old mapping. */
+const MAPPING_SYSTEM_MS = 100
+/** Senders solicited within this are told in one message. */
+const GATHER_MS = 20
+const TELL_MS = 5000
+const MAXIMUM_TOLD_SENDERS = 64
+/** Moves away from here that are remembered, for late questions about them. */
+const MAXIMUM_DEPARTURES = 1000
+const MAPPING_ANSWER_MS = 4000
+
+export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): MoveSource {
+  const { database, itr, placement, smr, etr, exchange, log } = parts
+  const departures = new Map<bigint, Departure>()
+  const byEid = new Map<string, Departure>()
+  const deadlines = createDeadlines()
+
+  // -------------------------------------------------------------------- prepare
+
+  function refusalFor(message: MoveMessage): MoveReason {
+    if (message.records.length === 0) return 'not-local'
+    for (const { eidPrefix, locators } of message.records) {
+      if (!isHostPrefix(eidPrefix)) return 'prefix-not-allowed'
+      const eid = eidFromPrefix(eidPrefix)
+      if (database.dynamicPrefixOf(eid) === undefined) return 'prefix-not-allowed'
+      if (usableLocators(config, locators).length === 0) return 'operator'
+      const entry = database.getEid(eid)
+      if (entry === undefined || entry.kind !== 'dynamic-eid') return 'not-local'
+      if (entry.state === 'standby') return 'move-in-progress'
+      const other = byEid.get(entry.key)
+      const underWay = other?.state === 'redirected'
+      // A later attempt of the same destination takes over; its counter is the high half of the id.
+      if (
+        underWay &&
+        (other.xtrId !== hex(message.identity.xtrId) || message.moveId <= other.record.id)
+      )
+        return 'move-in-progress'
+      if (!underWay && entry.state !== 'local') return 'not-local'
+    }
+    return 'none'
+  }
+
+  function prepare(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
+    const known = departures.get(message.moveId)
+    if (known?.state === 'redirected') return sendPrepared(known, message, from, outputs)
+    const reason = known === undefined ? refusalFor(message) : 'superseded'
+    const { moveId } = message
+    if (reason !== 'none') {
+      exchange.answer(message, from, { phase: 'refused', moveId, reason }, outputs)
+      report(outputs, 'move-refused', 'notice', { reason, moveId: moveName(moveId) })
+      return
+    }
+    const entries = message.records.map((one) => database.getEid(eidFromPrefix(one.eidPrefix))!)
+    for (const entry of entries) supersede(entry)
+    const departure = remember(message, from, entries, now)
+    if (config.mobility.redirect)
+      for (const [index, entry] of entries.entries())
+        redirect(entry, message.records[index]!, false, now, outputs)
+    else for (const entry of entries) entry.registering = false
+    stamp(departure.record, 'source-redirected', now)
+    departure.record.state = 'ready'
+    report(outputs, 'move-source-redirected', 'info', { moveId: moveName(moveId) })
+    // After the operations above: "prepared" means that they are in the datapath.
+    sendPrepared(departure, message, from, outputs)
+    deadlines.set(`news/${moveName(moveId)}`, now + 2 * config.mobility.endpointTimeoutMs)
+  }
+
+  function redirect(
+    entry: DatabaseEntry,
+    record: Mapping,
+    committed: boolean,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const options = { committed, mapVersion: record.mapVersion, release: false }
+    etr.registrar.forget(entry)
+    placement.away(entry, record.locators, options, now, outputs)
+    entry.solicitAfter = Number.POSITIVE_INFINITY
+  }
+
+  function remember(
+    message: MoveMessage,
+    from: Rloc,
+    entries: readonly DatabaseEntry[],
+    now: Instant,
+  ): Departure {
+    const record = log.add(
+      {
+        id: message.moveId,
+        trigger: 'orchestrated',
+        eids: entries.map((entry) => entry.eid),
+        source: sourceRloc(config, from),
+        destination: from,
+      },
+      'preparing',
+    )
+    stamp(record, 'requested', now)
+    const xtrId = hex(message.identity.xtrId)
+    const departure: Departure = {
+      record,
+      xtrId,
+      peer: from,
+      entries,
+      state: 'redirected',
+      senders: new Map(),
+    }
+    departures.set(message.moveId, departure)
+    if (departures.size > MAXIMUM_DEPARTURES)
+      for (const [id, oldest] of departures)
+        if (oldest.state !== 'redirected' && departures.delete(id)) break
+    for (const entry of entries) byEid.set(entry.key, departure)
+    return departure
+  }
+
+  function supersede(entry: DatabaseEntry): void {
+    const former = byEid.get(entry.key)
+    if (former?.state !== 'redirected') return
+    end(former, 'superseded')
+  }
+
+  function end(departure: Departure, reason: string): void {
+    departure.state = 'over'
+    deadlines.cancel(`news/${departure.record.name}`)
+    departure.record.state = 'failed'
+    departure.record.reason = reason
+    for (const entry of departure.entries)
+      if (byEid.get(entry.key) === departure) byEid.delete(entry.key)
+  }
+
+  function sendPrepared(
+    departure: Departure,
+    message: MoveMessage,
+    to: Rloc,
+    outputs: Output[],
+  ): void {
+    const locators = ownLocators(config)
+    const mac = departure.entries.find((entry) => entry.mac !== undefined)?.mac
+    const records = departure.entries.map((entry) =>
+      ownMapping(entry.eidPrefix, locators, 0, newest(entry)),
+    )
+    const content = { phase: 'prepared' as const, moveId: message.moveId, records }
+    const known = mac === undefined ? {} : { endpointMac: mac }
+    exchange.answer(message, to, { ...content, ...known }, outputs)
+  }
+
+  // -------------------------------------------------------------------- confirm, cancel
+
+  function confirm(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
+    const { moveId } = message
+    const known = departures.get(moveId)
+    if (known === undefined || known.state === 'redirected') {
+      const gone: DatabaseEntry[] = []
+      for (const record of message.records) {
+        const entry = database.get(record.eidPrefix)
+        if (entry !== undefined && commit(entry, record, known, now, outputs)) gone.push(entry)
+      }
+      if (known === undefined && gone.length > 0) {
+        const departure = remember(message, from, gone, now)
+        conclude(departure, now)
+      } else if (known !== undefined) conclude(known, now)
+    }
+    exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
+  }
+
+  /** Makes the departure of one EID final; false when the message is older than what we know. */
+  function commit(
+    entry: DatabaseEntry,
+    record: Mapping,
+    known: Departure | undefined,
+    now: Instant,
+    outputs: Output[],
+  ): boolean {
+    if (entry.kind !== 'dynamic-eid' || entry.state === 'standby') return false
+    // Without a prepared move only the version tells a late message from a new one.
+    const late = known === undefined && isNewerMapVersion(newest(entry), record.mapVersion)
+    if (late || (entry.state === 'away' && entry.committed)) return false
+    if (usableLocators(config, record.locators).length === 0) return false
+    hear(entry, record.mapVersion)
+    if (entry.state === 'local') redirect(entry, record, true, now, outputs)
+    etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
+    return true
+  }
+
+  function conclude(departure: Departure, now: Instant): void {
+    departure.state = 'committed'
+    departure.record.state = 'arrived'
+    deadlines.cancel(`news/${departure.record.name}`)
+    stamp(departure.record, 'endpoint-seen', now)
+  }
+
+  function cancel(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
+    const { moveId } = message
+    const known = departures.get(moveId)
+    if (known?.state === 'redirected') takeBack(known, message.reason, now, outputs)
+    exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
+  }
+
+  function takeBack(departure: Departure, reason: string, now: Instant, outputs: Output[]): void {
+    end(departure, reason)
+    stamp(departure.record, 'failed', now)
+    report(outputs, 'move-failed', 'warning', { reason, moveId: departure.record.name })
+    const mine = departure.entries.filter(
+      (entry) =>
+        database.byKey(entry.key) === entry && !(entry.state === 'away' && entry.committed),
+    )
+    for (const entry of mine) {
+      smr.forget(entry)
+      placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
+    }
+    etr.registrar.register(mine, now, outputs)
+  }
+
+  /** The destination is silent: who has it, says the mapping system. */
+  function seekNews(departure: Departure, now: Instant, outputs: Output[]): void {
+    const entry = departure.entries[0]!
+    const onAnswer = (mapping: Mapping | undefined, then: Instant, more: Output[]): void => {
+      if (departure.state !== 'redirected') return
+      const elsewhere =
+        mapping !== undefined && mapping.locators.length > 0 && !namesUs(config, mapping.locators)
+      if (mapping === undefined) {
+        deadlines.set(`news/${departure.record.name}`, then + 2 * config.mobility.endpointTimeoutMs)
+        return
+      }
+      if (!elsewhere) return takeBack(departure, 'endpoint-absent', then, more)
+      for (const one of departure.entries) {
+        hear(one, mapping.mapVersion)
+        if (one.state === 'local') redirect(one, mapping, true, then, more)
+        etr.settleDeparture(one, then, then, more)
+      }
+      conclude(departure, then)
+    }
+    itr.question(entry.eid, now + MAPPING_ANSWER_MS, onAnswer, now, outputs)
+  }
+
+  // -------------------------------------------------------------------- senders
+
+  function tell(departure: Departure, now: Instant, outputs: Output[]): void {
+    const { record, peer } = departure
+    const senders = [...departure.senders.values()]
+    const content = { phase: 'solicited' as const, moveId: record.id, senders }
+    exchange.ask(`solicited/${record.name}`, peer, content, now + TELL_MS, () => {}, now, outputs)
+  }
+
+  return {
+    handleQuestion(message, from, now, outputs) {
+      if (message.phase === 'prepare') prepare(message, from, now, outputs)
+      else if (message.phase === 'confirm') confirm(message, from, now, outputs)
+      else cancel(message, from, now, outputs)
+    },
+    solicited(entry, sender, now, outputs) {
+      const departure = byEid.get(entry.key)
+      if (departure?.state !== 'committed' || departure.record.trigger !== 'orchestrated') return
+      if (stamp(departure.record, 'senders-solicited', now))
+        report(outputs, 'move-senders-solicited', 'info', {
+          moveId: departure.record.name,
+          eid: formatEid(entry.eid),
+          sender: formatIpAddress(sender),
+        })
+      if (departure.senders.size >= MAXIMUM_TOLD_SENDERS) return
+      const name = formatIpAddress(sender)
+      if (departure.senders.has(name)) return
+      departure.senders.set(name, sender)
+      deadlines.set(`tell/${departure.record.name}`, now + GATHER_MS)
+    },
+    departed(entry, now) {
+      const departure = byEid.get(entry.key)
+      if (departure?.state !== 'redirected') return
+      if (departure.entries.every((one) => one.state === 'away' && one.committed))
+        conclude(departure, now)
+    },
+    isMoving: (eid) => {
+      const entry = database.getEid(eid)
+      return entry !== undefined && byEid.get(entry.key)?.state === 'redirected'
+    },
+    handleDeadline(now, outputs) {
+      for (const key of deadlines.due(now)) {
+        const record = log.byName(key.slice(key.indexOf('/') + 1))
+        const departure = record === undefined ? undefined : departures.get(record.id)
+        if (departure === undefined) continue
+        if (key.startsWith('tell/')) tell(departure, now, outputs)
+        else if (!isFinished(departure.record)) seekNews(departure, now, outputs)
+      }
+    },
+    deadline: () => deadlines.next(),
+  }
+}
+
+/** The highest version known of it, granted or claimed by anyone. */
+function newest(entry: DatabaseEntry): number {
+  const { grantedVersion, heardVersion } = entry
+  if (grantedVersion === 0) return heardVersion
+  return isNewerMapVersion(heardVersion, grantedVersion) ? heardVersion : grantedVersion
+}

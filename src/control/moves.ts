@@ -1,0 +1,585 @@
+/**
+ * The destination's side of a move, orchestrated or detected: expect, take, publish, watch it settle.
+ *
+ * An orchestrated move holds packets for the EIDs here, has the source redirect to us, and says
+ * "ready". The first frame of the endpoint is the turning point: held packets are delivered in order,
+ * the EIDs are registered with the version after the one the source told, the source is told to let
+ * go. Nothing is published before (our choice: an attempt that fails leaves no trace in the mapping
+ * system). Without the endpoint in time everything goes back, held packets included.
+ * A move has converged when every sender that was solicited has been seen sending here directly.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
+import { type Eid, formatEid, hostPrefix } from '../lisp/eid.js'
+import { type Locator, locator, type Rloc } from '../lisp/locator.js'
+import { nextMapVersion } from '../lisp/map-version.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { MoveMessage } from '../lisp/message.js'
+import type { DatabaseEntry } from '../tables/mapping-database.js'
+import { isOwnRloc, namesUs, ownLocators, ownMapping } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import { usableLocators } from './encapsulation-choice.js'
+import { hear, refusal } from './etr.js'
+import type { CommandResult, Instant, Output, Random } from './input-output.js'
+import { report } from './installed-mappings.js'
+import type { OfKind } from './itr.js'
+import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
+import { type MoveRecord, moveView, stamp } from './move-log.js'
+import type { MoveSource, MoveSourceParts } from './move-source.js'
+import type { RisingCounter } from './rising-counter.js'
+
+export interface Moves {
+  readonly convergence: MoveConvergence
+  start(
+    commandId: string,
+    eids: readonly Eid[],
+    source: Rloc | undefined,
+    now: Instant,
+    outputs: Output[],
+  ): void
+  cancel(moveName: string, now: Instant, outputs: Output[]): CommandResult
+  /** True when the frame belongs to a move that expects it, which is then done with. */
+  handleLocalEidSeen(event: OfKind<'local-eid-seen'>, now: Instant, outputs: Output[]): boolean
+  handleMacSeen(event: OfKind<'mac-seen'>, now: Instant, outputs: Output[]): boolean
+  handleHoldReleased(eid: Eid, outputs: Output[]): void
+  /** True when it concerns a move to here. */
+  handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): boolean
+  /** An EID came by itself. */
+  detected(entry: DatabaseEntry, former: readonly Locator[], now: Instant, outputs: Output[]): void
+  isMoving(eid: Eid): boolean
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+}
+
+/** One EID of a move and where it comes from. */
+interface Passenger {
+  readonly eid: Eid
+  entry: DatabaseEntry | undefined
+  /** Undefined until it is known, 'none' when it is registered nowhere. */
+  source: Rloc | 'none' | undefined
+  sourceLocators: readonly Locator[]
+  /** The source was read from our own tables, which may be out of date. */
+  guessed: boolean
+  wasAway: boolean
+}
+
+interface Arrival {
+  readonly record: MoveRecord
+  readonly passengers: readonly Passenger[]
+  commandId: string | undefined
+  phase: 'locating' | 'preparing' | 'ready' | 'arrived' | 'over'
+  /** Sources that have redirected, by name. */
+  readonly prepared: Set<string>
+  mac: MacAddress | undefined
+}
+
+/** EIDs of one endpoint; a Move message must fit a datagram. */
+const MAXIMUM_EIDS = 8
+/** Moves to here under way at once. */
+const MAXIMUM_ARRIVALS = 256
+/** Three Map-Requests, at 0, 1 and 3 s. */
+const LOCATE_MS = 4000
+const CANCEL_MS = 1000
+const CONFIRM_MS = 30_000
+/** How long returned packets may take to leave the hold. */
+const RETURN_MS = 1000
+
+export function createMoves(
+  config: NodeConfig,
+  random: Random,
+  counter: RisingCounter,
+  parts: MoveSourceParts,
+  moveSource: MoveSource,
+): Moves {
+  const { database, itr, placement, smr, etr, exchange, log } = parts
+  const byEid = new Map<string, Arrival>()
+  const byId = new Map<bigint, Arrival>()
+  const deadlines = createDeadlines()
+  /** EIDs that go back to their source and are forgotten once the hold is empty. */
+  const returning = new Set<DatabaseEntry>()
+  const convergence = createMoveConvergence()
+  const destination = config.rlocs[0]!.address
+
+  const newId = (outputs: Output[]): bigint =>
+    (counter.next(outputs) << 32n) | (random.nonce() & 0xffff_ffffn)
+
+  // -------------------------------------------------------------------- start
+
+  function objection(eids: readonly Eid[], source: Rloc | undefined): CommandResult | undefined {
+    const { key, peers } = config.mobility
+    if (key === undefined)
+      return refusal(503, 'no-mobility-key', 'mobility.key is not configured on this node')
+    if (eids.length === 0 || eids.length > MAXIMUM_EIDS)
+      return refusal(400, 'bad-eid-count', `a move takes 1 to ${MAXIMUM_EIDS} EIDs`)
+    for (const eid of eids) {
+      const name = formatEid(eid)
+      if (database.dynamicPrefixOf(eid) === undefined)
+        return refusal(404, 'eid-not-allowed', `${name} is in no dynamic-EID prefix of this node`)
+      if (byEid.has(name) || moveSource.isMoving(eid))
+        return refusal(409, 'move-in-progress', `${name} is being moved already`)
+      if (database.getEid(eid)?.state === 'local')
+        return refusal(409, 'already-local', `${name} is here already`)
+    }
+    if (source !== undefined && isOwnRloc(config, source))
+      return refusal(400, 'source-is-this-node', 'the source of a move must be another xTR')
+    if (source !== undefined && peers.length > 0 && !isPeer(source))
+      return refusal(404, 'unknown-xtr', `${formatIpAddress(source)} is not among mobility.peers`)
+    if (byId.size >= MAXIMUM_ARRIVALS)
+      return refusal(503, 'too-many-moves', `${MAXIMUM_ARRIVALS} moves are under way`)
+    return undefined
+  }
+
+  function isPeer(rloc: Rloc): boolean {
+    const { peers } = config.mobility
+    return peers.length === 0 || peers.some((one) => equalIpAddresses(one, rloc))
+  }
+
+  function begin(
+    commandId: string,
+    eids: readonly Eid[],
+    source: Rloc | undefined,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const record = log.add(
+      { id: newId(outputs), trigger: 'orchestrated', eids, source, destination },
+      'preparing',
+    )
+    stamp(record, 'requested', now)
+    const passengers = eids.map((eid): Passenger => {
+      const known = source === undefined ? knownLocators(eid, now) : [locator(source)]
+      return {
+        eid,
+        entry: undefined,
+        source: source ?? choose(known),
+        sourceLocators: known,
+        guessed: source === undefined,
+        wasAway: database.getEid(eid)?.state === 'away',
+      }
+    })
+    const arrival: Arrival = {
+      record,
+      passengers,
+      commandId,
+      phase: 'locating',
+      prepared: new Set(),
+      mac: undefined,
+    }
+    byId.set(record.id, arrival)
+    for (const eid of eids) byEid.set(formatEid(eid), arrival)
+    report(outputs, 'move-requested', 'notice', { moveId: record.name, eids: eids.map(formatEid) })
+    for (const one of passengers) if (one.source === undefined) locate(arrival, one, now, outputs)
+    prepareWhenLocated(arrival, now, outputs)
+  }
+
+  function knownLocators(eid: Eid, now: Instant): readonly Locator[] {
+    const entry = database.getEid(eid)
+    const locators = entry?.state === 'away' ? entry.awayLocators : itr.knownLocators(eid, now)
+    return usableLocators(config, locators)
+  }
+
+  /** The locator to speak to: best priority among those of the mobility domain. */
+  function choose(locators: readonly Locator[]): Rloc | undefined {
+    return locators.filter((one) => isPeer(one.rloc)).sort((a, b) => a.priority - b.priority)[0]
+      ?.rloc
+  }
+
+  function locate(arrival: Arrival, one: Passenger, now: Instant, outputs: Output[]): void {
+    one.source = undefined
+    one.guessed = false
+    const onAnswer = (mapping: Mapping | undefined, then: Instant, more: Output[]): void => {
+      if (arrival.phase !== 'locating') return
+      if (mapping === undefined) {
+        fail(
+          arrival,
+          refusal(504, 'mapping-system-silent', 'no Map-Resolver answered'),
+          'no-reply',
+          then,
+          more,
+        )
+        return
+      }
+      const usable = usableLocators(config, mapping.locators)
+      one.sourceLocators = usable
+      one.source = usable.length === 0 ? 'none' : choose(usable)
+      // Registered by us although it is not here: then there is nobody to ask.
+      if (namesUs(config, mapping.locators)) one.source = 'none'
+      if (one.source === undefined) {
+        const where = usable.map((each) => formatIpAddress(each.rloc)).join(', ')
+        fail(
+          arrival,
+          refusal(404, 'unknown-xtr', `${where} is not among mobility.peers`),
+          'unknown-xtr',
+          then,
+          more,
+        )
+        return
+      }
+      prepareWhenLocated(arrival, then, more)
+    }
+    itr.question(one.eid, now + LOCATE_MS, onAnswer, now, outputs)
+  }
+
+  // -------------------------------------------------------------------- prepare
+
+  function prepareWhenLocated(arrival: Arrival, now: Instant, outputs: Output[]): void {
+    if (arrival.phase !== 'locating') return
+    if (arrival.passengers.some((one) => one.source === undefined)) return
+    arrival.phase = 'preparing'
+    const first = arrival.passengers.find((one) => one.source !== 'none')
+    if (first?.source !== 'none') arrival.record.source = first?.source
+    for (const one of arrival.passengers)
+      if (one.entry === undefined && !expect(one, now, outputs))
+        return fail(
+          arrival,
+          refusal(503, 'too-many-eids', 'no room for another EID'),
+          'operator',
+          now,
+          outputs,
+        )
+    for (const source of sourcesOf(arrival)) prepare(arrival, source, now, outputs)
+    readyWhenPrepared(arrival, now, outputs)
+  }
+
+  /** Holds what comes for it from now on. */
+  function expect(one: Passenger, now: Instant, outputs: Output[]): boolean {
+    const interfaceName = database.dynamicPrefixOf(one.eid)!.interfaceName
+    const entry = database.getEid(one.eid) ?? database.add(one.eid, 'standby', interfaceName, now)
+    if (entry === undefined) return false
+    one.entry = entry
+    returning.delete(entry)
+    smr.forget(entry)
+    placement.standby(entry, now, outputs)
+    return true
+  }
+
+  function sourcesOf(arrival: Arrival): Rloc[] {
+    const found = new Map<string, Rloc>()
+    for (const { source } of arrival.passengers)
+      if (source !== undefined && source !== 'none') found.set(formatIpAddress(source), source)
+    return [...found.values()]
+  }
+
+  function passengersFrom(arrival: Arrival, source: Rloc): Passenger[] {
+    return arrival.passengers.filter(
+      (one) =>
+        one.source !== undefined && one.source !== 'none' && equalIpAddresses(one.source, source),
+    )
+  }
+
+  function recordsFor(passengers: readonly Passenger[]): Mapping[] {
+    const locators = ownLocators(config)
+    const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? 0
+    return passengers.map((one) =>
+      ownMapping(hostPrefix(one.eid), locators, ttlMinutes, one.entry?.claimVersion ?? 0),
+    )
+  }
+
+  function prepare(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
+    const name = formatIpAddress(source)
+    const passengers = passengersFrom(arrival, source)
+    const records = recordsFor(passengers).map((one) => ({ ...one, mapVersion: 0 }))
+    const content = { phase: 'prepare' as const, moveId: arrival.record.id, records }
+    const giveUpAt = now + config.mobility.endpointTimeoutMs
+    const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
+      if (arrival.phase !== 'preparing') return
+      if (answer === undefined) {
+        const message = `${name} did not answer within ${config.mobility.endpointTimeoutMs} ms`
+        fail(arrival, refusal(504, 'source-unreachable', message), 'source-unreachable', then, more)
+      } else if (answer.phase === 'prepared') accept(arrival, source, answer, then, more)
+      else if (answer.reason === 'not-local' && passengers.some((one) => one.guessed)) {
+        arrival.phase = 'locating'
+        for (const one of passengers) locate(arrival, one, then, more)
+      } else {
+        const message = `${name} refused: ${answer.reason}`
+        report(more, 'move-refused', 'notice', {
+          reason: answer.reason,
+          moveId: arrival.record.name,
+        })
+        fail(arrival, refusal(409, 'source-refused', message), answer.reason, then, more)
+      }
+    }
+    if (arrival.prepared.has(name)) return
+    exchange.ask(
+      `prepare/${arrival.record.name}/${name}`,
+      source,
+      content,
+      giveUpAt,
+      onAnswer,
+      now,
+      outputs,
+    )
+  }
+
+  function accept(
+    arrival: Arrival,
+    source: Rloc,
+    answer: MoveMessage,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    arrival.prepared.add(formatIpAddress(source))
+    if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
+    for (const one of passengersFrom(arrival, source)) {
+      const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))
+      if (told === undefined) continue
+      if (told.locators.length > 0) one.sourceLocators = told.locators
+      if (one.entry !== undefined) hear(one.entry, told.mapVersion)
+    }
+    readyWhenPrepared(arrival, now, outputs)
+  }
+
+  function readyWhenPrepared(arrival: Arrival, now: Instant, outputs: Output[]): void {
+    const sources = sourcesOf(arrival)
+    if (!sources.every((one) => arrival.prepared.has(formatIpAddress(one)))) return
+    const { record } = arrival
+    arrival.phase = 'ready'
+    record.state = 'ready'
+    if (sources.length > 0) {
+      stamp(record, 'source-redirected', now)
+      report(outputs, 'move-source-redirected', 'info', { moveId: record.name })
+    }
+    stamp(record, 'ready', now)
+    report(outputs, 'move-prepared', 'notice', { moveId: record.name, sources: sources.length })
+    deadlines.set(`endpoint/${record.name}`, now + config.mobility.endpointTimeoutMs)
+    answerCommand(arrival, { ok: true, value: moveView(record, now) }, outputs)
+  }
+
+  function answerCommand(arrival: Arrival, result: CommandResult, outputs: Output[]): void {
+    if (arrival.commandId === undefined) return
+    outputs.push({ kind: 'result', commandId: arrival.commandId, result })
+    arrival.commandId = undefined
+  }
+
+  // -------------------------------------------------------------------- the endpoint comes
+
+  function arrive(
+    arrival: Arrival,
+    mac: MacAddress,
+    how: string,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { record } = arrival
+    arrival.phase = 'arrived'
+    record.state = 'arrived'
+    const entries: DatabaseEntry[] = []
+    for (const one of arrival.passengers) {
+      const interfaceName = database.dynamicPrefixOf(one.eid)!.interfaceName
+      const entry =
+        one.entry ?? database.getEid(one.eid) ?? database.add(one.eid, 'local', interfaceName, now)
+      if (entry === undefined) continue
+      one.entry = entry
+      entries.push(entry)
+      smr.forget(entry)
+      // Told by the source: the version after it is a claim that fences off whatever was before.
+      entry.claimVersion = entry.heardVersion === 0 ? 0 : nextMapVersion(entry.heardVersion)
+      placement.local(entry, mac, interfaceName, now, outputs)
+    }
+    etr.registrar.register(entries, now, outputs)
+    for (const source of sourcesOf(arrival)) confirm(arrival, source, now, outputs)
+    stamp(record, 'endpoint-seen', now)
+    report(outputs, 'move-endpoint-seen', 'notice', {
+      moveId: record.name,
+      how,
+      mac: formatMac(mac),
+    })
+    const locators = arrival.passengers.flatMap((one) => one.sourceLocators)
+    convergence.watch(record, entries, locators, now)
+    answerCommand(arrival, { ok: true, value: moveView(record, now) }, outputs)
+    forget(arrival)
+  }
+
+  function confirm(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
+    const name = formatIpAddress(source)
+    exchange.abandon(`prepare/${arrival.record.name}/${name}`)
+    const records = recordsFor(passengersFrom(arrival, source))
+    const content = { phase: 'confirm' as const, moveId: arrival.record.id, records }
+    const key = `confirm/${arrival.record.name}/${name}`
+    exchange.ask(key, source, content, now + CONFIRM_MS, () => {}, now, outputs)
+  }
+
+  function forget(arrival: Arrival): void {
+    deadlines.cancel(`endpoint/${arrival.record.name}`)
+    byId.delete(arrival.record.id)
+    for (const { eid } of arrival.passengers)
+      if (byEid.get(formatEid(eid)) === arrival) byEid.delete(formatEid(eid))
+  }
+
+  // -------------------------------------------------------------------- the endpoint does not come
+
+  function fail(
+    arrival: Arrival,
+    result: CommandResult,
+    reason: string,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { record } = arrival
+    // While locating, only those that redirect already have something to take back.
+    const asked = sourcesOf(arrival).filter(
+      (one) => arrival.phase !== 'locating' || arrival.prepared.has(formatIpAddress(one)),
+    )
+    arrival.phase = 'over'
+    record.state = 'failed'
+    record.reason = reason
+    stamp(record, 'failed', now)
+    report(outputs, 'move-failed', 'warning', { reason, moveId: record.name })
+    answerCommand(arrival, result, outputs)
+    forget(arrival)
+    const returned = new Set(asked.flatMap((one) => passengersFrom(arrival, one)))
+    for (const one of arrival.passengers) if (!returned.has(one)) giveUp(one, now, outputs)
+    for (const source of asked) {
+      const name = formatIpAddress(source)
+      exchange.abandon(`prepare/${record.name}/${name}`)
+      const reasonSent =
+        reason === 'operator' ? ('operator' as const) : ('endpoint-absent' as const)
+      const content = { phase: 'cancel' as const, moveId: record.id, reason: reasonSent }
+      // Not before the source delivers again: held packets sent back now would be redirected to us.
+      const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
+        for (const one of passengersFrom(arrival, source))
+          if (answer === undefined) giveUp(one, then, more)
+          else giveBack(one, then, more)
+      }
+      exchange.ask(
+        `cancel/${record.name}/${name}`,
+        source,
+        content,
+        now + CANCEL_MS,
+        onAnswer,
+        now,
+        outputs,
+      )
+    }
+  }
+
+  /** What is held goes to the source, in order; then we know nothing of the EID, or what we knew. */
+  function giveBack(one: Passenger, now: Instant, outputs: Output[]): void {
+    const { entry } = one
+    if (entry === undefined || !isStillOurs(one)) return
+    const options = { committed: true, mapVersion: entry.heardVersion, release: true }
+    placement.away(entry, one.sourceLocators, options, now, outputs)
+    if (one.wasAway) return etr.keepAway(entry, now)
+    entry.solicitAfter = Number.POSITIVE_INFINITY
+    returning.add(entry)
+    deadlines.set(`return/${entry.key}`, now + RETURN_MS)
+  }
+
+  function giveUp(one: Passenger, now: Instant, outputs: Output[]): void {
+    const { entry } = one
+    if (entry === undefined || !isStillOurs(one)) return
+    if (one.wasAway && one.sourceLocators.length > 0) {
+      const options = { committed: true, mapVersion: entry.heardVersion, release: false }
+      placement.away(entry, one.sourceLocators, options, now, outputs)
+      etr.keepAway(entry, now)
+    } else placement.forget(entry, outputs)
+    // After the change of state, or packets that come meanwhile would be held for nobody.
+    itr.dropHeld(entry.eid, 'endpoint-absent', outputs)
+  }
+
+  /** Expected by this attempt, and by no later one. */
+  function isStillOurs(one: Passenger): boolean {
+    return one.entry?.state === 'standby' && !byEid.has(formatEid(one.eid))
+  }
+
+  function forgetReturned(entry: DatabaseEntry, outputs: Output[]): void {
+    if (!returning.delete(entry)) return
+    deadlines.cancel(`return/${entry.key}`)
+    if (entry.state === 'away') placement.forget(entry, outputs)
+  }
+
+  const isExpecting = (arrival: Arrival | undefined): arrival is Arrival =>
+    arrival !== undefined && arrival.phase !== 'over' && arrival.phase !== 'arrived'
+
+  return {
+    convergence,
+    start(commandId, eids, source, now, outputs) {
+      const result = objection(eids, source)
+      if (result !== undefined) outputs.push({ kind: 'result', commandId, result })
+      else begin(commandId, eids, source, now, outputs)
+    },
+    cancel(moveName, now, outputs) {
+      const record = log.byName(moveName)
+      if (record === undefined) return refusal(404, 'no-such-move', `no move ${moveName}`)
+      const arrival = byId.get(record.id)
+      if (arrival === undefined)
+        return refusal(
+          409,
+          'move-not-cancellable',
+          `move ${moveName} is ${record.state} or leaves from here`,
+        )
+      const result = refusal(409, 'move-cancelled', `move ${moveName} was cancelled`)
+      fail(arrival, result, 'operator', now, outputs)
+      return { ok: true, value: moveView(record, now) }
+    },
+    handleLocalEidSeen(one, now, outputs) {
+      const arrival = byEid.get(formatEid(one.eid))
+      if (!isExpecting(arrival)) return false
+      if (database.dynamicPrefixOf(one.eid)?.interfaceName !== one.interfaceName) return false
+      arrive(arrival, one.mac, one.how, now, outputs)
+      return true
+    },
+    handleMacSeen(one, now, outputs) {
+      const name = formatMac(one.mac)
+      for (const arrival of new Set(byEid.values())) {
+        if (!isExpecting(arrival) || arrival.mac === undefined || formatMac(arrival.mac) !== name)
+          continue
+        const { eid } = arrival.passengers[0]!
+        if (database.dynamicPrefixOf(eid)?.interfaceName !== one.interfaceName) continue
+        arrive(arrival, one.mac, 'rarp', now, outputs)
+        return true
+      }
+      return false
+    },
+    handleHoldReleased(eid, outputs) {
+      const entry = database.getEid(eid)
+      if (entry !== undefined) forgetReturned(entry, outputs)
+    },
+    handleQuestion(message, from, now, outputs) {
+      const arrival = byId.get(message.moveId)
+      if (message.phase === 'solicited') convergence.solicited(message, now, outputs)
+      else if (message.phase === 'cancel' && arrival !== undefined)
+        fail(
+          arrival,
+          refusal(409, 'source-cancelled', message.reason),
+          message.reason,
+          now,
+          outputs,
+        )
+      else return false
+      exchange.answer(message, from, { phase: 'ack', moveId: message.moveId }, outputs)
+      return true
+    },
+    detected(entry, former, now, outputs) {
+      const source = former[0]?.rloc
+      const record = log.add(
+        { id: newId(outputs), trigger: 'detected', eids: [entry.eid], source, destination },
+        'arrived',
+      )
+      stamp(record, 'endpoint-seen', now)
+      convergence.watch(record, [entry], former, now)
+    },
+    isMoving: (eid) => byEid.has(formatEid(eid)),
+    handleDeadline(now, outputs) {
+      for (const key of deadlines.due(now)) {
+        const name = key.slice(key.indexOf('/') + 1)
+        if (key.startsWith('return/')) {
+          const entry = database.byKey(name)
+          if (entry !== undefined) forgetReturned(entry, outputs)
+          continue
+        }
+        const record = log.byName(name)
+        const arrival = record === undefined ? undefined : byId.get(record.id)
+        if (arrival?.phase !== 'ready') continue
+        const result = refusal(504, 'endpoint-absent', 'the endpoint did not come')
+        fail(arrival, result, 'endpoint-absent', now, outputs)
+      }
+      convergence.handleDeadline(now, outputs)
+    },
+    deadline: () => {
+      const [own, watched] = [deadlines.next(), convergence.deadline()]
+      if (own === undefined) return watched
+      return watched === undefined ? own : Math.min(own, watched)
+    },
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * One node: gives each input to the role that owns it, and merges their outputs and deadlines.
+ *
+ * A datagram is decoded once, here; what is malformed, or is for a role that this node does not
+ * play, becomes the event `datagram-ignored` with its reason and nothing else. A Map-Request inside an
+ * Encapsulated Control Message goes to the Map-Resolver, the Map-Server or the ETR, in this order
+ * (RFC 9301 §5.8, §8). Nothing is decided here about mappings.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress } from '../lisp/address.js'
+import {
+  decodeMessage,
+  type EncapsulatedControl,
+  type Malformed,
+  type MapRequest,
+  type Message,
+} from '../lisp/message.js'
+import { refusal } from './etr.js'
+import type { Capabilities, Input, Instant, Node, Output, RestoredState } from './input-output.js'
+import { earliest, report } from './installed-mappings.js'
+import { createMapResolver } from './map-resolver.js'
+import { createMapServer } from './map-server.js'
+import type { NodeSnapshot } from './snapshot.js'
+import { createXtr } from './xtr.js'
+
+type Datagram = Extract<Input, { readonly kind: 'datagram' }>
+
+/**
+ * The node of this configuration. Nothing happens before its first input; the shell makes that
+ * `restored` (with empty lists on a first start), so that nonces continue where they were.
+ */
+export function createNode(config: NodeConfig, capabilities: Capabilities): Node {
+  const plays = (role: NodeConfig['roles'][number]): boolean => config.roles.includes(role)
+  const xtr = plays('itr') || plays('etr') ? createXtr(config, capabilities) : undefined
+  const mapServer = plays('map-server') ? createMapServer(config, capabilities) : undefined
+  const mapResolver = plays('map-resolver') ? createMapResolver(config, mapServer) : undefined
+  const progress = { started: false }
+
+  function ignore(datagram: Datagram, reason: string, outputs: Output[]): void {
+    const from = formatIpAddress(datagram.from)
+    report(outputs, 'datagram-ignored', 'info', { reason, from, fromPort: datagram.fromPort })
+  }
+
+  function ignoreMalformed(datagram: Datagram, malformed: Malformed, outputs: Output[]): void {
+    report(outputs, 'datagram-ignored', 'notice', {
+      reason: malformed.code,
+      from: formatIpAddress(datagram.from),
+      offset: malformed.offset,
+      field: malformed.field,
+    })
+  }
+
+  function handleRequest(
+    request: MapRequest,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
+    if (request.solicitMapRequest) return xtr.itr.handleSmr(request, datagram.from, now, outputs)
+    const { from, fromPort, to } = datagram
+    xtr.replies(request, { from, fromPort, to, encapsulated: false }, now, outputs)
+  }
+
+  function handleEncapsulated(
+    ecm: EncapsulatedControl,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const request = decodeMessage(ecm.message)
+    if (request.kind === 'malformed') return ignoreMalformed(datagram, request, outputs)
+    if (request.kind !== 'map-request') return ignore(datagram, 'unexpected-inner-message', outputs)
+    const role = mapResolver ?? mapServer
+    if (role?.handleRequest(request, ecm, datagram, now, outputs)) return
+    if (xtr === undefined) {
+      // A Map-Server has said what it had to say; without one there was nobody to ask.
+      if (role === undefined) ignore(datagram, 'not-an-xtr', outputs)
+      return
+    }
+    const { from, to } = datagram
+    const origin = { from, fromPort: ecm.innerSourcePort, to, encapsulated: true }
+    xtr.replies(request, origin, now, outputs)
+  }
+
+  function handleMessage(
+    message: Message,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { from, bytes } = datagram
+    switch (message.kind) {
+      case 'map-request':
+        return handleRequest(message, datagram, now, outputs)
+      case 'encapsulated-control':
+        return handleEncapsulated(message, datagram, now, outputs)
+      case 'map-register':
+        if (mapServer === undefined) return ignore(datagram, 'not-a-map-server', outputs)
+        return mapServer.handleRegister(message, datagram, now, outputs)
+      case 'map-notify-ack':
+        if (mapServer === undefined) return ignore(datagram, 'not-a-map-server', outputs)
+        return mapServer.handleNotifyAck(message, datagram, now, outputs)
+      case 'map-reply':
+        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
+        return xtr.itr.handleReply(message, from, now, outputs)
+      case 'map-notify':
+        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
+        return xtr.etr.handleNotify(message, bytes, from, now, outputs)
+      case 'move':
+        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
+        return xtr.handleMove(message, bytes, from, now, outputs)
+    }
+  }
+
+  function start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void {
+    progress.started = true
+    mapServer?.restore(restored?.records ?? [], now, outputs)
+    xtr?.start(restored, now, outputs)
+    report(outputs, 'node-started', 'notice', { node: config.node, roles: config.roles })
+  }
+
+  return {
+    handle(input, now, outputs) {
+      if (!progress.started)
+        start(input.kind === 'restored' ? input.state : undefined, now, outputs)
+      switch (input.kind) {
+        case 'restored':
+          return
+        case 'datagram': {
+          const message = decodeMessage(input.bytes)
+          if (message.kind === 'malformed') return ignoreMalformed(input, message, outputs)
+          return handleMessage(message, input, now, outputs)
+        }
+        case 'datapath':
+          return xtr?.handleDatapath(input.event, now, outputs)
+        case 'command': {
+          const { commandId, command } = input
+          if (xtr !== undefined) return xtr.handleCommand(commandId, command, now, outputs)
+          const result =
+            command.kind === 'shutdown'
+              ? { ok: true as const, value: { withdrawn: 0 } }
+              : refusal(503, 'not-an-xtr', `node ${config.node} is neither an ITR nor an ETR`)
+          outputs.push({ kind: 'result', commandId, result })
+          return
+        }
+        case 'deadline':
+          mapServer?.handleDeadline(now, outputs)
+          xtr?.handleDeadline(now, outputs)
+      }
+    },
+    // Before the first input it is wanted at once, so that a node nobody speaks to starts as well.
+    deadline: () => (progress.started ? earliest(mapServer?.deadline(), xtr?.deadline()) : 0),
+    snapshot(now): NodeSnapshot {
+      const views = xtr?.views(now)
+      return {
+        node: config.node,
+        roles: config.roles,
+        mapCache: views?.mapCache ?? [],
+        mappingDatabase: views?.mappingDatabase ?? [],
+        registrations: mapServer?.registrationViews(now) ?? [],
+        sites: mapServer?.siteViews() ?? [],
+        locators: views?.locators ?? [],
+        moves: views?.moves ?? [],
+      }
+    },
+  }
+}

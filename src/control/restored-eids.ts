@@ -1,0 +1,131 @@
+/**
+ * What to make of the EIDs that an earlier run of this node left in the datapath.
+ *
+ * The datapath forwarded on meanwhile, but the world may have moved: an EID that was here may have
+ * been claimed elsewhere, a move may have ended either way. So each is put back as it was, the
+ * mapping system is asked, and its answer decides; without an answer what was here is registered
+ * again. An EID that was expected is expected for one endpoint time-out more.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { eidFromPrefix, formatEid, formatEidPrefix, isHostPrefix } from '../lisp/eid.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { namesUs } from './control-datagram.js'
+import type { EidPlacement } from './eid-placement.js'
+import { type Etr, hear } from './etr.js'
+import type { Instant, Output, RestoredState } from './input-output.js'
+import { push, report } from './installed-mappings.js'
+import type { Itr } from './itr.js'
+
+export interface RestoredEids {
+  restore(state: RestoredState, now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+}
+
+export interface RestoredEidParts {
+  readonly database: MappingDatabase
+  readonly itr: Itr
+  readonly placement: EidPlacement
+  readonly etr: Etr
+  /** Whether a move to or from here has the EID in its hands. */
+  readonly isMoving: (entry: DatabaseEntry) => boolean
+}
+
+/** Long enough for one repetition of the question; the registration of an earlier run still stands. */
+const ANSWER_MS = 1500
+
+export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts): RestoredEids {
+  const { database, itr, placement, etr, isMoving } = parts
+  /** EIDs expected from an earlier run, in the order of their deadlines. */
+  const expected = new Map<DatabaseEntry, Instant>()
+
+  function decide(
+    entry: DatabaseEntry,
+    mapping: Mapping | undefined,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    // Meanwhile the endpoint was seen, or a move took it over: that is newer than any answer.
+    if (database.byKey(entry.key) !== entry || isMoving(entry)) return
+    const elsewhere =
+      mapping !== undefined && mapping.locators.length > 0 && !namesUs(config, mapping.locators)
+    if (mapping !== undefined && elsewhere) {
+      hear(entry, mapping.mapVersion)
+      const options = { committed: true, mapVersion: mapping.mapVersion, release: true }
+      placement.away(entry, mapping.locators, options, now, outputs)
+      etr.settleDeparture(entry, now, now, outputs)
+      return
+    }
+    const ours = mapping !== undefined && mapping.locators.length > 0
+    if (ours) entry.claimVersion = mapping.mapVersion
+    if (entry.state === 'local') etr.registrar.register([entry], now, outputs)
+    else if (ours) {
+      placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
+      etr.registrar.register([entry], now, outputs)
+    } else if (entry.state === 'standby') {
+      placement.forget(entry, outputs)
+      itr.dropHeld(entry.eid, 'endpoint-absent', outputs)
+      report(outputs, 'eid-removed', 'notice', {
+        reason: 'endpoint-absent',
+        eid: formatEid(entry.eid),
+      })
+    } else etr.settleDeparture(entry, now, now, outputs)
+  }
+
+  function ask(entry: DatabaseEntry, now: Instant, outputs: Output[]): void {
+    const before = entry.state
+    const answer = (mapping: Mapping | undefined, then: Instant, more: Output[]): void => {
+      if (entry.state === before) decide(entry, mapping, then, more)
+    }
+    itr.question(entry.eid, now + ANSWER_MS, answer, now, outputs)
+  }
+
+  function restoreOne(
+    one: RestoredState['localEids'][number],
+    state: RestoredState,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const eid = eidFromPrefix(one.eidPrefix)
+    if (database.get(one.eidPrefix) !== undefined) return
+    const configured = config.dynamicEidPrefixes.some(
+      (other) => formatEidPrefix(other.eidPrefix) === formatEidPrefix(one.eidPrefix),
+    )
+    if (configured) return
+    const allowed = isHostPrefix(one.eidPrefix) && database.dynamicPrefixOf(eid) !== undefined
+    const entry = allowed ? database.add(eid, one.state, one.interfaceName, now) : undefined
+    if (entry === undefined) {
+      push(outputs, { kind: 'delete-local-eid', eidPrefix: one.eidPrefix })
+      return
+    }
+    entry.mac = one.mac
+    if (one.state === 'local') placement.local(entry, one.mac, one.interfaceName, now, outputs)
+    else if (one.state === 'standby') {
+      placement.standby(entry, now, outputs)
+      expected.set(entry, now + config.mobility.endpointTimeoutMs)
+      return
+    } else {
+      const key = formatEidPrefix(one.eidPrefix)
+      const cached = state.mapCache.find((other) => formatEidPrefix(other.eidPrefix) === key)
+      const locators = (cached?.encapsulations ?? []).map((each) => each.locator)
+      const options = { committed: false, mapVersion: 0, release: false }
+      placement.away(entry, locators, options, now, outputs)
+    }
+    ask(entry, now, outputs)
+  }
+
+  return {
+    restore(state, now, outputs) {
+      for (const one of state.localEids) restoreOne(one, state, now, outputs)
+    },
+    handleDeadline(now, outputs) {
+      for (const [entry, at] of expected) {
+        const over = entry.state !== 'standby' || isMoving(entry)
+        if (over || at <= now) expected.delete(entry)
+        if (!over && at <= now) ask(entry, now, outputs)
+      }
+    },
+    deadline: () => expected.values().next().value,
+  }
+}

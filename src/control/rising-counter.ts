@@ -1,0 +1,45 @@
+/**
+ * Numbers that only ever rise, across restarts too: register and Move nonces (RFC 9301 §5.6: the
+ * nonce is persisted) and the counters in move-ids.
+ *
+ * Reserved in blocks of 1,000 so that a nonce costs no disk write: the store knows a ceiling under
+ * which every number may have been used. The next block is asked for when half of the present one is
+ * gone, so a message almost never waits for the disk; what is sent first after a start does.
+ */
+import type { Output } from './input-output.js'
+
+export interface RisingCounter {
+  /** The next number; emits the reservation of a further block in time. */
+  next(outputs: Output[]): bigint
+  /** Continue above what an earlier run may have used. */
+  restore(ceiling: bigint): void
+  /** Reserves the first block; `then` is performed once that is durable. */
+  reserve(then: readonly Output[], outputs: Output[]): void
+}
+
+const BLOCK = 1000n
+
+/** A counter whose reservations are stored under `scope`; without a stored ceiling it begins at 1. */
+export function createRisingCounter(scope: string): RisingCounter {
+  let last = 0n
+  let ceiling = 0n
+
+  function reserve(then: readonly Output[], outputs: Output[]): void {
+    ceiling = last + BLOCK
+    const records = [{ kind: 'reservation' as const, scope, ceiling }]
+    outputs.push({ kind: 'persist', records, then })
+  }
+
+  return {
+    next(outputs) {
+      if (ceiling - last < BLOCK / 2n) reserve([], outputs)
+      last += 1n
+      return last
+    },
+    restore(stored) {
+      if (stored > last) last = stored
+      ceiling = last
+    },
+    reserve,
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Telling senders that an EID has left: Solicit-Map-Request (RFC 9301 §6.1), driven by their packets.
+ *
+ * Whoever still sends here is named by the datapath; it gets an SMR (S=1, D=1) with the EID as record
+ * and as Source-EID, because implementations differ in which they read. Not before the mapping system
+ * knows the new place, or the sender would fetch the old mapping again.
+ * Deviation: one SMR per 3 s and RLOC is *recommended*; ours is a token bucket per RLOC and EID (burst
+ * 4, one per 3 s) under a ceiling per RLOC, so that the second EID of a host is not delayed by the first.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
+import { formatEid } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
+import { encodeMessage } from '../lisp/message.js'
+import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { sendControl } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import type { Instant, Output, Random } from './input-output.js'
+import { report } from './installed-mappings.js'
+import type { OfKind } from './itr.js'
+import { mapRequest } from './pending-requests.js'
+import { createRateLimit, type RateLimit } from './rate-limit.js'
+
+export interface Smr {
+  handleAwayHit(event: OfKind<'away-eid-hit'>, now: Instant, outputs: Output[]): void
+  /** The EID has left for good; solicit from `entry.solicitAfter` on. */
+  departed(entry: DatabaseEntry): void
+  /** The mapping system tells the new place by now: nothing to wait for. */
+  mappingKnown(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
+  /** The EID is not away any more. */
+  forget(entry: DatabaseEntry): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+}
+
+/** Called for each SMR sent. */
+export type OnSolicited = (
+  entry: DatabaseEntry,
+  sender: Rloc,
+  now: Instant,
+  outputs: Output[],
+) => void
+
+const PER_RLOC_AND_EID = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536 }
+const MAXIMUM_RLOCS = 16_384
+/** Senders remembered per EID until they may be solicited. */
+const MAXIMUM_WAITING = 64
+
+/** A bucket of one second's worth of messages for each RLOC. */
+export function ceilingPerRloc(config: NodeConfig): RateLimit {
+  const perSecond = config.mapCache.smrPerLocatorPerSecond
+  return createRateLimit({
+    burst: Math.max(1, Math.ceil(perSecond)),
+    refillPerSecond: perSecond,
+    maximumKeys: MAXIMUM_RLOCS,
+  })
+}
+
+export function createSmr(
+  config: NodeConfig,
+  random: Random,
+  database: MappingDatabase,
+  onSolicited: OnSolicited,
+): Smr {
+  const limit = createRateLimit(PER_RLOC_AND_EID)
+  const ceiling = ceilingPerRloc(config)
+  const waiting = new Map<string, Map<string, Rloc>>()
+  const deadlines = createDeadlines()
+
+  function suppress(entry: DatabaseEntry, sender: Rloc, reason: string, outputs: Output[]): void {
+    const eid = formatEid(entry.eid)
+    report(outputs, 'smr-suppressed', 'debug', { reason, eid, sender: formatIpAddress(sender) })
+  }
+
+  function solicit(entry: DatabaseEntry, sender: Rloc, now: Instant, outputs: Output[]): void {
+    const name = formatIpAddress(sender)
+    if (entry.awayLocators.some((one) => equalIpAddresses(one.rloc, sender)))
+      return suppress(entry, sender, 'is-destination', outputs)
+    if (!limit.take(`${name} ${entry.key}`, now))
+      return suppress(entry, sender, 'eid-rate', outputs)
+    if (!ceiling.take(name, now)) return suppress(entry, sender, 'rloc-rate', outputs)
+    const message = mapRequest(config, entry.eidPrefix, random.nonce(), {
+      solicitMapRequest: true,
+      doNotReply: true,
+      sourceEid: entry.eid,
+    })
+    if (!sendControl(config, sender, encodeMessage(message), outputs))
+      return suppress(entry, sender, 'no-rloc-of-that-family', outputs)
+    report(outputs, 'smr-sent', 'info', { eid: formatEid(entry.eid), sender: name })
+    onSolicited(entry, sender, now, outputs)
+  }
+
+  function flush(entry: DatabaseEntry, now: Instant, outputs: Output[]): void {
+    const senders = waiting.get(entry.key)
+    waiting.delete(entry.key)
+    deadlines.cancel(entry.key)
+    for (const sender of senders?.values() ?? []) solicit(entry, sender, now, outputs)
+  }
+
+  function wait(entry: DatabaseEntry, sender: Rloc, outputs: Output[]): void {
+    const senders = waiting.get(entry.key) ?? new Map<string, Rloc>()
+    if (senders.size >= MAXIMUM_WAITING) return suppress(entry, sender, 'too-many-waiting', outputs)
+    senders.set(formatIpAddress(sender), sender)
+    waiting.set(entry.key, senders)
+    if (Number.isFinite(entry.solicitAfter)) deadlines.set(entry.key, entry.solicitAfter)
+  }
+
+  return {
+    handleAwayHit(one, now, outputs) {
+      const entry = database.getEid(one.eid)
+      if (entry === undefined || entry.state !== 'away') {
+        const eid = formatEid(one.eid)
+        report(outputs, 'smr-suppressed', 'debug', { reason: 'not-away', eid })
+        return
+      }
+      entry.lastHitAt = now
+      if (one.sender === undefined) return
+      if (!config.mobility.solicit) suppress(entry, one.sender, 'switched-off', outputs)
+      // Nothing is final before the commitment: the sender would be told of a move that may fail.
+      else if (!entry.committed || entry.solicitAfter > now) wait(entry, one.sender, outputs)
+      else solicit(entry, one.sender, now, outputs)
+    },
+    departed(entry) {
+      if (waiting.has(entry.key)) deadlines.set(entry.key, entry.solicitAfter)
+    },
+    mappingKnown(entry, now, outputs) {
+      entry.solicitAfter = now
+      flush(entry, now, outputs)
+    },
+    forget(entry) {
+      waiting.delete(entry.key)
+      deadlines.cancel(entry.key)
+    },
+    handleDeadline(now, outputs) {
+      for (const key of deadlines.due(now)) {
+        const entry = database.byKey(key)
+        if (entry?.state === 'away' && entry.committed) flush(entry, now, outputs)
+        else waiting.delete(key)
+      }
+    },
+    deadline: () => deadlines.next(),
+  }
+}

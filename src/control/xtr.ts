@@ -1,0 +1,307 @@
+/**
+ * An xTR: the ITR, the ETR and the two sides of a move, wired to one table of EIDs.
+ *
+ * Decides only who hears of what: the roles know each other through the parts and callbacks given
+ * here, and through nothing else. Datagrams are taken apart in node.ts.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { formatIpAddress, formatMac } from '../lisp/address.js'
+import { eidFromPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
+import type { Mapping } from '../lisp/mapping.js'
+import type { MoveMessage } from '../lisp/message.js'
+import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
+import { ownLocators } from './control-datagram.js'
+import { createEidPlacement } from './eid-placement.js'
+import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr.js'
+import type {
+  Capabilities,
+  Command,
+  CommandResult,
+  DatapathEvent,
+  Instant,
+  Output,
+  RestoredState,
+} from './input-output.js'
+import { earliest, report } from './installed-mappings.js'
+import { createItr, type Itr } from './itr.js'
+import { createRequestReplies, type RequestReplies } from './map-request-replies.js'
+import { createMoveExchange } from './move-exchange.js'
+import { createMoveLog } from './move-log.js'
+import { createMoveSource, type MoveSource } from './move-source.js'
+import { createMoves, type Moves } from './moves.js'
+import { createRestoredEids } from './restored-eids.js'
+import { createRisingCounter } from './rising-counter.js'
+import { createSmr } from './smr.js'
+import type { LocatorView, MappingDatabaseView, NodeSnapshot } from './snapshot.js'
+
+export interface Xtr {
+  readonly itr: Itr
+  readonly etr: Etr
+  readonly replies: RequestReplies
+  /** The first thing asked of it; `restored` is what an earlier run left. */
+  start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void
+  handleDatapath(event: DatapathEvent, now: Instant, outputs: Output[]): void
+  handleMove(
+    message: MoveMessage,
+    bytes: Uint8Array,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void
+  handleCommand(commandId: string, command: Command, now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  views(now: Instant): Pick<NodeSnapshot, 'mapCache' | 'mappingDatabase' | 'locators' | 'moves'>
+}
+
+/** Single EIDs of dynamic prefixes that one site may have: what the datapath holds by default. */
+const MAXIMUM_DYNAMIC_EIDS = 16_384
+/** Three Map-Requests, at 0, 1 and 3 s. */
+const QUERY_MS = 4000
+
+export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
+  const { random } = capabilities
+  const database = createMappingDatabase(
+    config.eidPrefixes,
+    config.dynamicEidPrefixes,
+    MAXIMUM_DYNAMIC_EIDS,
+  )
+  // One counter for registers and moves: what rises for one Map-Server may skip for the other.
+  const nonces = createRisingCounter('register')
+  const moveCounter = createRisingCounter('move')
+  const itr = createItr(config, capabilities)
+  const placement = createEidPlacement(config, database, itr)
+  const log = createMoveLog()
+  const exchange = createMoveExchange(config, capabilities, nonces)
+  // The roles below tell each other what happened; who is told is known once all of them are there.
+  const hears: { callbacks: EtrCallbacks; source: MoveSource | undefined } = {
+    callbacks: { arrived() {}, registered() {}, departed() {} },
+    source: undefined,
+  }
+  const smr = createSmr(config, random, database, (entry, sender, now, outputs) =>
+    hears.source?.solicited(entry, sender, now, outputs),
+  )
+  const etr = createEtr(
+    config,
+    capabilities,
+    { database, itr, placement, smr, nonces },
+    {
+      arrived: (entry, former, now, outputs) =>
+        hears.callbacks.arrived(entry, former, now, outputs),
+      registered: (entry, now, outputs) => hears.callbacks.registered(entry, now, outputs),
+      departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
+    },
+  )
+  const parts = { database, itr, placement, smr, etr, exchange, log }
+  const source = createMoveSource(config, parts)
+  const moves: Moves = createMoves(config, random, moveCounter, parts, source)
+  hears.source = source
+  hears.callbacks = {
+    arrived: (entry, former, now, outputs) => moves.detected(entry, former, now, outputs),
+    registered: (entry, now, outputs) => moves.convergence.registered(entry, now, outputs),
+    departed(entry, now) {
+      source.departed(entry, now)
+      moves.convergence.departed(entry)
+    },
+  }
+  const isMoving = (entry: DatabaseEntry): boolean =>
+    moves.isMoving(entry.eid) || source.isMoving(entry.eid)
+  const restoredEids = createRestoredEids(config, { database, itr, placement, etr, isMoving })
+
+  function start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void {
+    for (const record of restored?.records ?? []) {
+      if (record.kind !== 'reservation') continue
+      if (record.scope === 'register') nonces.restore(record.ceiling)
+      if (record.scope === 'move') moveCounter.restore(record.ceiling)
+    }
+    exchange.restore(restored?.records ?? [])
+    etr.restoreNonces(restored?.records ?? [])
+    const first: Output[] = []
+    etr.start(now, first)
+    if (restored !== undefined) {
+      restoredEids.restore(restored, now, first)
+      itr.restore(restored, now, first)
+    }
+    // The datapath at once; datagrams only when the nonces in them are reserved durably.
+    outputs.push(...first.filter((one) => one.kind !== 'send'))
+    nonces.reserve(
+      first.filter((one) => one.kind === 'send'),
+      outputs,
+    )
+  }
+
+  function query(
+    commandId: string,
+    command: Extract<Command, { kind: 'query-mapping' }>,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const onAnswer = (mapping: Mapping | undefined, _now: Instant, more: Output[]): void => {
+      const result: CommandResult =
+        mapping === undefined
+          ? refusal(504, 'no-reply', 'no Map-Resolver answered')
+          : { ok: true, value: mappingView(mapping) }
+      more.push({ kind: 'result', commandId, result })
+    }
+    itr.question(command.eid, now + QUERY_MS, onAnswer, now, outputs)
+  }
+
+  return {
+    itr,
+    etr,
+    replies: createRequestReplies(config, database),
+    start,
+    handleDatapath(event, now, outputs) {
+      switch (event.kind) {
+        case 'packet-held':
+          if (event.why === 'map-cache-miss') itr.handleHeld(event, now, outputs)
+          return
+        case 'local-eid-seen':
+          if (!moves.handleLocalEidSeen(event, now, outputs))
+            etr.handleLocalEidSeen(event, now, outputs)
+          return
+        case 'mac-seen':
+          if (!moves.handleMacSeen(event, now, outputs)) etr.handleMacSeen(event, now, outputs)
+          return
+        case 'away-eid-hit':
+          return smr.handleAwayHit(event, now, outputs)
+        case 'sender-seen':
+          return moves.convergence.senderSeen(event.eid, event.sender, now, outputs)
+        case 'eid-wanted':
+          return itr.handleWanted(event, now, outputs)
+        case 'map-cache-usage':
+          return itr.handleUsage(event, now, outputs)
+        case 'hold-released': {
+          const { packets, heldMs } = event
+          report(outputs, 'hold-released', 'info', { eid: formatEid(event.eid), packets, heldMs })
+          return moves.handleHoldReleased(event.eid, outputs)
+        }
+        case 'hold-dropped': {
+          const { packets, reason } = event
+          return report(outputs, 'hold-dropped', 'warning', {
+            eid: formatEid(event.eid),
+            packets,
+            reason,
+          })
+        }
+        case 'operation-failed':
+          return report(outputs, 'datapath-operation-failed', 'error', {
+            reason: event.reason,
+            operation: event.operation,
+          })
+      }
+    },
+    handleMove(message, bytes, from, now, outputs) {
+      const question = exchange.receive(message, bytes, from, now, outputs)
+      if (question === undefined) return
+      if (!moves.handleQuestion(question, from, now, outputs))
+        source.handleQuestion(question, from, now, outputs)
+    },
+    handleCommand(commandId, command, now, outputs) {
+      const result = (value: CommandResult): void => {
+        outputs.push({ kind: 'result', commandId, result: value })
+      }
+      switch (command.kind) {
+        case 'clear-map-cache':
+          return result({ ok: true, value: { removed: itr.clear(command.eidPrefix, outputs) } })
+        case 'start-move':
+          return moves.start(commandId, command.eids, command.source, now, outputs)
+        case 'cancel-move':
+          return result(moves.cancel(command.moveId, now, outputs))
+        case 'add-eid':
+          return result(
+            moves.isMoving(eidFromPrefix(command.eidPrefix))
+              ? refusal(409, 'move-in-progress', 'the EID is being moved')
+              : etr.add(command.eidPrefix, command.interfaceName, now, outputs),
+          )
+        case 'remove-eid':
+          return result(etr.remove(command.eidPrefix, now, outputs))
+        case 'query-mapping':
+          return query(commandId, command, now, outputs)
+        case 'shutdown': {
+          const withdrawn = command.withdraw ? etr.withdrawAll(now, outputs) : 0
+          return result({ ok: true, value: { withdrawn } })
+        }
+      }
+    },
+    handleDeadline(now, outputs) {
+      itr.handleDeadline(now, outputs)
+      etr.handleDeadline(now, outputs)
+      smr.handleDeadline(now, outputs)
+      exchange.handleDeadline(now, outputs)
+      moves.handleDeadline(now, outputs)
+      source.handleDeadline(now, outputs)
+      restoredEids.handleDeadline(now, outputs)
+    },
+    deadline: () =>
+      earliest(
+        itr.deadline(),
+        etr.deadline(),
+        smr.deadline(),
+        exchange.deadline(),
+        moves.deadline(),
+        source.deadline(),
+        restoredEids.deadline(),
+      ),
+    views: (now) => ({
+      mapCache: itr.views(now),
+      mappingDatabase: [
+        ...config.dynamicEidPrefixes.map(dynamicPrefixView),
+        ...[...database.entries()].map((entry) => entryView(config, entry, now)),
+      ],
+      locators: itr.locatorViews(now),
+      moves: log.views(now),
+    }),
+  }
+}
+
+function dynamicPrefixView(one: NodeConfig['dynamicEidPrefixes'][number]): MappingDatabaseView {
+  return {
+    eidPrefix: formatEidPrefix(one.eidPrefix),
+    instanceId: one.eidPrefix.instanceId,
+    kind: 'dynamic-prefix',
+    state: 'local',
+    interfaceName: one.interfaceName,
+    mac: undefined,
+    locators: [],
+    mapVersion: 0,
+    registered: false,
+    registeredAgoMs: undefined,
+  }
+}
+
+function entryView(config: NodeConfig, entry: DatabaseEntry, now: Instant): MappingDatabaseView {
+  const isAway = entry.state === 'away'
+  const registered = entry.state === 'local' && entry.registeredAt !== undefined
+  return {
+    eidPrefix: entry.key,
+    instanceId: entry.eidPrefix.instanceId,
+    kind: entry.kind,
+    state: entry.state,
+    interfaceName: entry.interfaceName,
+    mac: entry.mac === undefined ? undefined : formatMac(entry.mac),
+    locators: (isAway ? entry.awayLocators : ownLocators(config)).map(locatorView),
+    mapVersion: isAway ? entry.heardVersion : entry.grantedVersion,
+    registered,
+    registeredAgoMs: registered ? now - entry.registeredAt! : undefined,
+  }
+}
+
+function locatorView(one: Locator): LocatorView {
+  const { priority, weight, reachable } = one
+  return { rloc: formatIpAddress(one.rloc), priority, weight, reachable }
+}
+
+/** A mapping as the answer of a query: what `lig` prints. */
+function mappingView(mapping: Mapping) {
+  return {
+    eidPrefix: formatEidPrefix(mapping.eidPrefix),
+    instanceId: mapping.eidPrefix.instanceId,
+    ttlMinutes: mapping.ttlMinutes,
+    action: mapping.locators.length > 0 ? 'forward' : mapping.action,
+    authoritative: mapping.authoritative,
+    mapVersion: mapping.mapVersion,
+    locators: mapping.locators.map(locatorView),
+  }
+}
