@@ -69,6 +69,11 @@ const RESEND_INTERVALS_MS: readonly number[] = [
 const LAST_WAIT_MS = 3000
 /** Our choice: one write per thousand notifies; a restart skips at most so many numbers. */
 const NONCE_BLOCK = 1000n
+/**
+ * Our choice: the upper half of the numbers. xTRs count their registers from below, and a Map-Notify
+ * that answers a register must not be taken for one of ours, nor its acknowledgement for ours.
+ */
+const FIRST_NONCE = 1n << 63n
 /** Our choice: first transmissions to one RLOC, so that an evacuated host does not flood its peer. */
 const PACE = { burst: 50, refillPerSecond: 500, maximumKeys: 10_000 }
 
@@ -77,8 +82,8 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
   const byPrefix = new Map<string, Set<string>>()
   const deadlines = createDeadlines()
   const pace = createRateLimit(PACE)
-  let nextNonce = 1n
-  let ceiling = 0n
+  let nextNonce = FIRST_NONCE
+  let ceiling = FIRST_NONCE - 1n
 
   const takeNonce = (records: StoredRecord[]): bigint => {
     if (nextNonce > ceiling) {

@@ -9,23 +9,18 @@ import type { NodeConfig, SiteConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { type AuthenticationKey, encodeSigned } from '../lisp/authentication.js'
 import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
-import { formatLocator, isUsableRloc, type Rloc, sortLocators } from '../lisp/locator.js'
+import { isUsableRloc, type Rloc, sortLocators } from '../lisp/locator.js'
 import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapRegister } from '../lisp/message.js'
 import { lifetimeOfTtl, TTL_RECEIVER_DECIDES } from '../tables/map-cache.js'
-import {
-  type Registrant,
-  type Registration,
-  type Registrations,
-  registrationOf,
-} from '../tables/registrations.js'
+import { type Registrant, type Registrations, registrationOf } from '../tables/registrations.js'
 import { CONTROL_PORT } from './control-datagram.js'
-import type { Severity } from './event.js'
 import type { Capabilities, Instant, Output } from './input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'
 import { MESSAGE_BYTES, recordBytes, statedMapping } from './map-request-answers.js'
 import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
+import { changed, type RegistrationChange, rejected } from './registration-events.js'
 import { recordsToStore, VERSION_MEMORY_MS } from './registration-lifetime.js'
 import { judgeRecord, type Verdict } from './version-fence.js'
 
@@ -56,12 +51,15 @@ export function handleRegister(
     locators: sortLocators(record.locators.filter(({ rloc }) => isUsableRloc(rloc))),
   }))
   const received: Received = { message, records, datagram, admission, now }
-  if (admission.repeated) return answerRepeated(state, received, outputs)
-
+  if (admission.repeated) {
+    answerRepeated(state, received, outputs)
+    return
+  }
   state.guard.accept(admission, message)
   const verdicts = records.map((record) => judge(state, record, received))
   if (verdicts.some((verdict) => verdict.kind === 'refuse')) {
-    return refuse(state, verdicts, received, outputs)
+    refuse(state, verdicts, received, outputs)
+    return
   }
   const added = records.filter(({ eidPrefix }, index) => {
     return verdicts[index]!.kind === 'claim' && !isKnown(state.registrations, eidPrefix)
@@ -83,11 +81,7 @@ interface Received {
   readonly now: Instant
 }
 
-interface Change {
-  readonly eidPrefix: EidPrefix
-  readonly before: Registration | undefined
-  /** Undefined when the prefix was withdrawn. */
-  readonly after: Registration | undefined
+interface Change extends RegistrationChange {
   /** Of whom the store may hold a record of this prefix. */
   readonly formerOwners: readonly string[]
 }
@@ -141,7 +135,7 @@ function applyAll(
     durable.records.push(
       ...recordsToStore(state.registrations, change.eidPrefix, change.formerOwners),
     )
-    durable.then.push(changeEvent(change, admission.owner, site))
+    durable.then.push(changed(change, admission.owner, site))
     for (const former of change.before?.registrants ?? []) {
       senders.add(senderName(site, former.owner, former.keyId))
     }
@@ -393,48 +387,3 @@ function batchesOf(records: readonly Mapping[], to: Rloc): Mapping[][] {
 
 /** Key ID, algorithm, length and the longest authentication data. */
 const AUTHENTICATION_BYTES = 4 + 32
-
-const SEVERITIES: { readonly [reason: string]: Severity } = {
-  repeated: 'debug',
-  'withdrawn-by-other': 'info',
-  'not-registered': 'debug',
-  'version-not-newer': 'notice',
-  'stale-until-notified': 'notice',
-}
-
-function rejected(reason: string, datagram: Datagram, eidPrefix: EidPrefix | undefined): Output {
-  return {
-    kind: 'event',
-    event: {
-      name: 'map-register-rejected',
-      severity: SEVERITIES[reason] ?? 'warning',
-      reason,
-      from: formatIpAddress(datagram.from),
-      eidPrefix: eidPrefix === undefined ? undefined : formatEidPrefix(eidPrefix),
-    },
-  }
-}
-
-function changeEvent(change: Change, owner: string, site: string): Output {
-  const { before, after } = change
-  const name =
-    after === undefined
-      ? 'registration-removed'
-      : before === undefined
-        ? 'registration-added'
-        : 'registration-changed'
-  return {
-    kind: 'event',
-    event: {
-      name,
-      severity: 'info',
-      eidPrefix: formatEidPrefix(change.eidPrefix),
-      site,
-      owner,
-      previousOwner: before?.registrants.at(-1)?.owner,
-      mapVersion: after?.mapVersion ?? before?.mapVersion,
-      locators: after?.locators.map(formatLocator) ?? [],
-      ...(after === undefined ? { reason: 'withdrawn' } : {}),
-    },
-  }
-}

@@ -19,6 +19,7 @@ import {
 } from '../tables/registrations.js'
 import type { Instant, Output, StoredRecord } from './input-output.js'
 import type { RegisterGuard } from './register-guard.js'
+import { removed } from './registration-events.js'
 
 /** Our choice: a register that comes a day late is no longer a matter of messages on the way. */
 export const VERSION_MEMORY_MS = 24 * 3_600_000
@@ -45,11 +46,11 @@ export function recordsToStore(
         ? [storedVersion(retired)]
         : []
   const owners = new Set(current.map(({ owner }) => owner))
-  const removed: StoredRecord[] = []
+  const superfluous: StoredRecord[] = []
   for (const owner of new Set(formerOwners)) {
-    if (!owners.has(owner)) removed.push({ kind: 'registration-removed', eidPrefix, owner })
+    if (!owners.has(owner)) superfluous.push({ kind: 'registration-removed', eidPrefix, owner })
   }
-  return [...removed, ...current]
+  return [...superfluous, ...current]
 }
 
 /** Puts a stored record back, or removes it from the store when no site has the prefix any more. */
@@ -75,9 +76,9 @@ export function restoreRegistration(
     return
   }
   if (!allowed || key === undefined || source === undefined) {
-    const removed = [{ kind: 'registration-removed', eidPrefix, owner } as const]
-    const why = removedEvent(eidPrefix, site, owner, 'no-longer-configured')
-    outputs.push({ kind: 'persist', records: removed, then: [why] })
+    const records = [{ kind: 'registration-removed', eidPrefix, owner } as const]
+    const why = removed(eidPrefix, site, owner, 'no-longer-configured')
+    outputs.push({ kind: 'persist', records, then: [why] })
     return
   }
   const registrant: Registrant = {
@@ -116,7 +117,7 @@ export function expireRegistrations(
     if ('retired' in due) {
       const { eidPrefix, site, owner } = due.retired
       records.push({ kind: 'registration-removed', eidPrefix, owner })
-      then.push(removedEvent(eidPrefix, site, owner, 'version-forgotten'))
+      then.push(removed(eidPrefix, site, owner, 'version-forgotten'))
     } else {
       expire(due.registration, registrations, now, then)
       const owners = due.registration.registrants.map(({ owner }) => owner)
@@ -184,10 +185,4 @@ function storedVersion(version: RetiredVersion): StoredRegistration {
     wantMapNotify: false,
     expiresAt: version.forgetAt,
   }
-}
-
-function removedEvent(eidPrefix: EidPrefix, site: string, owner: string, reason: string): Output {
-  const prefix = formatEidPrefix(eidPrefix)
-  const event = { name: 'registration-removed', severity: 'info' } as const
-  return { kind: 'event', event: { ...event, reason, eidPrefix: prefix, site, owner } }
 }

@@ -41,7 +41,7 @@ export interface EidTrie<Value> {
   exclusivePrefix(eid: Eid): EidPrefix
 }
 
-export function createEidTrie<Value extends {} | null>(): EidTrie<Value> {
+export function createEidTrie<Value extends NonNullable<unknown>>(): EidTrie<Value> {
   const roots = new Map<number, TrieNode<Value>>()
   let size = 0
 

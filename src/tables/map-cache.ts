@@ -6,7 +6,7 @@
  * It does not resolve, refresh or tell the datapath: callers act on what `insert` and `expire` return.
  * Times are milliseconds on the caller's clock.
  */
-import type { Eid, EidPrefix } from '../lisp/eid.js'
+import { coversPrefix, type Eid, type EidPrefix } from '../lisp/eid.js'
 import type { Mapping } from '../lisp/mapping.js'
 import { createEidTrie } from './eid-trie.js'
 import { createExpiryHeap, type ExpirySlot } from './expiry-heap.js'
@@ -125,11 +125,10 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
       const coarseFirst = [...records].sort(
         (a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength,
       )
-      const lifetimes = coarseFirst.map((m) => insertion.lifetimeMs ?? lifetimeOfTtl(m.ttlMinutes))
       for (const [index, mapping] of coarseFirst.entries()) {
         const { replaced, soonest } = below(mapping.eidPrefix)
         for (const slotted of replaced) removed.push({ entry: take(slotted), reason: 'covered' })
-        const lifetimeMs = lifetimes[index]!
+        const lifetimeMs = insertion.lifetimeMs ?? shortestLifetime(coarseFirst, index)
         if (lifetimeMs <= 0) {
           const former = trie.exact(mapping.eidPrefix)
           if (former !== undefined) removed.push({ entry: take(former), reason: 'ttl-zero' })
@@ -189,6 +188,16 @@ interface Slotted {
 }
 
 const MISS: MapCacheLookup = { kind: 'miss' }
+
+/** Of a record and the more-specifics in the same reply (RFC 9301 §5.5); 0 only when its own is 0. */
+function shortestLifetime(coarseFirst: readonly Mapping[], index: number): number {
+  const { eidPrefix, ttlMinutes } = coarseFirst[index]!
+  let shortest = ttlMinutes
+  for (const { eidPrefix: other, ttlMinutes: ttl } of coarseFirst.slice(index + 1)) {
+    if (ttl > 0 && ttl < shortest && coversPrefix(eidPrefix, other)) shortest = ttl
+  }
+  return lifetimeOfTtl(shortest)
+}
 
 function isOurOwn(entry: MapCacheEntry): boolean {
   return entry.origin === 'local' || entry.origin === 'away'

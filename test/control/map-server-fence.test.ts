@@ -1,0 +1,285 @@
+import t from 'tap'
+import { verifyMessage } from '../../src/lisp/authentication.js'
+import {
+  aKey,
+  aLocator,
+  aMapping,
+  aNodeConfig,
+  anIdentity,
+  aSite,
+  hmac,
+} from '../support/builders.js'
+import {
+  createMappingSystem,
+  inWords,
+  recordsOf,
+  registerBytes,
+  restarted,
+} from '../support/mapping-system.js'
+
+const A = '192.0.2.1'
+const B = '192.0.2.2'
+const xtrA = anIdentity(0xaa)
+const xtrB = anIdentity(0xbb)
+/** Where our own nonces begin: above those that xTRs count. */
+const FIRST = 1n << 63n
+const config = aNodeConfig({
+  mapServer: { sites: [aSite()], registrationMs: 180_000, maximumRegistrations: 1000 },
+})
+const record = (rloc: string, mapVersion = 0, eidPrefix = '10.1.0.5/32') =>
+  aMapping({ eidPrefix, mapVersion, locators: [aLocator(rloc, { local: true })] })
+
+/** The endpoint registered at A under version 10, and a way to register it anywhere. */
+function atA() {
+  const system = createMappingSystem(config)
+  const nonces = new Map<string, bigint>()
+  const from = (rloc: string, now: number, ...records: ReturnType<typeof record>[]) => {
+    const nonce = (nonces.get(rloc) ?? 0n) + 1n
+    nonces.set(rloc, nonce)
+    return system.register(now, rloc, { nonce, identity: rloc === A ? xtrA : xtrB, records })
+  }
+  from(A, 0, record(A, 10))
+  const stands = (now: number) =>
+    system.mapServer
+      .registrationViews(now)
+      .map((view) => `${view.locators.map(({ rloc }) => rloc).join(' ')} v${view.mapVersion}`)
+  return { system, from, stands }
+}
+
+t.test('the version decides who owns an EID, row by row', async (t) => {
+  const rows: [what: string, rloc: string, version: number, stands: string, answer: RegExp][] = [
+    ['owner, equal: refresh', A, 10, `${A} v10`, /acknowledgement/],
+    ['owner, null: refresh', A, 0, `${A} v10`, /acknowledgement/],
+    ['owner, newer: stored', A, 12, `${A} v12`, /acknowledgement/],
+    ['owner, older: its nonce is newer, so it counts', A, 9, `${A} v10`, /acknowledgement/],
+    ['other, null: claims the next version', B, 0, `${B} v11`, /acknowledgement/],
+    ['other, newer: claims', B, 15, `${B} v15`, /acknowledgement/],
+    ['other, newer around the corner', B, 10 + 2048, `${B} v2058`, /acknowledgement/],
+    ['other, equal: refused', B, 10, `${A} v10`, /refused/],
+    ['other, older: refused', B, 9, `${A} v10`, /refused/],
+    ['other, older around the corner', B, 10 + 2049, `${A} v10`, /refused/],
+  ]
+  for (const [what, rloc, version, expected, answer] of rows) {
+    const { from, stands } = atA()
+    const result = from(rloc, 1000, record(rloc, version))
+    t.strictSame(stands(1000), [expected], what)
+    t.match(
+      result.names.find((name) => name.startsWith('map-notify-sent')),
+      answer,
+      what,
+    )
+    t.match(inWords(recordsOf(result.sent[0])[0]!), `10.1.0.5/32 → ${expected}`, 'and is told')
+  }
+})
+
+t.test('a mapping that its owner changes gets another version', async (t) => {
+  const { from, stands } = atA()
+  const other = aMapping({ mapVersion: 10, locators: [aLocator(A, { priority: 9 })] })
+  from(A, 1000, other)
+  t.strictSame(stands(1000), [`${A} v11`])
+})
+
+t.test(
+  'a refused message changes nothing, answers without M bit too, and keeps refreshes alive',
+  async (t) => {
+    const { system } = atA()
+    const quiet = { identity: xtrB, wantMapNotify: false }
+    system.register(0, B, { ...quiet, nonce: 1n, records: [record(B, 33, '10.1.0.6/32')] })
+    const six = 33
+    const result = system.register(60_000, B, {
+      nonce: 9n,
+      identity: xtrB,
+      wantMapNotify: false,
+      records: [record(B, 5), record(B, six, '10.1.0.6/32'), record(B, 0, '10.1.0.7/32')],
+    })
+    t.strictSame(recordsOf(result.sent[0]).map(inWords), [
+      `10.1.0.5/32 → ${A} v10`,
+      `10.1.0.6/32 → ${B} v${six}`,
+    ])
+    t.match(result.sent[0]?.message, { nonce: 9n })
+    t.strictSame(result.written, [])
+    t.strictSame(result.names, [
+      'map-register-rejected version-not-newer',
+      'map-notify-sent refused',
+    ])
+    const views = system.mapServer.registrationViews(60_000)
+    t.strictSame(
+      views.map((view) => [view.eidPrefix, view.expiresInMs]),
+      [
+        ['10.1.0.5/32', 120_000],
+        ['10.1.0.6/32', 180_000],
+      ],
+    )
+  },
+)
+
+t.test('two ETRs that register the same set keep it alive and take it from nobody', async (t) => {
+  const { system, from } = atA()
+  const both = aMapping({ locators: [A, B] })
+  from(A, 0, both)
+  const result = from(B, 100_000, both)
+  t.strictSame(result.names, ['map-notify-sent acknowledgement'])
+  t.strictSame(result.written, [])
+  t.match(system.mapServer.registrationViews(100_000), [
+    { owner: 'aa'.repeat(16), expiresInMs: 180_000 },
+  ])
+})
+
+t.test('the version outlives expiry: a late claim must still exceed it', async (t) => {
+  const { system, from, stands } = atA()
+  system.runUntil(180_000)
+  t.strictSame(stands(180_000), [])
+  const late = from(B, 200_000, record(B, 10))
+  t.match(late.names, ['map-register-rejected version-not-newer', 'map-notify-sent refused'])
+  t.strictSame(recordsOf(late.sent[0]).map(inWords), ['10.1.0.5/32 → no-action v10'])
+  from(B, 200_001, record(B, 11))
+  t.strictSame(stands(200_001), [`${B} v11`])
+  const own = atA()
+  own.system.runUntil(180_000)
+  own.from(A, 200_000, record(A, 10))
+  t.strictSame(own.stands(200_000), [`${A} v11`], 'the former owner comes back under a new one')
+})
+
+t.test('a claim is told to every former RLOC until it is acknowledged', async (t) => {
+  const { system, from } = atA()
+  from(A, 10, aMapping({ mapVersion: 10, locators: [A, '2001:db8:a::1'] }))
+  const six = '2001:db8:1::5/128'
+  from(A, 20, record(A, 3, six))
+  const claim = from(B, 1000, record(B, 20), record(B, 4, six))
+  t.strictSame(
+    claim.sent.map(({ to }) => to),
+    [B, A, '2001:db8:a::1'],
+  )
+  t.equal(claim.sentAtOnce, 0)
+  t.match(claim.written, [
+    { kind: 'registration-removed', owner: 'aa'.repeat(16) },
+    { kind: 'registration', owner: 'bb'.repeat(16), mapVersion: 20 },
+    { kind: 'registration-removed', owner: 'aa'.repeat(16) },
+    { kind: 'registration', owner: 'bb'.repeat(16), mapVersion: 4 },
+    { kind: 'last-nonce', sender: `blue/${'bb'.repeat(16)}/1` },
+    { kind: 'reservation', scope: 'map-notify', ceiling: FIRST + 999n },
+  ])
+  const [, toA, toA6] = claim.sent
+  t.strictSame(recordsOf(toA).map(inWords), [`10.1.0.5/32 → ${B} v20`, `${six} → ${B} v4`])
+  t.strictSame(recordsOf(toA6).map(inWords), [`10.1.0.5/32 → ${B} v20`])
+  t.match(toA, { from: '203.0.113.1', toPort: 4342 })
+  t.equal(toA6?.from, '2001:db8:f::1')
+  t.ok(verifyMessage(toA!.bytes, aKey(), hmac))
+  t.notOk(recordsOf(toA)[0]!.locators[0]!.local, 'the L bit is not ours to set')
+
+  t.strictSame(system.acknowledge(1500, A, toA!).names, [])
+  const resent = system
+    .runUntil(60_000)
+    .flatMap(({ at, result }) => result.sent.map((sent) => [at, sent.to]))
+  const six6 = '2001:db8:a::1'
+  t.strictSame(
+    resent,
+    [4000, 7000, 10_000, 16_000, 28_000, 52_000].map((at) => [at, six6]),
+  )
+})
+
+t.test('a notify nobody acknowledges is given up with an event', async (t) => {
+  const { system, from } = atA()
+  const claim = from(B, 0, record(B))
+  const steps = system.runUntil(60_000).filter(({ result }) => result.names.length > 0)
+  t.strictSame(
+    steps.map(({ at, result }) => [at, result.names[0]]),
+    [
+      ...[3000, 6000, 9000, 15_000, 27_000, 51_000].map((at) => [
+        at,
+        'map-notify-sent mapping-changed',
+      ]),
+      [54_000, 'map-notify-unacknowledged no-acknowledgement'],
+    ],
+  )
+  for (const { result } of steps.slice(0, -1)) {
+    t.strictSame(result.sent[0]?.bytes, claim.sent[1]?.bytes, 'the same message')
+  }
+})
+
+t.test('an acknowledgement that is forged or of another nonce stops nothing', async (t) => {
+  const { system, from } = atA()
+  const claim = from(B, 0, record(B))
+  const notify = claim.sent[1]!
+  t.strictSame(system.acknowledge(100, A, notify, aKey('wrong')).names, [
+    'map-notify-rejected authentication-failed',
+  ])
+  t.strictSame(system.acknowledge(100, A, claim.sent[0]!).names, [
+    'map-notify-rejected unknown-nonce',
+  ])
+  t.match(system.deadline(3000).sent, [{ to: A }])
+  system.acknowledge(3100, A, notify)
+  t.strictSame(
+    system.runUntil(60_000).flatMap(({ result }) => result.sent),
+    [],
+  )
+})
+
+t.test(
+  'a null-version register of the former owner waits until it knows of its loss',
+  async (t) => {
+    const { system, from, stands } = atA()
+    const claim = from(B, 0, record(B))
+    const stale = from(A, 100, record(A))
+    t.match(stale.names, ['map-register-rejected stale-until-notified', 'map-notify-sent refused'])
+    t.strictSame(stands(100), [`${B} v11`])
+    system.acknowledge(200, A, claim.sent[1]!)
+    from(A, 300, record(A))
+    t.strictSame(stands(300), [`${A} v12`], 'now it is a claim')
+  },
+)
+
+t.test('coming home makes the notify that told of the loss void', async (t) => {
+  const { system, from, stands } = atA()
+  from(B, 0, record(B, 11))
+  from(A, 1000, record(A, 12))
+  t.strictSame(stands(1000), [`${A} v12`])
+  const targets = system.runUntil(60_000).flatMap(({ result }) => result.sent.map(({ to }) => to))
+  t.strictSame([...new Set(targets)], [B], 'only B still has something to learn')
+})
+
+t.test('a refresh delayed past a restart does not bring the former owner back', async (t) => {
+  const { system, from } = atA()
+  const refresh = registerBytes({ nonce: 2n, identity: xtrA, records: [record(A)] })
+  system.registerBytes(1000, A, refresh)
+  t.strictSame(
+    [...system.store.values()].filter((one) => one.kind === 'last-nonce').map((one) => one.nonce),
+    [1n],
+    'the nonce of the refresh is not written yet',
+  )
+  from(B, 2000, record(B))
+  const again = restarted(config, system.store, 3000).system
+  t.strictSame(again.registerBytes(4000, A, refresh).names, ['map-register-rejected replayed'])
+  t.match(again.mapServer.registrationViews(4000), [{ locators: [{ rloc: B }] }])
+})
+
+t.test('nonces of notifies go on above what an earlier run may have used', async (t) => {
+  const { system, from } = atA()
+  const first = from(B, 0, record(B)).sent[1]
+  t.match(first?.message, { nonce: FIRST })
+  const again = restarted(config, system.store, 1000).system
+  const claim = again.register(2000, A, { nonce: 50n, identity: xtrA, records: [record(A, 99)] })
+  t.match(claim.sent[1], { to: B, message: { nonce: FIRST + 1000n } })
+  t.match(
+    claim.written.find((one) => one.kind === 'reservation'),
+    { ceiling: FIRST + 1999n },
+  )
+})
+
+t.test('a former owner is told with the key it used, after a restart too', async (t) => {
+  const second = aKey('second', { keyId: 2, algorithm: 2 })
+  const twoKeys = aNodeConfig({
+    mapServer: {
+      sites: [aSite({ keys: [aKey(), second] })],
+      registrationMs: 180_000,
+      maximumRegistrations: 10,
+    },
+  })
+  const system = createMappingSystem(twoKeys)
+  system.register(0, A, { key: second, nonce: 1n, identity: xtrA, records: [record(A)] })
+  const again = restarted(twoKeys, system.store, 1000).system
+  const claim = again.register(2000, B, { nonce: 1n, identity: xtrB, records: [record(B)] })
+  t.ok(verifyMessage(claim.sent[0]!.bytes, aKey(), hmac))
+  t.equal(claim.sent[1]?.to, A)
+  t.ok(verifyMessage(claim.sent[1]!.bytes, second, hmac))
+})

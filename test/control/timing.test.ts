@@ -1,0 +1,64 @@
+import t from 'tap'
+import { createDeadlines } from '../../src/control/deadlines.js'
+import { createRateLimit } from '../../src/control/rate-limit.js'
+import { retryInterval, retryIntervals } from '../../src/control/retry-schedule.js'
+
+t.test(
+  'deadlines: the earliest wins, setting again replaces, cancelled ones never come',
+  async (t) => {
+    const deadlines = createDeadlines()
+    t.equal(deadlines.next(), undefined)
+    deadlines.set('a', 300)
+    deadlines.set('b', 100)
+    deadlines.set('c', 200)
+    t.equal(deadlines.next(), 100)
+    deadlines.set('b', 400)
+    deadlines.cancel('c')
+    deadlines.cancel('never set')
+    t.equal(deadlines.next(), 300)
+    t.equal(deadlines.get('b'), 400)
+    t.strictSame(deadlines.due(299), [])
+    t.strictSame(deadlines.due(400), ['a', 'b'])
+    t.equal(deadlines.size, 0)
+    deadlines.set('a', 500)
+    t.equal(deadlines.next(), 500, 'a name that was due can be set again')
+  },
+)
+
+t.test('retry intervals grow up to a maximum and end', async (t) => {
+  const schedule = { initialMs: 1000, factor: 2, maximumMs: 5000, count: 5 }
+  t.strictSame([...retryIntervals(schedule)], [1000, 2000, 4000, 5000, 5000])
+  t.strictSame(
+    [0, 1, 2, 3, 4, 5].map((repetition) => retryInterval(schedule, repetition)),
+    [1000, 2000, 4000, 5000, 5000, undefined],
+  )
+  t.strictSame([...retryIntervals({ ...schedule, count: 0 })], [])
+  const endless = retryIntervals({ ...schedule, count: Number.POSITIVE_INFINITY })
+  t.strictSame(Array.from({ length: 7 }, () => endless.next().value).slice(4), [5000, 5000, 5000])
+})
+
+t.test('a token bucket gives its burst, then refills, per key', async (t) => {
+  const limit = createRateLimit({ burst: 4, refillPerSecond: 1 / 3, maximumKeys: 10 })
+  const taken = (key: string, ...moments: number[]) => moments.map((now) => limit.take(key, now))
+  t.strictSame(taken('a', 0, 0, 0, 0, 0), [true, true, true, true, false])
+  t.strictSame(taken('b', 0), [true])
+  t.strictSame(taken('a', 2999, 3000, 3000, 6000), [false, true, false, true])
+  t.strictSame(taken('a', 100_000, 100_000, 100_000, 100_000, 100_000).filter(Boolean).length, 4)
+})
+
+t.test('reserving takes tokens from the future and says when they may be used', async (t) => {
+  const limit = createRateLimit({ burst: 2, refillPerSecond: 10, maximumKeys: 10 })
+  const moments = [0, 0, 0, 0].map((now) => limit.reserve('a', now))
+  t.strictSame(moments, [0, 0, 100, 200])
+  t.equal(limit.reserve('a', 10_000), 10_000)
+})
+
+t.test('the number of keys is bounded; the one unused longest goes', async (t) => {
+  const limit = createRateLimit({ burst: 1, refillPerSecond: 1, maximumKeys: 2 })
+  limit.take('a', 0)
+  limit.take('b', 0)
+  t.notOk(limit.take('a', 500), 'not a use: it took nothing')
+  limit.take('c', 600)
+  t.equal(limit.size, 2)
+  t.ok(limit.take('a', 700), 'forgotten')
+})
