@@ -47,6 +47,8 @@ export async function startDaemon(options: {
 }): Promise<Daemon> {
   const { config } = options.loaded
   let { nodeConfig } = options.loaded
+  // The API shows what is in force; everything else of the shell keeps what it was built with.
+  let shown = config
   const clock = createClock()
   const log = createLog({ node: config.node, level: config.log.level, now: clock.now })
   for (const { path, problem } of options.loaded.warnings) {
@@ -89,18 +91,14 @@ export async function startDaemon(options: {
   const api = await startApi({
     node: running,
     datapath: hands?.datapath,
-    config,
+    get config() {
+      return shown
+    },
     version: options.version,
     startedAt: new Date(),
     log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
   })
-  running.raise({
-    name: 'node-started',
-    severity: 'notice',
-    version: options.version,
-    roles: config.roles,
-    api: api.addresses,
-  })
+  log.say('notice', 'ready', { version: options.version, api: api.addresses })
   notifyReady()
 
   const reload = async (): Promise<void> => {
@@ -120,6 +118,7 @@ export async function startDaemon(options: {
       wire.close()
       wire = openWire(next.nodeConfig, addon, (inputs) => running.enqueue(inputs))
     }
+    shown = next.config
     nodeConfig = next.nodeConfig
     interfaces = nextInterfaces
     running.replace(createNode(nodeConfig, capabilities))
@@ -129,6 +128,9 @@ export async function startDaemon(options: {
   }
 
   const stop = async (): Promise<void> => {
+    // With the programs gone nobody shall send us packets; with `keep` we forward on.
+    const withdraw = config.datapath.onStop === 'detach'
+    await running.command({ kind: 'shutdown', withdraw })
     running.raise({ name: 'node-stopped', severity: 'notice' })
     running.stop()
     unsubscribe()
