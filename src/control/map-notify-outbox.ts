@@ -2,7 +2,8 @@
  * Map-Notifies that nobody asked for: telling the RLOCs of a former locator-set where the EID is now.
  *
  * Each is resent after 3, 3, 3, 6, 12 and 24 s (RFC 9301 §5.7) until a Map-Notify-Ack with its nonce
- * authenticates, and given up after that with an event. The nonce rises over restarts: blocks of 1000
+ * authenticates (one from the xTR that lived there speaks for all its own RLOCs), and given up after
+ * that with an event. The nonce rises over restarts: blocks of 1000
  * are reserved in the store before use. A later change of the same prefix makes an unacknowledged
  * notify void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
  *
@@ -31,6 +32,8 @@ export interface Notice {
   readonly target: Rloc
   /** The registrant that lived there: while it has not acknowledged, it may not know. */
   readonly owner: string
+  /** Whether the RLOC is the registrant's own, so that one acknowledgement speaks for all of them. */
+  readonly home: boolean
   readonly key: AuthenticationKey
   readonly authenticationLength: number
   readonly records: readonly Mapping[]
@@ -104,6 +107,19 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     deadlines.cancel(id)
   }
 
+  /** The prefix need no longer be told by these messages. */
+  const settle = (prefix: string, isSettled: (notify: Pending) => boolean) => {
+    for (const id of [...(byPrefix.get(prefix) ?? [])]) {
+      const notify = pending.get(id)!
+      if (!isSettled(notify)) continue
+      notify.prefixes.delete(prefix)
+      byPrefix.get(prefix)?.delete(id)
+      // Other prefixes of the same message still stand; the receiver compares versions.
+      if (notify.prefixes.size === 0) forget(id)
+    }
+    if (byPrefix.get(prefix)?.size === 0) byPrefix.delete(prefix)
+  }
+
   const transmit = (id: string, notify: Pending, now: Instant, outputs: Output[]) => {
     outputs.push(notify.send, sentEvent(notify))
     deadlines.set(id, now + (RESEND_INTERVALS_MS[notify.sent] ?? LAST_WAIT_MS))
@@ -125,6 +141,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       const bytes = encodeSigned(notifyMessage(nonce, notice), notice.key, hmac)
       const notify: Pending = {
         owner: notice.owner,
+        home: notice.home,
         target,
         key: notice.key,
         prefixes: new Set(notice.records.map((record) => formatEidPrefix(record.eidPrefix))),
@@ -144,14 +161,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     },
 
     supersede(eidPrefix) {
-      const prefix = formatEidPrefix(eidPrefix)
-      for (const id of [...(byPrefix.get(prefix) ?? [])]) {
-        const notify = pending.get(id)!
-        notify.prefixes.delete(prefix)
-        // Other prefixes of the same message still stand; the receiver compares versions.
-        if (notify.prefixes.size === 0) forget(id)
-      }
-      byPrefix.delete(prefix)
+      settle(formatEidPrefix(eidPrefix), () => true)
     },
     isUnacknowledged(owner, eidPrefix) {
       for (const id of byPrefix.get(formatEidPrefix(eidPrefix)) ?? []) {
@@ -169,6 +179,11 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
         return outputs.push(rejected(from, 'authentication-failed'))
       }
       forget(id)
+      if (!notify.home) return
+      // The xTR knows now, whichever of its RLOCs the message reached.
+      for (const prefix of notify.prefixes) {
+        settle(prefix, ({ home, owner }) => home && owner === notify.owner)
+      }
     },
 
     handleDeadline(now, outputs) {
@@ -203,6 +218,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
 
 interface Pending {
   readonly owner: string
+  readonly home: boolean
   readonly target: string
   readonly key: AuthenticationKey
   /** Canonical text of the prefixes that the message is still right about. */

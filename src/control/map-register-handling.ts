@@ -86,6 +86,14 @@ interface Change extends RegistrationChange {
   readonly formerOwners: readonly string[]
 }
 
+interface FormerRloc {
+  readonly rloc: Rloc
+  /** The registrant's own: where it registered from, or a locator with L bit. */
+  readonly home: boolean
+  readonly registrant: Registrant
+  readonly records: Mapping[]
+}
+
 function judge(state: MapServerState, record: Mapping, received: Received): Verdict {
   const { admission, message } = received
   return judgeRecord({
@@ -208,28 +216,29 @@ function tellFormerRlocs(
   durable: DurableOutputs,
 ): void {
   const own = ownRlocs(received)
-  const notices = new Map<string, { rloc: Rloc; registrant: Registrant; records: Mapping[] }>()
+  const notices = new Map<string, FormerRloc>()
   for (const { eidPrefix, before, after } of changes) {
     state.outbox.supersede(eidPrefix)
     if (before === undefined || after === undefined) continue
     if (before.mapVersion === after.mapVersion) continue
     const mapping = statedMapping(after)
     for (const registrant of before.registrants) {
-      for (const rloc of [registrant.source, ...registrant.locators.map((one) => one.rloc)]) {
+      const source = { rloc: registrant.source, local: true }
+      for (const { rloc, local } of [source, ...registrant.locators]) {
         const text = formatIpAddress(rloc)
         if (own.has(text)) continue
-        const notice = notices.get(text) ?? { rloc, registrant, records: [] }
+        const notice = notices.get(text) ?? { rloc, home: local, registrant, records: [] }
         notices.set(text, notice)
         if (notice.records.at(-1) !== mapping) notice.records.push(mapping)
       }
     }
   }
   const site = received.admission.site
-  for (const { rloc, registrant, records } of notices.values()) {
+  for (const { rloc, home, registrant, records } of notices.values()) {
     const { owner, authenticationLength } = registrant
     const key = keyOf(site, registrant)
     for (const batch of batchesOf(records, rloc)) {
-      const notice = { target: rloc, owner, key, authenticationLength, records: batch }
+      const notice = { target: rloc, owner, home, key, authenticationLength, records: batch }
       state.outbox.announce(notice, received.now, durable)
     }
   }

@@ -178,6 +178,22 @@ t.test('a claim is told to every former RLOC until it is acknowledged', async (t
   )
 })
 
+t.test("one acknowledgement speaks for all RLOCs that are the former owner's own", async (t) => {
+  const { system, from } = atA()
+  const own = [aLocator(A, { local: true }), aLocator('2001:db8:a::1', { local: true })]
+  from(A, 10, aMapping({ mapVersion: 10, locators: own }))
+  const claim = from(B, 1000, record(B, 20))
+  t.strictSame(
+    claim.sent.map(({ to }) => to),
+    [B, A, '2001:db8:a::1'],
+  )
+  system.acknowledge(1500, '2001:db8:a::1', claim.sent[2]!)
+  t.strictSame(
+    system.runUntil(60_000).flatMap(({ result }) => result.sent),
+    [],
+  )
+})
+
 t.test('a notify nobody acknowledges is given up with an event', async (t) => {
   const { system, from } = atA()
   const claim = from(B, 0, record(B))

@@ -161,23 +161,34 @@ function largestExclusive(
   return formatEidPrefix(hostPrefix(eid))
 }
 
-t.test('a lookup among 100,000 entries takes no more than a few microseconds', async (t) => {
+t.test('a hundred times the entries do not cost a hundred times the time', async (t) => {
+  const few = lookupMs(1000)
+  const many = lookupMs(100_000)
+  t.comment(`${Math.round(1 / many)} thousand lookups/s among 100,000 entries`)
+  // Measured 3 to 5, by the caches of the processor; a linear search would be at 100.
+  t.ok(many < 25 * few, `${(many / few).toFixed(1)} times`)
+})
+
+/** Milliseconds per lookup among `count` random hosts; the best of several rounds. */
+function lookupMs(count: number): number {
   const random = aRandom(5)
   const trie = createEidTrie<number>()
   const eids: Eid[] = []
-  for (let index = 0; index < 100_000; index += 1) {
+  for (let index = 0; index < count; index += 1) {
     const bytes = new Uint8Array(4)
     new DataView(bytes.buffer).setUint32(0, Math.floor(random.fraction() * 2 ** 32))
     const eid: Eid = { instanceId: 0, address: { family: 4, bytes } }
     eids.push(eid)
     trie.insert(hostPrefix(eid), index)
   }
-  const started = performance.now()
-  let hits = 0
-  for (const eid of eids) if (trie.longestMatch(eid) !== undefined) hits += 1
-  const perSecond = (eids.length / (performance.now() - started)) * 1000
-  t.equal(hits, eids.length)
-  t.comment(`${Math.round(perSecond / 1000)} thousand lookups/s`)
-  // A tenth of what is measured on an idle machine: catches a linear search, not a busy neighbour.
-  t.ok(perSecond > 100_000, 'lookups per second')
-})
+  const rounds = Math.max(3, 30_000 / count)
+  let best = Number.POSITIVE_INFINITY
+  for (let round = 0; round < rounds; round += 1) {
+    const started = performance.now()
+    for (const eid of eids) {
+      if (trie.longestMatch(eid) === undefined) throw new Error('a host was not found')
+    }
+    best = Math.min(best, (performance.now() - started) / count)
+  }
+  return best
+}
