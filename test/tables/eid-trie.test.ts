@@ -165,8 +165,8 @@ t.test('a hundred times the entries do not cost a hundred times the time', async
   const few = lookupMs(1000)
   const many = lookupMs(100_000)
   t.comment(`${Math.round(1 / many)} thousand lookups/s among 100,000 entries`)
-  // Measured 3 to 5, by the caches of the processor; a linear search would be at 100.
-  t.ok(many < 25 * few, `${(many / few).toFixed(1)} times`)
+  // Measured 3 to 10, by the caches of the processor; a linear search would be at 100.
+  t.ok(many < 40 * few, `${(many / few).toFixed(1)} times`)
 })
 
 /** Milliseconds per lookup among `count` random hosts; the best of several rounds. */
