@@ -2,11 +2,14 @@
  * UDP as fast as one process can: generator and counter of the benchmark.
  *
  * blast sends batches of 64 by sendmmsg, or super-packets by UDP_SEGMENT, round robin over `flows`
- * connected sockets (one source port each). sink counts. Both report wall time and own CPU time.
+ * connected sockets (one source port each). sink counts. Both report wall time and own CPU time, blast
+ * also that of the whole machine. With --spread every packet goes to another address of the given
+ * ranges, in an order without locality: what a large table costs shows only then.
  */
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/udp.h>
@@ -25,8 +28,18 @@
 #define BATCH 64
 #define MAXIMUM_FLOWS 256
 #define MAXIMUM_PAYLOAD 65000
+#define MAXIMUM_RANGES 4
+
+/* `count` IPv4 addresses from `first` on, `stride` apart; host order. */
+struct address_range {
+	uint32_t first, count, stride;
+};
 
 struct blast {
+	struct address_range ranges[MAXIMUM_RANGES];
+	int range_count;
+	uint32_t addresses; /* in all ranges */
+	uint16_t port_be;
 	int sockets[MAXIMUM_FLOWS];
 	uint64_t flows, size, segments, rate;
 	double seconds;
@@ -42,7 +55,8 @@ static void open_flows(struct blast *b, const char *address, const char *port)
 		int segment = (int)b->size, bytes = 4 << 20;
 
 		b->sockets[i] = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		if (b->sockets[i] < 0 || connect(b->sockets[i], (struct sockaddr *)&to, length) != 0)
+		if (b->sockets[i] < 0 || (b->range_count == 0 &&
+					  connect(b->sockets[i], (struct sockaddr *)&to, length) != 0))
 			fail("%s: %s", address, strerror(errno));
 		setsockopt(b->sockets[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
 		if (b->segments > 1 && setsockopt(b->sockets[i], IPPROTO_UDP, UDP_SEGMENT, &segment,
@@ -51,10 +65,46 @@ static void open_flows(struct blast *b, const char *address, const char *port)
 	}
 }
 
+static void add_range(struct blast *b, char *text)
+{
+	struct in_addr first;
+	char *address = strtok(text, ","), *count = strtok(NULL, ","), *stride = strtok(NULL, ",");
+	struct address_range *range = &b->ranges[b->range_count];
+
+	if (b->range_count == MAXIMUM_RANGES || stride == NULL || inet_pton(AF_INET, address, &first) != 1)
+		fail("--spread IPV4,COUNT,STRIDE at most %d times", MAXIMUM_RANGES);
+	range->first = ntohl(first.s_addr);
+	range->count = (uint32_t)parse_number(count, "--spread", 1, 1u << 28);
+	range->stride = (uint32_t)parse_number(stride, "--spread", 1, 1u << 24);
+	b->addresses += range->count;
+	b->range_count++;
+}
+
+/* The address of the n-th packet: multiplying by the golden ratio visits all of them, far apart. */
+static uint32_t spread_address(const struct blast *b, uint64_t n)
+{
+	uint32_t scattered = (uint32_t)n * 0x9e3779b1u;
+	uint32_t index = (uint32_t)((uint64_t)scattered * b->addresses >> 32);
+
+	for (int i = 0; i < b->range_count; i++) {
+		if (index < b->ranges[i].count)
+			return b->ranges[i].first + index * b->ranges[i].stride;
+		index -= b->ranges[i].count;
+	}
+	return b->ranges[0].first;
+}
+
+static void scatter(const struct blast *b, struct sockaddr_in *to, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		to[i].sin_addr.s_addr = htonl(spread_address(b, b->packets + i));
+}
+
 static void blast_away(struct blast *b)
 {
 	static uint8_t payload[MAXIMUM_PAYLOAD];
 	struct mmsghdr messages[BATCH];
+	struct sockaddr_in to[BATCH];
 	struct iovec vector = { payload, (size_t)(b->size * b->segments) };
 	uint64_t started = monotonic_ns();
 	uint64_t until = started + (uint64_t)(b->seconds * 1e9);
@@ -64,6 +114,11 @@ static void blast_away(struct blast *b)
 	for (unsigned int i = 0; i < BATCH; i++) {
 		messages[i].msg_hdr.msg_iov = &vector;
 		messages[i].msg_hdr.msg_iovlen = 1;
+		to[i] = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = b->port_be };
+		if (b->range_count == 0)
+			continue;
+		messages[i].msg_hdr.msg_name = &to[i];
+		messages[i].msg_hdr.msg_namelen = sizeof(to[i]);
 	}
 	for (uint64_t turn = 0; !stop_requested; turn++) {
 		uint64_t now = monotonic_ns();
@@ -81,6 +136,8 @@ static void blast_away(struct blast *b)
 				continue;
 			}
 		}
+		if (b->range_count > 0)
+			scatter(b, to, batch);
 		sent = sendmmsg(b->sockets[turn % b->flows], messages, batch, 0);
 		if (sent > 0)
 			b->packets += (uint64_t)sent * b->segments;
@@ -96,16 +153,19 @@ int blast_main(int argc, char **argv)
 		{ "to", required_argument, NULL, 'a' },      { "port", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 'b' },    { "flows", required_argument, NULL, 'f' },
 		{ "seconds", required_argument, NULL, 's' }, { "gso", required_argument, NULL, 'g' },
-		{ "rate", required_argument, NULL, 'r' },    { 0 }
+		{ "rate", required_argument, NULL, 'r' },    { "spread", required_argument, NULL, 'd' },
+		{ 0 }
 	};
 	static struct blast b = { .flows = 1, .size = 64, .segments = 1, .seconds = 1 };
 	const char *address = NULL, *port = NULL;
+	struct machine_time started;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
 		switch (option) {
 		case 'a': address = optarg; break;
 		case 'p': port = optarg; break;
+		case 'd': add_range(&b, optarg); break;
 		case 'b': b.size = parse_number(optarg, "--size", 1, MAXIMUM_PAYLOAD); break;
 		case 'f': b.flows = parse_number(optarg, "--flows", 1, MAXIMUM_FLOWS); break;
 		case 's': b.seconds = atof(optarg); break;
@@ -116,12 +176,15 @@ int blast_main(int argc, char **argv)
 	}
 	if (address == NULL || port == NULL || b.size * b.segments > MAXIMUM_PAYLOAD)
 		fail("blast needs --to and --port, and --size x --gso up to %d bytes", MAXIMUM_PAYLOAD);
+	b.port_be = htons((uint16_t)parse_number(port, "--port", 1, 65535));
 	open_flows(&b, address, port);
+	started = machine_time();
 	blast_away(&b);
 	printf("{\"packets\":%llu,\"errors\":%llu,\"seconds\":%.4f,\"packetsPerSecond\":%.0f,"
-	       "\"bytes\":%llu,\"cpuSeconds\":%.4f}\n",
+	       "\"bytes\":%llu,\"cpuSeconds\":%.4f,\"busySeconds\":%.4f}\n",
 	       (unsigned long long)b.packets, (unsigned long long)b.errors, b.seconds,
-	       (double)b.packets / b.seconds, (unsigned long long)(b.packets * b.size), cpu_seconds());
+	       (double)b.packets / b.seconds, (unsigned long long)(b.packets * b.size), cpu_seconds(),
+	       busy_seconds_since(&started));
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 volatile sig_atomic_t stop_requested;
 volatile sig_atomic_t report_requested;
@@ -28,8 +29,12 @@ static const char USAGE[] =
 	"  tcp serve --port PORT [--address ADDRESS] [--rate BYTES_PER_SECOND] [--bytes N]\n"
 	"  tcp connect --to ADDRESS --port PORT [--rate BYTES_PER_SECOND] [--bytes N]\n"
 	"  blast --to ADDRESS --port PORT [--size BYTES] [--seconds N] [--flows N]\n"
-	"        [--gso SEGMENTS] [--rate PACKETS_PER_SECOND]\n"
+	"        [--gso SEGMENTS] [--rate PACKETS_PER_SECOND] [--spread IPV4,COUNT,STRIDE ...]\n"
 	"  sink --port PORT [--gro]\n"
+	"  bulk serve --port PORT\n"
+	"  bulk connect --to ADDRESS --port PORT [--flows N] [--seconds N] [--warm-up-ms N]\n"
+	"  pingpong serve --port PORT\n"
+	"  pingpong connect --to ADDRESS --port PORT [--seconds N]\n"
 	"  announce INTERFACE rarp | garp ADDRESS | na ADDRESS | arp-request ADDRESS TARGET\n";
 
 uint64_t monotonic_ns(void)
@@ -38,6 +43,33 @@ uint64_t monotonic_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * From what was idle, not from what was busy: with a tickless idle the kernel measures idle time by the
+ * clock, while busy time is sampled at ticks. Time stolen by a hypervisor is nobody's work here.
+ */
+struct machine_time machine_time(void)
+{
+	unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
+	struct machine_time now = { 0 };
+	FILE *file = fopen("/proc/stat", "r");
+
+	if (file == NULL || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice,
+				   &system, &idle, &iowait, &irq, &softirq, &steal) != 8)
+		fail("/proc/stat cannot be read");
+	fclose(file);
+	now.wall_ns = monotonic_ns();
+	now.idle_seconds = (double)(idle + iowait + steal) / (double)sysconf(_SC_CLK_TCK);
+	return now;
+}
+
+double busy_seconds_since(const struct machine_time *since)
+{
+	struct machine_time now = machine_time();
+	double wall = (double)(now.wall_ns - since->wall_ns) / 1e9;
+
+	return wall * (double)sysconf(_SC_NPROCESSORS_ONLN) - (now.idle_seconds - since->idle_seconds);
 }
 
 double cpu_seconds(void)
@@ -141,6 +173,11 @@ int main(int argc, char **argv)
 		return tcp_main(true, argc - 2, argv + 2);
 	if (strcmp(command, "tcp") == 0 && strcmp(what, "connect") == 0)
 		return tcp_main(false, argc - 2, argv + 2);
+	if (strcmp(command, "bulk") == 0 && (strcmp(what, "serve") == 0 || strcmp(what, "connect") == 0))
+		return bulk_main(strcmp(what, "serve") == 0, argc - 2, argv + 2);
+	if (strcmp(command, "pingpong") == 0 &&
+	    (strcmp(what, "serve") == 0 || strcmp(what, "connect") == 0))
+		return pingpong_main(strcmp(what, "serve") == 0, argc - 2, argv + 2);
 	if (strcmp(command, "blast") == 0)
 		return blast_main(argc - 1, argv + 1);
 	if (strcmp(command, "sink") == 0)

@@ -51,7 +51,16 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-en
 extern volatile sig_atomic_t stop_requested;
 extern volatile sig_atomic_t report_requested;
 
+/* A moment, and how much CPU time the whole machine had not used by then. */
+struct machine_time {
+	uint64_t wall_ns;
+	double idle_seconds;
+};
+
 uint64_t monotonic_ns(void);
+struct machine_time machine_time(void);
+/* CPU seconds that anything on this machine used since, interrupts included; 10 ms granularity. */
+double busy_seconds_since(const struct machine_time *since);
 double cpu_seconds(void);
 /* Lock memory and ask for SCHED_FIFO; without the right to it, go on as an ordinary process. */
 void become_punctual(void);
@@ -65,6 +74,8 @@ _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)
 int stream_send_main(int argc, char **argv);
 int stream_receive_main(int argc, char **argv);
 int tcp_main(bool serve, int argc, char **argv);
+int bulk_main(bool serve, int argc, char **argv);
+int pingpong_main(bool serve, int argc, char **argv);
 int blast_main(int argc, char **argv);
 int sink_main(int argc, char **argv);
 int announce_main(int argc, char **argv);

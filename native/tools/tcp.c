@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define CHUNK (64 << 10)
+#define LEAST_WRITE (16 << 10)
 #define CLOSE_DEADLINE_NS (10 * NS_PER_SECOND)
 #define CONNECT_DEADLINE_MS 10000
 #define SEED_SERVER 0x5345525645520000ull
@@ -93,17 +94,24 @@ static void receive_some(struct connection *c)
 	}
 }
 
-/* How many bytes the rate allows now; at most one chunk, so that a stall causes no long burst. */
+/*
+ * How many bytes may be sent now. At most one chunk, so that a stall causes no long burst; with a
+ * rate, nothing below a few packets' worth, or the loop would wake up for every byte.
+ */
 static uint64_t allowance(struct connection *c)
 {
-	uint64_t allowed;
+	uint64_t allowed, least;
 
 	if (c->limit != 0 && c->sent >= c->limit)
 		return 0;
 	if (c->rate == 0)
 		return CHUNK;
 	allowed = (uint64_t)((double)(monotonic_ns() - c->started_ns) / 1e9 * (double)c->rate);
-	return allowed > c->sent ? (allowed - c->sent < CHUNK ? allowed - c->sent : CHUNK) : 0;
+	allowed = allowed > c->sent ? allowed - c->sent : 0;
+	least = c->rate / 100 < LEAST_WRITE ? c->rate / 100 : LEAST_WRITE;
+	if (allowed < least)
+		return 0;
+	return allowed < CHUNK ? allowed : CHUNK;
 }
 
 static void send_some(struct connection *c)
@@ -114,8 +122,7 @@ static void send_some(struct connection *c)
 		uint64_t allowed = allowance(c);
 		ssize_t length;
 
-		/* Small dribbles would cost a system call per packet. */
-		if (allowed == 0 || (c->rate != 0 && allowed < 4096 && allowed < c->rate / 100))
+		if (allowed == 0)
 			return;
 		fill_pattern(out, c->sent, (size_t)allowed, c->serve ? SEED_SERVER : SEED_CLIENT);
 		length = send(c->fd, out, (size_t)allowed, MSG_DONTWAIT | MSG_NOSIGNAL);

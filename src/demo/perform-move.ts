@@ -118,6 +118,8 @@ async function followMove(
 ): Promise<Pick<PerformedMove, 'state' | 'timeline' | 'failure'>> {
   const socket = socketOf(topology.name, to)
   const own = new Set(addressesOf(topology, endpoint))
+  // The API dates stages by the wall clock, which needs no correction for the answer's own way.
+  const requestedAt = Date.now() - sinceMs(requestedNs)
   const until = performance.now() + FOLLOW_LIMIT_MS
   let [state, timeline] = ['unknown', [] as PerformedMove['timeline'][number][]]
   for (;;) {
@@ -141,7 +143,7 @@ async function followMove(
         'converged'
       timeline = mine
         .flatMap((view) => view.timeline)
-        .map(({ stage, agoMs }) => ({ stage, afterMs: Math.max(0, passedMs - agoMs) }))
+        .map(({ stage, at }) => ({ stage, afterMs: Math.max(0, Date.parse(at) - requestedAt) }))
         .sort((left, right) => left.afterMs - right.afterMs)
       if (state === 'failed') {
         return { state, timeline, failure: mine.find(({ reason }) => reason)?.reason ?? 'failed' }
@@ -160,7 +162,11 @@ interface MoveAnswer {
   readonly state: string
   readonly reason?: string
   readonly eids: readonly string[]
-  readonly timeline: readonly { readonly stage: string; readonly agoMs: number }[]
+  readonly timeline: readonly {
+    readonly stage: string
+    readonly agoMs: number
+    readonly at: string
+  }[]
 }
 
 function sinceMs(startNs: number): number {
