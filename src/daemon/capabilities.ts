@@ -15,7 +15,8 @@ export function missingCapabilities(
   const has = (bit: number): boolean => ((effective >> BigInt(bit)) & 1n) === 1n
   const missing = REQUIRED.filter(({ bits }) => !bits.some(has)).map(({ name }) => name)
   if (missing.length === 0) return undefined
-  return `godwitd needs ${missing.join(', ')} to load BPF programs and to open its devices: run it as root, or give it these capabilities`
+  const why = 'to load BPF programs and to open its devices'
+  return `godwitd needs ${missing.join(', ')} ${why}: run it as root, or give it these capabilities`
 }
 
 /** tcx attachment came with Linux 6.6. */
@@ -31,7 +32,8 @@ export function ensureBpfFilesystem(): string | undefined {
   const result = spawnSync('mount', ['-t', 'bpf', 'bpf', BPF_FILESYSTEM], { encoding: 'utf8' })
   if (result.status === 0) return undefined
   const why = result.error?.message ?? result.stderr.trim()
-  return `no bpffs at ${BPF_FILESYSTEM} and mounting it failed (${why}): mount it with \`mount -t bpf bpf ${BPF_FILESYSTEM}\``
+  const remedy = `mount -t bpf bpf ${BPF_FILESYSTEM}`
+  return `no bpffs at ${BPF_FILESYSTEM} and mounting it failed (${why}): mount it with \`${remedy}\``
 }
 
 function isBpfFilesystem(): boolean {

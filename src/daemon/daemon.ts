@@ -63,7 +63,8 @@ export async function startDaemon(options: {
   })
   const records = await store.load()
 
-  // From here to the `restored` input nothing is awaited: no event can come before its node is there.
+  // From here to the `restored` input nothing is awaited: no event can come before its node is
+  // there.
   const hands = forwards
     ? createHands({ config, nodeConfig, addon, log, clock, interfaces: () => interfaces })
     : undefined

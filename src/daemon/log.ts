@@ -1,8 +1,8 @@
 /**
  * Events as JSON lines on standard output: {level, time, event, node, …fields}.
  *
- * What remote input can cause is limited to 10 lines a second per name and reason; what was left out
- * is said in one line with `suppressed`. Counters see every event: only the log is limited.
+ * What remote input can cause is limited to 10 lines a second per name and reason; what was left
+ * out is said in one line with `suppressed`. Counters see every event: only the log is limited.
  */
 import { pino } from 'pino'
 import type { Event, Severity } from '../control/event.js'

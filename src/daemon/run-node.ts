@@ -1,10 +1,10 @@
 /**
  * The loop around a node: inputs in, outputs performed in their order, one timer at its deadline.
  *
- * A batch of inputs (datagrams of one receive call, events of one ring batch) is handled whole before
- * anything is performed, and everything it sends leaves in one batch. Inputs that arise while outputs
- * are performed wait for the next round: a node is never entered twice. Exceptions of a node are our
- * own bugs and are not caught here.
+ * A batch of inputs (datagrams of one receive call, events of one ring batch) is handled whole
+ * before anything is performed, and everything it sends leaves in one batch. Inputs that arise
+ * while outputs are performed wait for the next round: a node is never entered twice. Exceptions
+ * of a node are our own bugs and are not caught here.
  */
 import type { Event } from '../control/event.js'
 import type {

@@ -140,7 +140,14 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
   const releases: HoldReleases = createHoldReleases({
     addon,
     hold: opened?.hold,
-    writeFlip: ({ map, key, value }) => maps.update(map, key, value),
+    writeFlip: ({ map, key, value }) => {
+      try {
+        maps.update(map, key, value)
+      } catch (error) {
+        const operation = map.startsWith('map_cache') ? 'put-map-cache' : 'put-local-eid'
+        raise({ kind: 'operation-failed', operation, reason: reasonOf(error) })
+      }
+    },
     raise,
     isFinal: (purpose, eid) => isFinal(purpose, eid, mapCache, localEids),
   })

@@ -1,8 +1,9 @@
 /**
  * EIDs and EID-prefixes as keys of BPF maps, and back.
  *
- * A host prefix (/32, /128) is the key of a hash, everything shorter the key of an LPM trie in which
- * instance-ID and address family always count in full: that keeps tenants and families apart.
+ * A host prefix (/32, /128) is the key of a hash, everything shorter the key of an LPM trie in
+ * which instance-ID and address family always count in full: that keeps tenants and families
+ * apart.
  */
 import type { IpAddress, IpFamily } from '../lisp/address.js'
 import type { Eid, EidPrefix } from '../lisp/eid.js'
@@ -52,7 +53,9 @@ export function addressOf(family: number, bytes: Uint8Array): IpAddress | undefi
   return { family: family as IpFamily, bytes: bytes.slice(0, family === 4 ? 4 : 16) }
 }
 
-/** Inner source address of an IP packet given from its IP header; undefined when it is cut short. */
+/**
+ * Inner source address of an IP packet given from its IP header; undefined when it is cut short.
+ */
 export function sourceOfPacket(head: Uint8Array): IpAddress | undefined {
   const version = (head[0] ?? 0) >> 4
   if (version === 4 && head.length >= 20) return { family: 4, bytes: head.slice(12, 16) }

@@ -2,10 +2,11 @@
  * One of the two tables in the kernel (map-cache, local EIDs): a hash of hosts, a trie of prefixes,
  * and here what each element refers to.
  *
- * Replacing an entry is one map write. With packets to release it is two: the draining form now, and
- * the final form by the hold's thread once the hold is empty. Until that has happened ("pending"),
- * later puts of the same entry go through the hold's thread as well, behind the first one, else the
- * first one's final form would overwrite theirs; what they no longer refer to is freed afterwards.
+ * Replacing an entry is one map write. With packets to release it is two: the draining form now,
+ * and the final form by the hold's thread once the hold is empty. Until that has happened
+ * ("pending"), later puts of the same entry go through the hold's thread as well, behind the first
+ * one, else the first one's final form would overwrite theirs; what they no longer refer to is
+ * freed afterwards.
  */
 import { type Eid, type EidPrefix, hostPrefix, isHostPrefix } from '../lisp/eid.js'
 import type { BpfHoldPurposeName } from './abi.generated.js'

@@ -8,7 +8,9 @@ export interface FreeIds {
   /** Undefined when all are in use. */
   allocate(): number | undefined
   free(id: number): void
-  /** Mark as in use an id found in a pinned map. False when it is out of range or in use already. */
+  /**
+   * Mark as in use an id found in a pinned map. False when it is out of range or in use already.
+   */
   reserve(id: number): boolean
 }
 

@@ -19,7 +19,9 @@ export interface Flip {
 }
 
 export interface HoldReleases {
-  /** Start a release; `done` is called when it has ended. `announced` ones raise `hold-released`. */
+  /**
+   * Start a release; `done` is called when it has ended. `announced` ones raise `hold-released`.
+   */
   release(release: {
     readonly purpose: BpfHoldPurposeName
     readonly eid: Eid
@@ -41,7 +43,7 @@ export function createHoldReleases(options: {
   readonly isFinal: (purpose: BpfHoldPurposeName, eid: Eid) => boolean
 }): HoldReleases {
   const { addon, hold, raise } = options
-  const pending = new Map<string, { announced: boolean; done: () => void }[]>()
+  const pending = new Map<string, Pending[]>()
 
   const release: HoldReleases['release'] = ({ purpose, eid, flip, announced, done }) => {
     if (hold === undefined) {
@@ -55,7 +57,7 @@ export function createHoldReleases(options: {
     addon.releaseHold(hold, number, key, flip)
     const text = pendingKey(number, key)
     const queue = pending.get(text) ?? []
-    queue.push({ announced, done })
+    queue.push({ announced, done, flip })
     pending.set(text, queue)
   }
 
@@ -74,6 +76,12 @@ export function createHoldReleases(options: {
     if (address === undefined) return
     const source = { instanceId: eid.instanceId, address }
     raise({ kind: 'packet-held', eid, source, why: purpose })
+  }
+
+  /** Comes before the `released` of the same release. Without the final form all would wait on. */
+  const retryFlip = (event: HoldEvent & { kind: 'dropped' }): void => {
+    const flip = pending.get(pendingKey(event.purpose, event.key))?.[0]?.flip
+    if (flip !== undefined) options.writeFlip(flip)
   }
 
   const takeReleased = (event: HoldEvent & { kind: 'released' }, eid: Eid): void => {
@@ -102,6 +110,7 @@ export function createHoldReleases(options: {
         if (eid === undefined) continue
         if (event.kind === 'held') takeHeld(event, eid)
         else if (event.kind === 'released') takeReleased(event, eid)
+        else if (event.reason === FLIP_FAILED) retryFlip(event)
         else if (event.packets > 0) {
           const reason = event.reason as HoldDropReason
           raise({ kind: 'hold-dropped', eid, packets: event.packets, reason })
@@ -109,6 +118,12 @@ export function createHoldReleases(options: {
       }
     },
   }
+}
+
+interface Pending {
+  readonly announced: boolean
+  readonly done: () => void
+  readonly flip: Flip | undefined
 }
 
 function pendingKey(purpose: number, key: Uint8Array): string {
@@ -119,3 +134,6 @@ function purposeOf(number: number): BpfHoldPurposeName | undefined {
   const found = Object.entries(HOLD_PURPOSE).find(([, value]) => value === number)
   return found?.[0] as BpfHoldPurposeName | undefined
 }
+
+// What the hold says when it could not put a flip into its map.
+const FLIP_FAILED = 'flip-failed'

@@ -1,8 +1,8 @@
 /**
  * Devices that the datapath makes for itself: the GRO veth pair and the VXLAN-GPE device.
  *
- * Both only make receiving faster (re-aggregation of TCP, super-packets of UDP). When one can not be
- * made the node works without it, and says so once. The hold TAP is made by the addon.
+ * Both only make receiving faster (re-aggregation of TCP, super-packets of UDP). When one can not
+ * be made the node works without it, and says so once. The hold TAP is made by the addon.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'

@@ -25,7 +25,9 @@ export interface LocatorSetMap {
 }
 
 export interface LocatorSets {
-  /** Id of the element with exactly these encapsulations, one reference more; undefined when full. */
+  /**
+   * Id of the element with exactly these encapsulations, one reference more; undefined when full.
+   */
   acquire(encapsulations: readonly Encapsulation[]): number | undefined
   /** One reference less; the element goes with the last one. Id 0 is ignored. */
   release(id: number): void

@@ -7,7 +7,9 @@
 import type { IpAddress, MacAddress } from '../lisp/address.js'
 import { writeIcmpChecksum } from './internet-checksum.js'
 
-/** Gratuitous ARP (an ARP announcement: request, sender = target) or unsolicited NA to all nodes. */
+/**
+ * Gratuitous ARP (an ARP announcement: request, sender = target) or unsolicited NA to all nodes.
+ */
 export function announcementFrame(address: IpAddress, mac: MacAddress): Uint8Array {
   if (address.family === 4) return arpRequest(mac, address.bytes, address.bytes)
   const frame = neighbourFrame({

@@ -12,8 +12,9 @@ import { decodeRecord, encodeRecord } from './record-codec.js'
 import { recordKey, type Store } from './store.js'
 
 /**
- * Opens or makes the store in `directory`. Rejects with a sentence when another process has it open.
- * `onUnreadable` is told the key of a record that can not be decoded; the record is left where it is.
+ * Opens or makes the store in `directory`. Rejects with a sentence when another process has it
+ * open. `onUnreadable` is told the key of a record that can not be decoded; the record is left
+ * where it is.
  */
 export async function openEmbeddedStore(
   directory: string,

@@ -14,7 +14,9 @@ export function encodeRecord(record: KeptRecord): Uint8Array {
   return schema.encode(schema.create(toMessage(record))).finish()
 }
 
-/** Undefined when the bytes are no record: cut short, or of a kind that this version does not know. */
+/**
+ * Undefined when the bytes are no record: cut short, or of a kind that this version does not know.
+ */
 export function decodeRecord(bytes: Uint8Array): KeptRecord | undefined {
   try {
     return fromMessage(schema.toObject(schema.decode(bytes), { defaults: true }))

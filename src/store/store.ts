@@ -2,8 +2,8 @@
  * What survives a restart: a small set of records, each under a key of its own.
  *
  * Contract, the same for every implementation (test/store/store.test.ts):
- * - `save` resolves when the records are durable, in the order of the calls; many calls at once share
- *   one write. When it rejects, none of its records may be relied on.
+ * - `save` resolves when the records are durable, in the order of the calls; many calls at once
+ *   share one write. When it rejects, none of its records may be relied on.
  * - A record replaces the one with the same key; `registration-removed` removes a registration.
  * - `load` gives every record that was saved and not removed, and no `registration-removed`.
  * Expiries are wall-clock milliseconds here; the daemon converts them.

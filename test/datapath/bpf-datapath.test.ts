@@ -3,8 +3,8 @@
  *
  *   host0 ══ site0 [godwit] core0 ══ peer0      (two veth pairs, all ends in one namespace)
  *
- * Frames are put in at host0 and at peer0; what became of them is read from the counters and events.
- * The file starts itself again by `unshare --net`, so nothing of it remains.
+ * Frames are put in at host0 and at peer0; what became of them is read from the counters and
+ * events. The file starts itself again by `unshare --net`, so nothing of it remains.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'

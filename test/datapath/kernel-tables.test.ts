@@ -1,6 +1,6 @@
 /**
- * What the kernel datapath is made of, without a kernel: layouts, keys, shared locator sets, the order
- * of releases and replacements, frames.
+ * What the kernel datapath is made of, without a kernel: layouts, keys, shared locator sets, the
+ * order of releases and replacements, frames.
  */
 import fc from 'fast-check'
 import t from 'tap'

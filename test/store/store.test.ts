@@ -1,6 +1,6 @@
 /**
- * The contract of store.ts on both implementations, and what only the embedded one promises: what was
- * saved is there after `kill -9` of the process that saved it.
+ * The contract of store.ts on both implementations, and what only the embedded one promises: what
+ * was saved is there after `kill -9` of the process that saved it.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
