@@ -212,6 +212,15 @@ t.test(
   },
 )
 
+t.test('a final form that the hold could not write is written by hand', async (t) => {
+  const { put, value, releases } = aTable()
+  put(1, 11, ['[7]10.0.0.1'])
+  const key = eidKey(parseEid('[7]10.0.0.1')!)
+  const purpose = abi.HOLD_PURPOSE['map-cache-miss']
+  releases.take([{ kind: 'dropped', purpose, key, packets: 0, reason: 'flip-failed' }])
+  t.same(value(), [1, 1])
+})
+
 t.test(
   'a put while a release is under way comes after it, and references are freed last',
   async (t) => {
