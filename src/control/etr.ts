@@ -31,7 +31,7 @@ import type { Capabilities, CommandResult, Instant, Output, StoredRecord } from 
 import { earliest, push, report } from './installed-mappings.js'
 import type { Itr, OfKind } from './itr.js'
 import { createRegistrar, type Registrar } from './registrar.js'
-import type { RisingCounter } from './rising-counter.js'
+import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 import type { Smr } from './smr.js'
 
 export interface EtrCallbacks {
@@ -124,7 +124,10 @@ export function createEtr(
     outputs: Output[],
   ): void {
     const entry = database.getEid(eid) ?? database.add(eid, 'local', interfaceName, now)
-    if (entry === undefined) return ignoreFrame(eid, 'too-many-eids', outputs)
+    if (entry === undefined) {
+      ignoreFrame(eid, 'too-many-eids', outputs)
+      return
+    }
     const former = entry.state === 'away' ? entry.awayLocators : itr.knownLocators(eid, now)
     smr.forget(entry)
     deadlines.cancel(`age/${entry.key}`)
@@ -260,11 +263,23 @@ export function createEtr(
         reason,
         eidPrefix: formatEidPrefix(record.eidPrefix),
       })
-    if (entry === undefined) return ignore('not-ours')
-    if (record.locators.length === 0) return ignore('negative')
-    if (namesUs(config, record.locators)) return ignore('names-us')
+    if (entry === undefined) {
+      ignore('not-ours')
+      return
+    }
+    if (record.locators.length === 0) {
+      ignore('negative')
+      return
+    }
+    if (namesUs(config, record.locators)) {
+      ignore('names-us')
+      return
+    }
     if (entry.state === 'away' && !namesSame(entry.awayLocators, record.locators)) {
-      if (isNewerMapVersion(entry.heardVersion, record.mapVersion)) return ignore('older-version')
+      if (isNewerMapVersion(entry.heardVersion, record.mapVersion)) {
+        ignore('older-version')
+        return
+      }
       const options = { committed: true, mapVersion: record.mapVersion, release: false }
       placement.away(entry, record.locators, options, now, outputs)
     }
@@ -274,14 +289,22 @@ export function createEtr(
         settleDeparture(entry, now, now, outputs)
         callbacks.departed(entry, now, outputs)
       }
-      return smr.mappingKnown(entry, now, outputs)
+      smr.mappingKnown(entry, now, outputs)
+      return
     }
     if (entry.state === 'standby') {
       hear(entry, record.mapVersion)
-      return ignore('expected-here')
+      ignore('expected-here')
+      return
     }
-    if (entry.kind === 'static') return ignore('static-prefix')
-    if (record.mapVersion !== 0 && isKnown(entry, record.mapVersion)) return ignore('older-version')
+    if (entry.kind === 'static') {
+      ignore('static-prefix')
+      return
+    }
+    if (record.mapVersion !== 0 && isKnown(entry, record.mapVersion)) {
+      ignore('older-version')
+      return
+    }
     depart(entry, record, now, outputs)
   }
 
@@ -359,8 +382,7 @@ export function createEtr(
       if (notify.nonce > lastNotify[index]!) {
         lastNotify[index] = notify.nonce
         const sender = notifySender(config.mapServers[index]!.address)
-        const records = [{ kind: 'last-nonce' as const, sender, nonce: notify.nonce }]
-        outputs.push({ kind: 'persist', records, then: [] })
+        persistLastNonce(sender, notify.nonce, outputs)
         report(outputs, 'map-notify-received', 'info', {
           from: formatIpAddress(from),
           records: notify.records.length,

@@ -86,7 +86,8 @@ export function createMoveConvergence(): MoveConvergence {
         if (at === undefined) return
         last = Math.max(last, at)
       }
-      return converge(watch, last, outputs)
+      converge(watch, last, outputs)
+      return
     }
     if (!listComplete) return
     const first = direct.values().next().value
@@ -127,10 +128,16 @@ export function createMoveConvergence(): MoveConvergence {
     solicited(message, now, outputs) {
       const watch = watches.get(moveName(message.moveId))
       if (watch === undefined) return
-      if (message.senders.length > 0 && stamp(watch.record, 'senders-solicited', now))
+      let at = now
+      for (const sender of message.senders) {
+        if (watch.solicited.size >= MAXIMUM_SENDERS) break
+        const name = formatIpAddress(sender)
+        watch.solicited.add(name)
+        // It was solicited before it came here directly, even if we hear of it only after.
+        at = Math.min(at, watch.direct.get(name) ?? now)
+      }
+      if (message.senders.length > 0 && stamp(watch.record, 'senders-solicited', at))
         report(outputs, 'move-senders-solicited', 'info', { moveId: watch.record.name })
-      for (const sender of message.senders)
-        if (watch.solicited.size < MAXIMUM_SENDERS) watch.solicited.add(formatIpAddress(sender))
       check(watch, false, outputs)
     },
     senderSeen(eid, sender, now, outputs) {

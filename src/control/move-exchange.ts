@@ -16,7 +16,7 @@ import { sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
 import { report } from './installed-mappings.js'
-import type { RisingCounter } from './rising-counter.js'
+import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
   Partial<Pick<MoveMessage, 'reason' | 'records' | 'endpointMac' | 'senders'>>
@@ -129,10 +129,7 @@ export function createMoveExchange(
     seen.set(sender, known)
     if (seen.size > MAXIMUM_SENDERS)
       for (const oldest of seen.keys()) if (seen.delete(oldest)) break
-    const records = [
-      { kind: 'last-nonce' as const, sender: `move/${sender}`, nonce: message.nonce },
-    ]
-    outputs.push({ kind: 'persist', records, then: [] })
+    persistLastNonce(`move/${sender}`, message.nonce, outputs)
     return true
   }
 

@@ -102,7 +102,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
 
   function prepare(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
     const known = departures.get(message.moveId)
-    if (known?.state === 'redirected') return sendPrepared(known, message, from, outputs)
+    if (known?.state === 'redirected') {
+      sendPrepared(known, message, from, outputs)
+      return
+    }
     const reason = known === undefined ? refusalFor(message) : 'superseded'
     const { moveId } = message
     if (reason !== 'none') {
@@ -281,7 +284,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
         deadlines.set(`news/${departure.record.name}`, then + 2 * config.mobility.endpointTimeoutMs)
         return
       }
-      if (!elsewhere) return takeBack(departure, 'endpoint-absent', then, more)
+      if (!elsewhere) {
+        takeBack(departure, 'endpoint-absent', then, more)
+        return
+      }
       for (const one of departure.entries) {
         hear(one, mapping.mapVersion)
         if (one.state === 'local') redirect(one, mapping, true, then, more)

@@ -229,14 +229,16 @@ export function createMoves(
     const first = arrival.passengers.find((one) => one.source !== 'none')
     if (first?.source !== 'none') arrival.record.source = first?.source
     for (const one of arrival.passengers)
-      if (one.entry === undefined && !expect(one, now, outputs))
-        return fail(
+      if (one.entry === undefined && !expect(one, now, outputs)) {
+        fail(
           arrival,
           refusal(503, 'too-many-eids', 'no room for another EID'),
           'operator',
           now,
           outputs,
         )
+        return
+      }
     for (const source of sourcesOf(arrival)) prepare(arrival, source, now, outputs)
     readyWhenPrepared(arrival, now, outputs)
   }
@@ -459,7 +461,10 @@ export function createMoves(
     if (entry === undefined || !isStillOurs(one)) return
     const options = { committed: true, mapVersion: entry.heardVersion, release: true }
     placement.away(entry, one.sourceLocators, options, now, outputs)
-    if (one.wasAway) return etr.keepAway(entry, now)
+    if (one.wasAway) {
+      etr.keepAway(entry, now)
+      return
+    }
     entry.solicitAfter = Number.POSITIVE_INFINITY
     returning.add(entry)
     deadlines.set(`return/${entry.key}`, now + RETURN_MS)

@@ -56,8 +56,14 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
     now: Instant,
     outputs: Output[],
   ): void {
-    if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
-    if (request.solicitMapRequest) return xtr.itr.handleSmr(request, datagram.from, now, outputs)
+    if (xtr === undefined) {
+      ignore(datagram, 'not-an-xtr', outputs)
+      return
+    }
+    if (request.solicitMapRequest) {
+      xtr.itr.handleSmr(request, datagram.from, now, outputs)
+      return
+    }
     const { from, fromPort, to } = datagram
     xtr.replies(request, { from, fromPort, to, encapsulated: false }, now, outputs)
   }
@@ -69,8 +75,14 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
     outputs: Output[],
   ): void {
     const request = decodeMessage(ecm.message)
-    if (request.kind === 'malformed') return ignoreMalformed(datagram, request, outputs)
-    if (request.kind !== 'map-request') return ignore(datagram, 'unexpected-inner-message', outputs)
+    if (request.kind === 'malformed') {
+      ignoreMalformed(datagram, request, outputs)
+      return
+    }
+    if (request.kind !== 'map-request') {
+      ignore(datagram, 'unexpected-inner-message', outputs)
+      return
+    }
     const role = mapResolver ?? mapServer
     if (role?.handleRequest(request, ecm, datagram, now, outputs)) return
     if (xtr === undefined) {
@@ -91,25 +103,59 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
   ): void {
     const { from, bytes } = datagram
     switch (message.kind) {
-      case 'map-request':
-        return handleRequest(message, datagram, now, outputs)
-      case 'encapsulated-control':
-        return handleEncapsulated(message, datagram, now, outputs)
+      case 'map-request': {
+        handleRequest(message, datagram, now, outputs)
+        return
+      }
+      case 'encapsulated-control': {
+        handleEncapsulated(message, datagram, now, outputs)
+        return
+      }
       case 'map-register':
-        if (mapServer === undefined) return ignore(datagram, 'not-a-map-server', outputs)
-        return mapServer.handleRegister(message, datagram, now, outputs)
+        if (mapServer === undefined) {
+          ignore(datagram, 'not-a-map-server', outputs)
+          return
+        }
+        {
+          mapServer.handleRegister(message, datagram, now, outputs)
+          return
+        }
       case 'map-notify-ack':
-        if (mapServer === undefined) return ignore(datagram, 'not-a-map-server', outputs)
-        return mapServer.handleNotifyAck(message, datagram, now, outputs)
+        if (mapServer === undefined) {
+          ignore(datagram, 'not-a-map-server', outputs)
+          return
+        }
+        {
+          mapServer.handleNotifyAck(message, datagram, now, outputs)
+          return
+        }
       case 'map-reply':
-        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
-        return xtr.itr.handleReply(message, from, now, outputs)
+        if (xtr === undefined) {
+          ignore(datagram, 'not-an-xtr', outputs)
+          return
+        }
+        {
+          xtr.itr.handleReply(message, from, now, outputs)
+          return
+        }
       case 'map-notify':
-        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
-        return xtr.etr.handleNotify(message, bytes, from, now, outputs)
+        if (xtr === undefined) {
+          ignore(datagram, 'not-an-xtr', outputs)
+          return
+        }
+        {
+          xtr.etr.handleNotify(message, bytes, from, now, outputs)
+          return
+        }
       case 'move':
-        if (xtr === undefined) return ignore(datagram, 'not-an-xtr', outputs)
-        return xtr.handleMove(message, bytes, from, now, outputs)
+        if (xtr === undefined) {
+          ignore(datagram, 'not-an-xtr', outputs)
+          return
+        }
+        {
+          xtr.handleMove(message, bytes, from, now, outputs)
+          return
+        }
     }
   }
 

@@ -43,3 +43,9 @@ export function createRisingCounter(scope: string): RisingCounter {
     reserve,
   }
 }
+
+/** Stores the highest nonce accepted from `sender`; nothing waits for it. */
+export function persistLastNonce(sender: string, nonce: bigint, outputs: Output[]): void {
+  const then: Output[] = []
+  outputs.push({ kind: 'persist', records: [{ kind: 'last-nonce', sender, nonce }], then })
+}

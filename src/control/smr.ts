@@ -74,18 +74,27 @@ export function createSmr(
 
   function solicit(entry: DatabaseEntry, sender: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(sender)
-    if (entry.awayLocators.some((one) => equalIpAddresses(one.rloc, sender)))
-      return suppress(entry, sender, 'is-destination', outputs)
-    if (!limit.take(`${name} ${entry.key}`, now))
-      return suppress(entry, sender, 'eid-rate', outputs)
-    if (!ceiling.take(name, now)) return suppress(entry, sender, 'rloc-rate', outputs)
+    if (entry.awayLocators.some((one) => equalIpAddresses(one.rloc, sender))) {
+      suppress(entry, sender, 'is-destination', outputs)
+      return
+    }
+    if (!limit.take(`${name} ${entry.key}`, now)) {
+      suppress(entry, sender, 'eid-rate', outputs)
+      return
+    }
+    if (!ceiling.take(name, now)) {
+      suppress(entry, sender, 'rloc-rate', outputs)
+      return
+    }
     const message = mapRequest(config, entry.eidPrefix, random.nonce(), {
       solicitMapRequest: true,
       doNotReply: true,
       sourceEid: entry.eid,
     })
-    if (!sendControl(config, sender, encodeMessage(message), outputs))
-      return suppress(entry, sender, 'no-rloc-of-that-family', outputs)
+    if (!sendControl(config, sender, encodeMessage(message), outputs)) {
+      suppress(entry, sender, 'no-rloc-of-that-family', outputs)
+      return
+    }
     report(outputs, 'smr-sent', 'info', { eid: formatEid(entry.eid), sender: name })
     onSolicited(entry, sender, now, outputs)
   }
@@ -99,7 +108,10 @@ export function createSmr(
 
   function wait(entry: DatabaseEntry, sender: Rloc, outputs: Output[]): void {
     const senders = waiting.get(entry.key) ?? new Map<string, Rloc>()
-    if (senders.size >= MAXIMUM_WAITING) return suppress(entry, sender, 'too-many-waiting', outputs)
+    if (senders.size >= MAXIMUM_WAITING) {
+      suppress(entry, sender, 'too-many-waiting', outputs)
+      return
+    }
     senders.set(formatIpAddress(sender), sender)
     waiting.set(entry.key, senders)
     if (Number.isFinite(entry.solicitAfter)) deadlines.set(entry.key, entry.solicitAfter)
