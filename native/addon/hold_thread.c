@@ -24,6 +24,10 @@ enum {
 	PATIENCE_MS = 200,
 };
 
+/* Longer than the distance of packets in a burst, shorter than that of 100,000 a second. */
+static const uint64_t QUIET_NS = 6000;
+/* Traffic without gaps is flipped all the same: then late packets may be overtaken. */
+static const uint64_t LONGEST_SETTLING_NS = 5000000;
 /* A packet on its way into the hold on another CPU arrives within microseconds of the flip; the
  * grace covers a virtual CPU that was not running. */
 static const uint64_t GRACE_NS = 100000000;
@@ -177,6 +181,30 @@ static bool read_device(struct hold *hold, uint32_t most)
 	return false;
 }
 
+/*
+ * Read the device until nothing has come for the released key for QUIET_NS. Measured at 50,000
+ * packets a second with bursts: with a flip at the first empty read, a few packets of 150 releases
+ * were overtaken, because the next of a burst (3 µs apart) goes directly while its predecessor, which
+ * slipped in between the last read and the flip, is still being written. In a gap there is no next.
+ * Looking `flip` up each time keeps the way to the map warm: the flip then takes 5 µs, not 12.
+ */
+static void read_until_quiet(struct hold *hold, const struct hold_queue *queue,
+			     const struct hold_flip *flip)
+{
+	uint64_t start = now_ns(), last = start, now = start;
+	uint32_t passed = queue ? queue->passed : 0;
+
+	while (now - last < QUIET_NS && now - start < LONGEST_SETTLING_NS) {
+		still_flipped(flip);
+		read_device(hold, FRAMES_PER_TURN);
+		now = now_ns();
+		if (queue && queue->passed != passed) {
+			passed = queue->passed;
+			last = now;
+		}
+	}
+}
+
 static void free_command(struct hold_command *command)
 {
 	free(command->flip);
@@ -219,10 +247,11 @@ static void release(struct hold *hold, struct hold_command *command)
 	if (queue)
 		hold_queue_pass(&hold->queues, queue, now + GRACE_NS);
 	read_device(hold, FRAMES_PER_RELEASE);
+	read_until_quiet(hold, queue, flip);
 	if (flip && bpf_map_update_elem(flip->map, flip->bytes, flip->bytes + flip->key_bytes,
 					BPF_ANY))
 		raise_dropped(hold, &command->key, 0, "flip-failed");
-	read_device(hold, FRAMES_PER_RELEASE);
+	read_until_quiet(hold, queue, flip);
 	set_urgent(false);
 	if (queue) {
 		event.packets = queue->passed;

@@ -131,7 +131,10 @@ export interface NativeAddon {
   }
   /** Write one Ethernet frame out of `interfaceIndex` (AF_PACKET): gratuitous ARP, unsolicited NA, RARP. */
   sendFrame(interfaceIndex: number, frame: Uint8Array): void
-  /** Stop the thread. `remove` also deletes the device; otherwise it stays and keeps queueing. */
+  /**
+   * Stop the thread; what is still held is lost. `remove` also deletes the device; otherwise it stays,
+   * with its index and programs, but while no process has it open the kernel drops what is sent to it.
+   */
   closeHold(hold: NativeHandle, remove: boolean): void
 
   /** A UDP socket bound to `address` (4 or 16 bytes) and `port`; zero-checksum datagrams are refused in the kernel. */
