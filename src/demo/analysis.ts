@@ -165,7 +165,9 @@ function directionFigures(
     // A packet held since the last window arrives in this one: silence ended with it.
     if (packet.receivedNs! >= window.fromNs) lastNs = Math.max(lastNs, packet.receivedNs!)
   }
-  if (lost > 0) longestNs = Math.max(longestNs, window.untilNs - Math.min(lastNs, window.untilNs))
+  // What was lost last has nothing after it that would end the silence.
+  const lastSentNs = packets.at(-1)?.sentNs ?? window.fromNs
+  if (lost > 0) longestNs = Math.max(longestNs, lastSentNs - lastNs)
   return {
     sent: packets.length,
     lost,

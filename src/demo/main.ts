@@ -123,7 +123,8 @@ async function run(
     tcp,
     performed,
     expectedMoves: moves.length,
-    realtimeMinusMonotonicNs: Date.now() * 1e6 - monotonicNs(),
+    // Microseconds matter here, and Date.now() has none.
+    realtimeMinusMonotonicNs: (performance.timeOrigin + performance.now()) * 1e6 - monotonicNs(),
   }
   return conclude(saved, traffic, story, options, captures, directory)
 }

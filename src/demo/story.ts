@@ -43,9 +43,7 @@ export function createStory(stream: NodeJS.WriteStream): Story {
       const leaked = moves.reduce((sum, move) => sum + move.leakedFrames, 0)
       line(`old cloud            ${leaked} frames delivered after a switch, ${refused} refused`)
       line(
-        result.ok
-          ? paint(32, 'Nothing was lost.')
-          : paint(31, 'This run did not meet its promise.'),
+        result.ok ? paint(32, verdictOf(result)) : paint(31, 'This run did not keep its promise.'),
       )
     },
   }
@@ -61,6 +59,12 @@ export function describeTimeline(move: PerformedMove): string {
     .filter(({ stage }) => stage !== 'requested' && !seen.has(stage) && seen.add(stage))
     .map(({ stage, afterMs }) => `${stage.replaceAll('-', ' ')} ${afterMs.toFixed(0)}`)
   return steps.length > 0 ? `${steps.join(' · ')} ms` : move.state
+}
+
+function verdictOf({ moves }: DemoResult): string {
+  const lost = moves.reduce((sum, row) => sum + row.lost, 0)
+  if (lost === 0) return 'Nothing was lost.'
+  return `Prepared moves lost nothing; those that nobody had announced lost ${lost} packets.`
 }
 
 function moveTable(rows: readonly MoveRow[], moves: readonly PerformedMove[]): string {

@@ -11,6 +11,8 @@ import { labSkip, startLab } from '../support/running-lab.js'
 
 const NAME = 'test-network'
 
+t.setTimeout(60_000)
+
 t.test('a topology without daemons', { skip: labSkip }, async (t) => {
   const lab = await startLab(t, 'two-clouds.yaml', NAME, { daemons: false })
 
