@@ -35,7 +35,8 @@ const bannedInCore: readonly (readonly [RegExp, string])[] = [
   [/\bprocess\./, 'process'],
   [/\bBuffer\b/, 'Buffer'],
 ]
-const bannedNames = /^(utils?|helpers?|common|misc|core|lib|manager|service|handler|base|types|index)\.(ts|c|h)$/
+const bannedNames =
+  /^(utils?|helpers?|common|misc|core|lib|manager|service|handler|base|types|index)\.(ts|c|h)$/
 const maximumLines = 600
 
 const sources = list('src').filter((file) => file.endsWith('.ts'))
@@ -47,7 +48,8 @@ t.test('imports go downward only', async (t) => {
       const targetRoom = roomOf(target)
       if (targetRoom === room) continue
       const allowed = arrows[room] ?? []
-      const ok = allowed.includes(targetRoom) || (typeOnly && allowed.includes(`type:${targetRoom}`))
+      const ok =
+        allowed.includes(targetRoom) || (typeOnly && allowed.includes(`type:${targetRoom}`))
       t.ok(ok, `${file} imports ${target}: ${room} may import ${allowed.join(', ') || 'nothing'}`)
     }
   }
@@ -89,7 +91,9 @@ t.test('no module-level mutable state in the core', async (t) => {
 })
 
 t.test('files are small enough to hold in the head and begin with what they decide', async (t) => {
-  const native = list('native').filter((file) => /\.(c|h)$/.test(file) && !file.includes('.generated.'))
+  const native = list('native').filter(
+    (file) => /\.(c|h)$/.test(file) && !file.includes('.generated.'),
+  )
   for (const file of [...sources, ...native].filter((one) => !one.includes('.generated.'))) {
     const text = read(file)
     t.ok(text.split('\n').length <= maximumLines, `${file} has ${text.split('\n').length} lines`)
@@ -98,7 +102,9 @@ t.test('files are small enough to hold in the head and begin with what they deci
 })
 
 t.test('no dumping grounds, no barrels', async (t) => {
-  const bad = [...sources, ...list('native')].filter((file) => bannedNames.test(file.split('/').pop() ?? ''))
+  const bad = [...sources, ...list('native')].filter((file) =>
+    bannedNames.test(file.split('/').pop() ?? ''),
+  )
   t.same(bad, [])
 })
 
@@ -120,7 +126,9 @@ t.test('every link in the documents leads somewhere', async (t) => {
 })
 
 function isOurs(name: string): boolean {
-  return !name.startsWith('.') && !['node_modules', 'build', 'out'].includes(name) && !/^dist/.test(name)
+  return (
+    !name.startsWith('.') && !['node_modules', 'build', 'out'].includes(name) && !/^dist/.test(name)
+  )
 }
 
 function list(directory: string): string[] {

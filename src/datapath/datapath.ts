@@ -7,8 +7,8 @@
  * - `put-* … release`: everything held for those EIDs leaves in arrival order before any newer packet
  *   to them; afterwards `hold-released` is raised, once per EID.
  * - Counters survive the replacement of an entry, and a restart.
- * - When the control plane dies, forwarding goes on unchanged; packets that would be held wait in the
- *   hold device until its queue is full.
+ * - When the control plane dies, forwarding goes on unchanged. What was held dies with it, and packets that
+ *   would be held are dropped by the kernel (`no-hold` or the device's own counter) until it is back.
  * - An operation that fails raises `operation-failed` and changes nothing.
  */
 import type { DatapathEvent, DatapathOperation, RestoredState } from '../control/input-output.js'
