@@ -132,7 +132,7 @@ static __always_inline int accept_from_core(struct __sk_buff *skb, const struct 
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	if (config && config->gpe_interface_index && skb->gso_size && packet->protocol == IPPROTO_UDP)
 		return rewrite_to_gpe(skb, outer, packet);
-	if (decapsulate(skb, outer, packet))
+	if (decapsulate(skb, outer, packet, packet->family))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	if (config && config->gro_entry_interface_index && local->state == LISP_LOCAL_EID_LOCAL &&
 	    !skb->gso_size && wants_gro(packet))

@@ -157,17 +157,20 @@ static __always_inline int combine_with_outer(struct __sk_buff *skb, const struc
 	return CONTINUE;
 }
 
-/* Take the outer headers off. 0, or -1; the frame then starts with the inner ethertype. */
+/*
+ * Take the outer headers off. 0, or -1. `family` is what the kernel shall think of the rest: that of
+ * the inner packet, or of the outer header that is about to be put in front of a super-packet.
+ */
 static __noinline int decapsulate(struct __sk_buff *skb, const struct outer *outer,
-				  const struct packet *packet)
+				  const struct packet *packet, __u8 family)
 {
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
 
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
 		return -1;
-	ethernet->h_proto = get_ethertype(packet->family);
-	flags |= packet->family == IPV4_VERSION ? ADJUST_DECAP_IPV4 : ADJUST_DECAP_IPV6;
+	ethernet->h_proto = get_ethertype(family);
+	flags |= family == IPV4_VERSION ? ADJUST_DECAP_IPV4 : ADJUST_DECAP_IPV6;
 	if (bpf_skb_adjust_room(skb, -(__s32)outer->overhead, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	if (packet->length && cut_padding(skb, ETH_HLEN + packet->length))

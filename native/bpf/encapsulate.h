@@ -25,7 +25,7 @@ static __always_inline __u32 get_overhead(const struct lisp_locator *locator)
 
 /* The locator of this flow: constant as long as the set is (RFC 9300 §12). NULL when there is none. */
 static __always_inline const struct lisp_locator *choose_locator(const struct lisp_map_cache_entry *entry,
-								 const struct packet *packet)
+								 struct packet *packet)
 {
 	__u32 set_id = entry->locator_set_id;
 	struct lisp_locator_set *set = bpf_map_lookup_elem(&locator_sets, &set_id);
@@ -33,6 +33,7 @@ static __always_inline const struct lisp_locator *choose_locator(const struct li
 
 	if (!set || !set->count)
 		return 0;
+	hash_flow(packet);
 	/* not the bits of the source port: ECMP in the core and locators must choose independently */
 	index = set->buckets[(packet->flow_hash >> 20) & (LISP_LOCATOR_BUCKETS - 1)];
 	return &set->locators[index & (LISP_MAXIMUM_LOCATORS - 1)];

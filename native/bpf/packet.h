@@ -16,7 +16,8 @@ struct packet {
 	struct lisp_eid_key source, destination;
 	__u32 length;        /* of the IP packet as its header says; 0 for jumbo super-packets */
 	__u32 header_length; /* of the IP header, without IPv6 extension headers */
-	__u32 flow_hash;
+	__u32 flow_hash;     /* set by hash_flow */
+	__u32 ports;         /* both, as they stand in the packet; 0 without */
 	__u32 instance_id;
 	__u32 interface_index; /* routing looks from here: the interface where the packet came in */
 	__u16 destination_port; /* UDP only, else 0 */
@@ -24,7 +25,7 @@ struct packet {
 	__u8 traffic_class;
 	__u8 ttl;
 	__u8 protocol;
-	__u8 has_ports; /* first fragment or whole, TCP, UDP or SCTP */
+	__u8 is_fragment; /* IPv4, also the first */
 	__u8 tcp_header_length; /* 0: not TCP */
 	__u8 tcp_flags;
 };
@@ -64,6 +65,17 @@ static __always_inline __u32 hash_address(__u32 hash, const struct lisp_eid_key 
 	return hash;
 }
 
+/* Only who encapsulates needs it. */
+static __always_inline void hash_flow(struct packet *packet)
+{
+	__u32 hash = hash_address(packet->instance_id, &packet->source, packet->family);
+
+	hash = hash_address(hash, &packet->destination, packet->family);
+	if (packet->ports)
+		hash = mix(mix(hash, packet->ports), packet->protocol);
+	packet->flow_hash = hash;
+}
+
 static __always_inline void set_eid_instance(struct packet *packet)
 {
 	__be32 word = bpf_htonl(packet->instance_id << 8 | packet->family);
@@ -83,7 +95,7 @@ static __always_inline int parse_ipv4(__u8 *start, void *end, struct packet *pac
 	packet->traffic_class = ip->tos;
 	packet->ttl = ip->ttl;
 	packet->protocol = ip->protocol;
-	packet->has_ports = !(ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK));
+	packet->is_fragment = !!(ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK));
 	__builtin_memcpy(packet->source.address, &ip->saddr, 4);
 	__builtin_memcpy(packet->destination.address, &ip->daddr, 4);
 	return 0;
@@ -100,32 +112,27 @@ static __always_inline int parse_ipv6(__u8 *start, void *end, struct packet *pac
 	packet->traffic_class = bpf_ntohs(*(__be16 *)start) >> 4;
 	packet->ttl = ip->hop_limit;
 	packet->protocol = ip->nexthdr;
-	packet->has_ports = 1;
 	__builtin_memcpy(packet->source.address, &ip->saddr, 16);
 	__builtin_memcpy(packet->destination.address, &ip->daddr, 16);
 	return 0;
 }
 
-/* Ports into the hash; TCP header length and flags, UDP destination port. */
-static __always_inline __u32 parse_transport(__u8 *start, void *end, struct packet *packet, __u32 hash)
+/* Ports of TCP, UDP and SCTP, TCP header length and flags, UDP destination port. */
+static __always_inline void parse_transport(__u8 *start, void *end, struct packet *packet)
 {
-	if (!packet->has_ports || (void *)(start + 4) > end)
-		goto without_ports;
+	if (packet->is_fragment || (void *)(start + 4) > end)
+		return;
 	if (packet->protocol == IPPROTO_TCP) {
 		if ((void *)(start + 14) > end)
-			goto without_ports;
+			return;
 		packet->tcp_header_length = (start[12] >> 4) * 4;
 		packet->tcp_flags = start[13];
 	} else if (packet->protocol == IPPROTO_UDP) {
 		packet->destination_port = (__u16)start[2] << 8 | start[3];
 	} else if (packet->protocol != IPPROTO_SCTP) {
-		goto without_ports;
+		return;
 	}
-	hash = mix(hash, (__u32)start[0] << 24 | (__u32)start[1] << 16 | (__u32)start[2] << 8 | start[3]);
-	return mix(hash, packet->protocol);
-without_ports:
-	packet->has_ports = 0;
-	return hash;
+	packet->ports = (__u32)start[0] << 24 | (__u32)start[1] << 16 | (__u32)start[2] << 8 | start[3];
 }
 
 /*
@@ -137,7 +144,6 @@ static __noinline int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 in
 {
 	void *end = (void *)(long)skb->data_end;
 	__u8 *start = (void *)(long)skb->data + offset;
-	__u32 hash;
 
 	if ((void *)(start + 20) > end)
 		return -1;
@@ -152,9 +158,7 @@ static __noinline int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 in
 	if (packet->length < packet->header_length && !skb->gso_size)
 		return -1;
 	set_eid_instance(packet);
-	hash = hash_address(packet->instance_id, &packet->source, packet->family);
-	hash = hash_address(hash, &packet->destination, packet->family);
-	packet->flow_hash = parse_transport(start + (packet->header_length & 0x3c), end, packet, hash);
+	parse_transport(start + (packet->header_length & 0x3c), end, packet);
 	return 0;
 }
 

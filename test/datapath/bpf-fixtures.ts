@@ -3,7 +3,7 @@
  * and the assertion that a frame was dropped for one reason.
  */
 import t from 'tap'
-import type { BpfDropReasonName } from '../../src/datapath/abi.generated.js'
+import type { BpfDropReasonName, BpfEventTypeName } from '../../src/datapath/abi.generated.js'
 import { type IpFields, ip, ipFrame, lispHeader, udp } from './frames.js'
 import { createWorkbench, type Family, MAC, OWN_RLOC, PEER_RLOC, VERDICT } from './workbench.js'
 
@@ -61,4 +61,27 @@ export function dropped(
   const before = bench.drops(reason)
   test.equal(run().verdict, VERDICT.drop, `${what}: dropped`)
   test.equal(bench.drops(reason), before + packets, `${what}: counted as ${reason}`)
+}
+
+const TRIES = 20
+const CLOCK_TICK_MS = 10 // the programs read the coarse clock
+
+/** Cause the same event many times in a row: one per interval comes out, however slow the machine. */
+export async function limited(
+  test: Pick<typeof t, 'ok'>,
+  type: BpfEventTypeName,
+  address: string,
+  intervalMs: number,
+  run: () => unknown,
+): Promise<void> {
+  const before = bench.countEvents(type, address)
+  const startedAt = performance.now()
+  for (let i = 0; i < TRIES; i++) run()
+  const most = 1 + Math.floor((performance.now() - startedAt + CLOCK_TICK_MS) / intervalMs)
+  await bench.event(type, address)
+  const count = bench.countEvents(type, address) - before
+  test.ok(
+    count >= 1 && count <= most && most < TRIES,
+    `${type}: ${count} of ${TRIES}, at most ${most}`,
+  )
 }

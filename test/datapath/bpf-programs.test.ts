@@ -12,6 +12,7 @@ if (reason !== undefined) {
   await import('./bpf-itr-cases.js')
   await import('./bpf-etr-cases.js')
   await import('./bpf-site-cases.js')
+  await import('./bpf-panel-cases.js')
 } else {
   const child = spawnSync(
     'unshare',

@@ -255,8 +255,12 @@ export function createWorkbench() {
       return undefined
     },
 
-    countEvents: (type: abi.BpfEventTypeName) =>
-      events.filter((event) => event.type === abi.EVENT_TYPE[type]).length,
+    countEvents: (type: abi.BpfEventTypeName, address: string) =>
+      events.filter(
+        (event) =>
+          event.type === abi.EVENT_TYPE[type] &&
+          String(abi.encodeBpfEidKey(event.eid)) === String(abi.encodeBpfEidKey(eidKey(address))),
+      ).length,
 
     close(): void {
       addon.closeObject(object)
