@@ -126,6 +126,11 @@ def run(host, command):
         raise SystemExit(f"{host.name}: {command}: {output.strip()}")
 
 
+def in_network(host, command):
+    """The command in the host's network but in our mounts: Mininet's hide the bpffs."""
+    return ["nsenter", f"--net=/proc/{host.pid}/ns/net", *command]
+
+
 def set_up_panels(net, topology):
     """Attach the patch panel's programs, from inside its namespace."""
     for name, node in topology["topology"]["nodes"].items():
@@ -140,7 +145,8 @@ def set_up_panels(net, topology):
             "legs": [indexes[leg] for leg in panel["legs"].values()],
             "active": list(panel["legs"]).index(panel["active"]),
         }
-        run(net[name], f"node {ROOT}/dist/src/lab/panel-setup.js '{json.dumps(setup)}'")
+        command = ["node", f"{ROOT}/dist/src/lab/panel-setup.js", json.dumps(setup)]
+        subprocess.run(in_network(net[name], command), check=True)
 
 
 def start_daemons(net, topology):
@@ -163,7 +169,7 @@ def start_daemons(net, topology):
             json.dump(config, file)  # JSON is YAML
         log = open(f"{STATE}/{name}.log", "w", encoding="utf-8")
         command = ["node", f"{ROOT}/dist/src/daemon/main.js", "run", path]
-        processes.append(net[name].popen(command, stdout=log, stderr=log))
+        processes.append(subprocess.Popen(in_network(net[name], command), stdout=log, stderr=log))
     for name, node in topology["topology"]["nodes"].items():
         if node.get("config") is not None:
             wait_until_healthy(name)
@@ -224,7 +230,7 @@ def wait_until_healthy(name):
         raise SystemExit(f"{name} does not answer:\n{log.read()[-2000:]}")
 
 
-def move(topology, endpoint, to):
+def move(net, topology, endpoint, to):
     """Prepare at the destination; when it says ready, switch the panel. Returns an error or None."""
     nodes = topology["topology"]["nodes"]
     eids = [text.split("/")[0] for texts in nodes[endpoint]["addresses"].values() for text in texts]
@@ -236,6 +242,9 @@ def move(topology, endpoint, to):
     leg = list(nodes[panel]["panel"]["legs"]).index(to)
     flip = ["node", f"{ROOT}/dist/src/lab/panel-setup.js", "--flip", f"{PINS}/{panel}", str(leg)]
     subprocess.run(flip, check=True)
+    # As QEMU does when a guest resumes: without a word from it, nobody knows that it has come.
+    for interface in nodes[endpoint]["addresses"]:
+        run(net[endpoint], f"{ROOT}/build/tools/godwit-probe announce {interface} rarp")
     return None
 
 
@@ -250,7 +259,7 @@ class GodwitCLI(CLI):
         if len(words) != 2:
             error("usage: move ENDPOINT CLOUD\n")
             return
-        problem = move(self.topology, *words)
+        problem = move(self.mn, self.topology, *words)
         info(f"{problem}\n" if problem else f"{words[0]} is at {words[1]}\n")
 
 
@@ -259,9 +268,9 @@ def test(net, topology):
     target = "10.10.0.5"
     ping = net["host1"].popen(["ping", "-i", "0.01", "-c", "300", "-q", target])
     time.sleep(1)
-    problem = move(topology, "vm1", "cloud-b")
+    problem = move(net, topology, "vm1", "cloud-b")
     output = ping.communicate(timeout=30)[0].decode()
-    info(output)
+    info(f"{problem}\n" if problem else output)
     return 0 if problem is None and " 0% packet loss" in output else 1
 
 
