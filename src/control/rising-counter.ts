@@ -6,15 +6,15 @@
  * which every number may have been used. The next block is asked for when half of the present one is
  * gone, so a message almost never waits for the disk; what is sent first after a start does.
  */
-import type { Output } from './input-output.js'
+import type { Output, StoredRecord } from './input-output.js'
 
 export interface RisingCounter {
   /** The next number; emits the reservation of a further block in time. */
   next(outputs: Output[]): bigint
   /** Continue above what an earlier run may have used. */
   restore(ceiling: bigint): void
-  /** Reserves the first block; `then` is performed once that is durable. */
-  reserve(then: readonly Output[], outputs: Output[]): void
+  /** Reserves the first block: the record must be durable before anything numbered is sent. */
+  open(): StoredRecord
 }
 
 const BLOCK = 1000n
@@ -24,15 +24,14 @@ export function createRisingCounter(scope: string): RisingCounter {
   let last = 0n
   let ceiling = 0n
 
-  function reserve(then: readonly Output[], outputs: Output[]): void {
+  function open(): StoredRecord {
     ceiling = last + BLOCK
-    const records = [{ kind: 'reservation' as const, scope, ceiling }]
-    outputs.push({ kind: 'persist', records, then })
+    return { kind: 'reservation', scope, ceiling }
   }
 
   return {
     next(outputs) {
-      if (ceiling - last < BLOCK / 2n) reserve([], outputs)
+      if (ceiling - last < BLOCK / 2n) persist(open(), [], outputs)
       last += 1n
       return last
     },
@@ -40,12 +39,16 @@ export function createRisingCounter(scope: string): RisingCounter {
       if (stored > last) last = stored
       ceiling = last
     },
-    reserve,
+    open,
   }
+}
+
+/** Stores `record`; `then` is performed when it is durable. */
+export function persist(record: StoredRecord, then: readonly Output[], outputs: Output[]): void {
+  outputs.push({ kind: 'persist', records: [record], then })
 }
 
 /** Stores the highest nonce accepted from `sender`; nothing waits for it. */
 export function persistLastNonce(sender: string, nonce: bigint, outputs: Output[]): void {
-  const then: Output[] = []
-  outputs.push({ kind: 'persist', records: [{ kind: 'last-nonce', sender, nonce }], then })
+  persist({ kind: 'last-nonce', sender, nonce }, [], outputs)
 }

@@ -31,7 +31,7 @@ import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
 import { createRestoredEids } from './restored-eids.js'
-import { createRisingCounter } from './rising-counter.js'
+import { createRisingCounter, persist } from './rising-counter.js'
 import { createSmr } from './smr.js'
 import type { LocatorView, MappingDatabaseView, NodeSnapshot } from './snapshot.js'
 
@@ -117,6 +117,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     }
     exchange.restore(restored?.records ?? [])
     etr.restoreNonces(restored?.records ?? [])
+    const reservation = nonces.open()
     const first: Output[] = []
     etr.start(now, first)
     if (restored !== undefined) {
@@ -125,7 +126,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     }
     // The datapath at once; datagrams only when the nonces in them are reserved durably.
     outputs.push(...first.filter((one) => one.kind !== 'send'))
-    nonces.reserve(
+    persist(
+      reservation,
       first.filter((one) => one.kind === 'send'),
       outputs,
     )
