@@ -2,9 +2,9 @@
  * UDP as fast as one process can: generator and counter of the benchmark.
  *
  * blast sends batches of 64 by sendmmsg, or super-packets by UDP_SEGMENT, round robin over `flows`
- * connected sockets (one source port each). sink counts. Both report wall time and own CPU time, blast
- * also that of the whole machine. With --spread every packet goes to another address of the given
- * ranges, in an order without locality: what a large table costs shows only then.
+ * connected sockets (one source port each). sink counts. Both report wall time and own CPU time,
+ * blast also that of the whole machine. With --spread every packet goes to another address of the
+ * given ranges, in an order without locality: what a large table costs shows only then.
  */
 #define _GNU_SOURCE
 #include "probe.h"

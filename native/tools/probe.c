@@ -46,8 +46,9 @@ uint64_t monotonic_ns(void)
 }
 
 /*
- * From what was idle, not from what was busy: with a tickless idle the kernel measures idle time by the
- * clock, while busy time is sampled at ticks. Time stolen by a hypervisor is nobody's work here.
+ * From what was idle, not from what was busy: with a tickless idle the kernel measures idle time by
+ * the clock, while busy time is sampled at ticks. Time stolen by a hypervisor is nobody's work
+ * here.
  */
 struct machine_time machine_time(void)
 {

@@ -1,11 +1,11 @@
 /*
  * Numbered UDP streams: the measuring rod of a move.
  *
- * The sender ticks on an absolute schedule and sends one packet per stream and tick. A tick it slept
- * through (frozen process, busy machine) is skipped and counted, never made up for: a burst would
- * measure queues, not the move. The receiver writes what arrived, with the kernel's own time of
- * arrival and the hop limit (a redirected packet has travelled further, which shows when the direct
- * path began). Which packets were lost is for the reader of both files to say.
+ * The sender ticks on an absolute schedule and sends one packet per stream and tick. A tick it
+ * slept through (frozen process, busy machine) is skipped and counted, never made up for: a burst
+ * would measure queues, not the move. The receiver writes what arrived, with the kernel's own time
+ * of arrival and the hop limit (a redirected packet has travelled further, which shows when the
+ * direct path began). Which packets were lost is for the reader of both files to say.
  */
 #define _GNU_SOURCE
 #include "probe.h"

@@ -1,8 +1,8 @@
 /**
  * A topology as YAML: nodes, links, bridges, patch panels, and the moves of a story.
  *
- * The outer shape is containerlab's (`name`, `topology: nodes: … links: …`), so that people know where
- * to look. This schema is the single source: the TypeScript type, validation at load and
+ * The outer shape is containerlab's (`name`, `topology: nodes: … links: …`), so that people know
+ * where to look. This schema is the single source: the TypeScript type, validation at load and
  * topologies/topology.schema.json derive from it. What a file means in network namespaces is for
  * src/lab to say; nothing here runs anything.
  */
@@ -59,7 +59,8 @@ export const TopologyNodeSchema = Type.Object(
       NODE_KINDS.map((kind) => Type.Literal(kind)),
       {
         description:
-          'router forwards; xtr and mapping run godwitd; endpoint can move; host stays; panel is a patch panel',
+          'router forwards; xtr and mapping run godwitd; endpoint can move, host stays; ' +
+          'panel is where an endpoint is plugged in',
       },
     ),
     addresses: Type.Record(InterfaceName, Type.Array(AddressWithLength), {

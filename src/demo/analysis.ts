@@ -1,12 +1,12 @@
 /**
  * From packet records to the figures of each move. Pure.
  *
- * A packet belongs to the move in whose window it was *sent*: from shortly before the move's request
- * to the next one's. Lost is what was sent and never arrived; reordered is what arrived after a later
- * one of its stream; the longest gap is the longest silence at the receiver, counted to the move whose
- * packet ended it. A stream has converged with the first packet that was sent after the switch and
- * came the short way, without redirection: a redirected packet has passed more routers, so its hop
- * limit is lower than the highest that its stream ever shows.
+ * A packet belongs to the move in whose window it was *sent*: from shortly before the move's
+ * request to the next one's. Lost is what was sent and never arrived; reordered is what arrived
+ * after a later one of its stream; the longest gap is the longest silence at the receiver, counted
+ * to the move whose packet ended it. A stream has converged with the first packet that was sent
+ * after the switch and came the short way, without redirection: a redirected packet has passed more
+ * routers, so its hop limit is lower than the highest that its stream ever shows.
  */
 import type { PacketRecord } from './records.js'
 
@@ -53,7 +53,9 @@ export interface Figures {
   readonly lostElsewhere: number
 }
 
-/** Computes all figures; records may come in any order as long as each receiver's are in its own. */
+/**
+ * Computes all figures; records may come in any order as long as each receiver's are in its own.
+ */
 export function computeFigures(
   streams: readonly StreamDescription[],
   sent: readonly PacketRecord[],

@@ -1,9 +1,10 @@
 /**
- * `npm run demo`: an endpoint moves between clouds while traffic flows, and every packet is counted.
+ * `npm run demo`: an endpoint moves between clouds while traffic flows, and every packet is
+ * counted.
  *
- * Brings the topology up under a name of its own, starts the traffic, performs the moves of the file,
- * prints the story, judges, takes everything down. Exit 0: promise kept; 1: not, or could not run;
- * 2: wrong usage; 130: interrupted. Set-up words go to stderr; with --json the story does too.
+ * Brings the topology up under a name of its own, starts the traffic, performs the moves of the
+ * file, prints the story, judges, takes everything down. Exit 0: promise kept; 1: not, or could not
+ * run; 2: wrong usage; 130: interrupted. Set-up words go to stderr; with --json the story does too.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -259,7 +260,7 @@ function pause(ms: number): Promise<void> {
 }
 
 const PACKETS_PER_SECOND = 1_000
-/** Each way; twelve moves of 2.5 s make some 480 MB. */
+/** Each way; twelve moves of 3 s make some 580 MB. */
 const TCP_BYTES_PER_SECOND = 8_000_000
 const WARM_UP_MS = 1_000
 const WINDOW_LEAD_NS = 1_000_000
@@ -267,7 +268,7 @@ const WINDOW_LEAD_NS = 1_000_000
  * Twelve moves a→b→a at this pace stay within the token buckets of SMRs and Map-Replies (burst 4,
  * one per 3 s, RFC 9301 §6.1): faster, and the last ones would wait for their turn.
  */
-const INTERVAL_MS = 2_500
+const INTERVAL_MS = 3_000
 
 main().then(
   (code) => process.exit(code),

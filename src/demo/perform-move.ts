@@ -36,7 +36,9 @@ export interface PerformedMove {
   readonly timeline: readonly { readonly stage: string; readonly afterMs: number }[]
   /** Why it failed, undefined when it did not. */
   readonly failure: string | undefined
-  /** Frames from the old cloud that reached the endpoint after the switch: none, or the panel lies. */
+  /**
+   * Frames from the old cloud that reached the endpoint after the switch: none, or the panel lies.
+   */
   readonly leakedFrames: number
   /** Frames from the old cloud that the panel kept from the endpoint after the switch. */
   readonly refusedFrames: number

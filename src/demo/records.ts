@@ -1,9 +1,9 @@
 /**
  * What the traffic tool and a packet capture say, as plain values.
  *
- * Records are the tool's own files (16 bytes of header, then 32 bytes each, little-endian); captures
- * are pcap files of the same packets, a second witness that shares no code with the first. Pure:
- * bytes in, values out. All times are nanoseconds of CLOCK_MONOTONIC, which namespaces share.
+ * Records are the tool's own files (16 bytes of header, then 32 bytes each, little-endian);
+ * captures are pcap files of the same packets, a second witness that shares no code with the first.
+ * Pure: bytes in, values out. All times are nanoseconds of CLOCK_MONOTONIC, which namespaces share.
  */
 
 export interface PacketRecord {
@@ -23,7 +23,9 @@ export interface RecordFile {
   readonly records: readonly PacketRecord[]
 }
 
-/** Reads a file of records; a half-written last record is left out. Throws when it is no such file. */
+/**
+ * Reads a file of records; a half-written last record is left out. Throws when it is no such file.
+ */
 export function decodeRecords(bytes: Uint8Array): RecordFile {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const magic = new TextDecoder().decode(bytes.subarray(0, 8))

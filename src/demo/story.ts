@@ -49,7 +49,9 @@ export function createStory(stream: NodeJS.WriteStream): Story {
   }
 }
 
-/** `ready 4 ms, switch, endpoint seen 5 ms, …`: what happened, in milliseconds after the request. */
+/**
+ * `ready 4 ms, switch, endpoint seen 5 ms, …`: what happened, in milliseconds after the request.
+ */
 export function describeTimeline(move: PerformedMove): string {
   if (move.failure !== undefined) return `failed: ${move.failure}`
   const switched = { stage: 'switched', afterMs: (move.switchedNs - move.requestedNs) / 1e6 }

@@ -1,7 +1,7 @@
 /**
  * The traffic of the demo: numbered streams in each direction and family, one TCP connection, and a
- * stream that starts cold. Processes run inside the endpoints' namespaces; this file starts and stops
- * them and knows which stream is which. Numbers are made elsewhere, from their files.
+ * stream that starts cold. Processes run inside the endpoints' namespaces; this file starts and
+ * stops them and knows which stream is which. Numbers are made elsewhere, from their files.
  */
 import type { ChildProcess } from 'node:child_process'
 import { isIPv6 } from 'node:net'
@@ -41,7 +41,9 @@ export interface Traffic {
   /** Stops the endpoint's processes and resolves when all have stopped running. */
   freeze(): Promise<void>
   thaw(): void
-  /** Ends senders, waits for stragglers, ends receivers; what both ends of the TCP connection say. */
+  /**
+   * Ends senders, waits for stragglers, ends receivers; what both ends of the TCP connection say.
+   */
   stop(): Promise<{ connect: TcpReport; serve: TcpReport }>
 }
 

@@ -1,6 +1,7 @@
 /**
- * The daemons of a lab: their configurations and secrets, their start, and the wait until all answer
- * and every EID is registered. Waiting polls the API with a deadline; nothing sleeps on a guess.
+ * The daemons of a lab: their configurations and secrets, their start, and the wait until all
+ * answer and every EID is registered. Waiting polls the API with a deadline; nothing sleeps on a
+ * guess.
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,10 +1,10 @@
 /**
  * A lab is a topology that is up: namespaces, links, panels, daemons. Up, down, status.
  *
- * Coming up always begins with taking down what an earlier run of the same name left behind, however
- * it ended; what there is is found by name (namespaces.., pins, state), never by a list that a crash
- * could have kept from being written. A lock names the process at work, so that one run never takes
- * another's network away.
+ * Coming up always begins with taking down what an earlier run of the same name left behind,
+ * however it ended; what there is is found by name (namespaces.., pins, state), never by a list
+ * that a crash could have kept from being written. A lock names the process at work, so that one
+ * run never takes another's network away.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -175,7 +175,9 @@ export async function labStatus(topology: Topology): Promise<LabStatus> {
   return { name: topology.name, up, nodes, panels }
 }
 
-/** Runs a command (default: a shell) in the namespace of `node` with this terminal; its exit code. */
+/**
+ * Runs a command (default: a shell) in the namespace of `node` with this terminal; its exit code.
+ */
 export function execInNode(topology: Topology, node: string, command: readonly string[]): number {
   if (topology.topology.nodes[node] === undefined) {
     const names = Object.keys(topology.topology.nodes).join(', ')

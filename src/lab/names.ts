@@ -22,7 +22,9 @@ export const NAMESPACE_PREFIX = 'gw-'
 export const LAB_DIRECTORY = '/run/godwit/lab'
 export const BPF_FILE_SYSTEM = '/sys/fs/bpf'
 
-/** The network namespace of `node`. A dot is in no name, so `two` never owns what is `two-clouds`'. */
+/**
+ * The network namespace of `node`. A dot is in no name, so `two` never owns what is `two-clouds`'.
+ */
 export function namespaceOf(topology: string, node: string): string {
   return `${NAMESPACE_PREFIX}${topology}.${node}`
 }

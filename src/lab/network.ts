@@ -1,9 +1,9 @@
 /**
  * A topology as network namespaces: first as text for `ip -batch` (pure, tested), then carried out.
  *
- * One batch makes all namespaces and links; then one short-lived process per node, all at once, sets
- * sysctls, addresses, bridges and routes. Ten nodes take about a tenth of a second that way; one `ip`
- * call per command took ten times that.
+ * One batch makes all namespaces and links; then one short-lived process per node, all at once,
+ * sets sysctls, addresses, bridges and routes. Ten nodes take about a tenth of a second that way;
+ * one `ip` call per command took ten times that.
  */
 import { spawn } from 'node:child_process'
 import { isIPv6 } from 'node:net'

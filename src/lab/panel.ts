@@ -1,9 +1,10 @@
 /**
  * The patch panel: where an endpoint is plugged in, with a leg to each cloud.
  *
- * A small BPF program forwards frames between the port and the active leg and counts what it refuses.
- * Switching is one map write, in both directions at once, without a link going down: moving a veth
- * between namespaces takes 23-45 ms instead (measured) and loses packets that no protocol could save.
+ * A small BPF program forwards frames between the port and the active leg and counts what it
+ * refuses. Switching is one map write, in both directions at once, without a link going down:
+ * moving a veth between namespaces takes 23-45 ms instead (measured) and loses packets that no
+ * protocol could save.
  */
 import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'

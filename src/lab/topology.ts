@@ -1,7 +1,7 @@
 /**
  * Reads a topology file: YAML → schema with defaults → cross checks. All errors come back at once,
- * each with path, problem and hint. Also answers the questions that a reader of a topology asks (who
- * is at the other end of a link, which panel carries an endpoint). Builds nothing.
+ * each with path, problem and hint. Also answers the questions that a reader of a topology asks
+ * (who is at the other end of a link, which panel carries an endpoint). Builds nothing.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -83,7 +83,9 @@ export function interfacesOf(topology: Topology, node: string): string[] {
     .map((endpoint) => endpoint.interfaceName)
 }
 
-/** The other end of the link that ends in `node`:`interfaceName`, or undefined when there is none. */
+/**
+ * The other end of the link that ends in `node`:`interfaceName`, or undefined when there is none.
+ */
 export function peerOf(
   topology: Topology,
   node: string,

@@ -1,6 +1,6 @@
 /**
- * The move on real packets, and the proof that the measurement measures: with one mechanism switched
- * off, the figure that it protects gets worse.
+ * The move on real packets, and the proof that the measurement measures: with one mechanism
+ * switched off, the figure that it protects gets worse.
  *
  * Each run is the demo itself, as a program, with fewer moves; what is checked is its JSON line.
  */

@@ -3,7 +3,8 @@
  *
  *   host1 ── left ── core ── right ── host2       (mapping: Map-Server and Map-Resolver)
  *
- * Each RLOC family is brought up once; both EID families cross it: that makes the four combinations.
+ * Each RLOC family is brought up once; both EID families cross it: that makes the four
+ * combinations.
  */
 import { join } from 'node:path'
 import t, { type Test } from 'tap'

@@ -1,4 +1,7 @@
-/** Reading topologies: what is accepted, what is refused and with which words, what is built from them. */
+/**
+ * Reading topologies: what is accepted, what is refused and with which words, what is built from
+ * them.
+ */
 import { readdirSync } from 'node:fs'
 import t from 'tap'
 import { expectedRegistrations } from '../../src/lab/daemons.js'

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """The topology of two-clouds.yaml in Mininet: same nodes, same addresses, same daemons.
 
-Reads the YAML file, builds it with Mininet's Python API (no controller, no switches: every link is a
-direct one, bridges are made inside the clouds), starts godwitd in every xTR and in the mapping node,
-and gives Mininet's prompt with one command more:
+Reads the YAML file, builds it with Mininet's Python API (no controller, no switches: every link is
+a direct one, bridges are made inside the clouds), starts godwitd in every xTR and in the mapping
+node, and gives Mininet's prompt with one command more:
 
     mininet> move vm1 cloud-b        prepare over the HTTP API, then switch the patch panel
 
@@ -102,7 +102,8 @@ def configure(host, name, node, topology):
     ]
     run(host, "ip link set dev lo up")
     for bridge, options in node.get("bridges", {}).items():
-        run(host, f"ip link add dev {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
+        kind = "bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+        run(host, f"ip link add dev {bridge} type {kind}")
         run(host, f"ip link set dev {bridge} address {options['mac']}")
         for port in options["ports"]:
             run(host, f"ip link set dev {port} master {bridge}")

@@ -1,0 +1,237 @@
+/**
+ * Daemons killed with -9 at random moments, 50 times, while an endpoint moves and packets flow.
+ *
+ *   host1 ── client ── core ── cloud-a ── vm2        vm1 moves between the clouds; vm2, vm3 stay
+ *                       │ └─── cloud-b ── vm3
+ *                    mapping
+ *
+ * Promised: flows of EIDs that are not being moved lose nothing, ever; after each kill everything
+ * leads to where vm1 is again by itself, and from then on vm1's flows lose nothing either. The seed
+ * is printed; GODWIT_SEED repeats a run's choices.
+ */
+import t, { type Test } from 'tap'
+import { listIn } from '../../src/lab/api-request.js'
+import { announceEndpoint } from '../../src/lab/lab.js'
+import { openPanel, type PanelControl } from '../../src/lab/panel.js'
+import { killDaemon, metricsOf, reviveDaemon, untilHealthy } from '../support/daemon-control.js'
+import { tableDifferences } from '../support/kernel-tables.js'
+import {
+  type Flow,
+  figuresOf,
+  flowsBetween,
+  monotonicNs,
+  pause,
+  startStreams,
+} from '../support/numbered-streams.js'
+import { labSkip, type RunningLab, startLab } from '../support/running-lab.js'
+
+const KILLS = Number(process.env['GODWIT_KILLS'] ?? 50)
+const SEED = Number(process.env['GODWIT_SEED'] ?? Date.now() & 0xffffff)
+const DAEMONS = ['client', 'cloud-a', 'cloud-b', 'mapping'] as const
+const CLOUDS = ['cloud-a', 'cloud-b'] as const
+type Cloud = (typeof CLOUDS)[number]
+const ACTIONS = ['none', 'orchestrated', 'orchestrated', 'detected'] as const
+
+const HOST1 = { node: 'host1', addresses: { ipv4: '10.20.0.2', ipv6: 'fd00:20::2' } }
+const VM1 = { node: 'vm1', addresses: { ipv4: '10.10.0.5', ipv6: 'fd00:10::5' } }
+const VM2 = { node: 'vm2', addresses: { ipv4: '10.10.0.6', ipv6: 'fd00:10::6' } }
+const VM3 = { node: 'vm3', addresses: { ipv4: '10.10.0.7', ipv6: 'fd00:10::7' } }
+const VM1_PREFIXES = ['[7]10.10.0.5/32', '[7]fd00:10::5/128']
+const GATEWAYS = ['[7]10.10.0.1/32', '[7]fd00:10::1/128']
+const RLOC: Readonly<Record<Cloud, string>> = { 'cloud-a': '172.16.1.1', 'cloud-b': '172.16.2.1' }
+
+const RATE = 250
+const CONVERGENCE_LIMIT_MS = 10_000
+/** How long the flows of vm1 are watched after convergence, before the next kill. */
+const WATCHED_MS = 100
+
+t.setTimeout(300_000)
+
+interface Kill {
+  readonly number: number
+  readonly victim: string
+  readonly action: string
+  readonly to: string
+  readonly outcome: string
+  readonly convergedMs: number
+  readonly missing: string
+  readonly fromNs: number
+  readonly untilNs: number
+}
+
+t.test('a daemon killed at any moment costs nobody but the move', { skip: labSkip }, async (t) => {
+  t.comment(`seed ${SEED}; repeat with GODWIT_SEED=${SEED}`)
+  const lab = await startLab(t, 'two-clouds.yaml', 'gwres-kill')
+  const panel = openPanel(lab.topology, 'panel')
+  t.teardown(() => panel.close())
+  const plans = [
+    ...flowsBetween(HOST1, VM1),
+    ...flowsBetween(HOST1, VM2),
+    ...flowsBetween(HOST1, VM3),
+    ...flowsBetween(VM2, VM3),
+  ]
+  const streams = await startStreams(lab, plans, { rate: RATE })
+  await pause(500)
+  const beganNs = monotonicNs()
+  const random = createRandom(SEED)
+  const kills: Kill[] = []
+  for (let number = 1; number <= KILLS; number++) {
+    const kill = await killOnce(lab, panel, random, number)
+    kills.push(kill)
+    if (kill.missing !== '') break
+  }
+  const flows = await streams.stop()
+  report(t, kills)
+  t.equal(kills.filter(({ missing }) => missing === '').length, KILLS, 'all kills were survived')
+  checkFlows(t, flows, kills, beganNs)
+  await checkRest(t, lab)
+})
+
+/** One kill, somewhere in the course of a move or in quiet, and the wait until all is well. */
+async function killOnce(
+  lab: RunningLab,
+  panel: PanelControl,
+  random: Random,
+  number: number,
+): Promise<Kill> {
+  const victim = random.pick(DAEMONS)
+  const action = random.pick(ACTIONS)
+  const to = otherCloud(panel.active() as Cloud)
+  const stubborn = random.below(3) === 0
+  const [killAfterMs, deadMs] = [random.below(400), random.below(500)]
+  const acting = act(lab, panel, action, to, stubborn)
+  await pause(killAfterMs)
+  await killDaemon(lab, victim)
+  const killedAt = performance.now()
+  await pause(deadMs)
+  reviveDaemon(lab, victim)
+  const outcome = await acting
+  let missing = 'nothing looked at yet'
+  while (missing !== '' && performance.now() - killedAt < CONVERGENCE_LIMIT_MS) {
+    missing = await whatIsMissing(lab, panel.active() as Cloud)
+    if (missing !== '') await pause(50)
+  }
+  const convergedMs = Math.round(performance.now() - killedAt)
+  const fromNs = monotonicNs()
+  await pause(WATCHED_MS)
+  const timing = `${outcome}, killed after ${killAfterMs} ms, dead for ${deadMs} ms`
+  const untilNs = monotonicNs()
+  return { number, victim, action, to, outcome: timing, convergedMs, missing, fromNs, untilNs }
+}
+
+/** Moves vm1 as asked. `stubborn`: its link is switched even if the request went wrong. */
+async function act(
+  lab: RunningLab,
+  panel: PanelControl,
+  action: (typeof ACTIONS)[number],
+  to: Cloud,
+  stubborn: boolean,
+): Promise<string> {
+  if (action === 'none') return 'no move'
+  let outcome = 'switched'
+  if (action === 'orchestrated') {
+    const body = { eids: Object.values(VM1.addresses), instanceId: 7 }
+    const request = { method: 'POST' as const, body, timeoutMs: 6_000 }
+    const answer = await lab.api(to, '/v1/moves', request).catch(() => undefined)
+    if (answer?.status === 201) outcome = 'ready, switched'
+    else {
+      outcome = `${answer?.status ?? 'no'} answer, ${stubborn ? 'switched' : 'stayed'}`
+      if (!stubborn) return outcome
+    }
+  }
+  panel.flip(to)
+  await announceEndpoint(lab.topology, 'vm1')
+  return outcome
+}
+
+/** What does not yet lead to vm1 at `cloud`; the empty string when everything does. */
+async function whatIsMissing(lab: RunningLab, cloud: Cloud): Promise<string> {
+  const database = async (node: string): Promise<Map<string, Record<string, unknown>>> => {
+    const { body } = await lab.api(node, '/v1/mapping-database')
+    return new Map(listIn(body).map((entry) => [String(entry['eidPrefix']), entry]))
+  }
+  try {
+    const registrations = listIn((await lab.api('mapping', '/v1/registrations')).body)
+    const [here, there] = [await database(cloud), await database(otherCloud(cloud))]
+    for (const prefix of VM1_PREFIXES) {
+      const one = registrations.find(({ eidPrefix }) => eidPrefix === prefix)
+      if (!JSON.stringify(one?.['locators'] ?? '').includes(RLOC[cloud]))
+        return `${prefix} is not registered at ${cloud}`
+      const local = here.get(prefix)
+      if (local?.['state'] !== 'local') return `${prefix} is ${local?.['state']} at ${cloud}`
+      if (local['registered'] !== true) return `${prefix} is not acknowledged at ${cloud}`
+      const away = there.get(prefix)
+      if (away !== undefined && away['state'] !== 'away')
+        return `${prefix} is ${away['state']} at ${otherCloud(cloud)}`
+    }
+  } catch (cause) {
+    return (cause as Error).message
+  }
+  const pings = await Promise.all(
+    Object.values(VM1.addresses).map((address) =>
+      lab.run('host1', 'ping', '-c', '1', '-W', '1', '-q', address),
+    ),
+  )
+  return pings.every(({ code }) => code === 0) ? '' : 'vm1 does not answer host1'
+}
+
+function checkFlows(t: Test, flows: readonly Flow[], kills: readonly Kill[], beganNs: number) {
+  const untilNs = kills.at(-1)?.untilNs ?? 0
+  for (const flow of flows.filter(({ name }) => !name.includes('vm1'))) {
+    const { sent, lost, reordered, duplicated } = figuresOf(flow, beganNs, untilNs)
+    t.ok(sent > 0, `${flow.name}: ${sent} packets`)
+    t.same({ lost, reordered, duplicated }, { lost: 0, reordered: 0, duplicated: 0 }, flow.name)
+  }
+  for (const flow of flows.filter(({ name }) => name.includes('vm1'))) {
+    const lost = kills.filter(
+      ({ missing, fromNs, untilNs }) => missing === '' && figuresOf(flow, fromNs, untilNs).lost > 0,
+    )
+    t.same(
+      lost.map(({ number }) => number),
+      [],
+      `${flow.name} loses nothing between convergence and the next kill`,
+    )
+  }
+}
+
+/** At the end: no move under way, nothing held, kernel and daemons agree. */
+async function checkRest(t: Test, lab: RunningLab): Promise<void> {
+  for (const node of DAEMONS) await untilHealthy(lab, node)
+  for (const node of ['client', ...CLOUDS]) {
+    const own = node === 'client' ? [] : GATEWAYS
+    t.same(await tableDifferences(lab, node, own), [], `${node}: kernel and daemon agree`)
+    const metrics = await metricsOf(lab, node)
+    t.equal(metrics.get('godwit_datapath_hold_packets'), 0, `${node} holds nothing`)
+    const cache = listIn((await lab.api(node, '/v1/map-cache')).body)
+    const holding = cache.filter(({ action }) => action === 'send-map-request')
+    t.same(holding, [], `${node} has no entry that holds`)
+  }
+}
+
+function report(t: Test, kills: readonly Kill[]): void {
+  for (const { number, victim, action, to, outcome, convergedMs, missing } of kills) {
+    const move = action === 'none' ? 'no move' : `${action} move to ${to}: ${outcome}`
+    t.comment(`${number}. ${victim}; ${move}; ${missing || 'converged'} after ${convergedMs} ms`)
+  }
+}
+
+function otherCloud(cloud: Cloud): Cloud {
+  return cloud === 'cloud-a' ? 'cloud-b' : 'cloud-a'
+}
+
+interface Random {
+  below(limit: number): number
+  pick<Item>(items: readonly Item[]): Item
+}
+
+/** mulberry32. */
+function createRandom(seed: number): Random {
+  let state = seed >>> 0
+  const below = (limit: number): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit)
+  }
+  return { below, pick: (items) => items[below(items.length)]! }
+}
