@@ -261,8 +261,6 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     restore(state, now, outputs) {
       for (const one of state.mapCache) {
         if (cache.exact(one.eidPrefix) !== undefined) continue
-        // A native entry inside our own prefixes may be the shell's own gateway address: not ours.
-        if (one.action === 'native' && isInsideOurs(config, one.eidPrefix)) continue
         const locators = one.encapsulations.map((encapsulation) => encapsulation.locator)
         const mapping = { ...negative(one.eidPrefix, RESTORED_ACTION[one.action]), locators }
         mappings.adopt(mapping, one.action, RESTORED_LIFETIME_MS, now, outputs)
@@ -311,12 +309,6 @@ function insertionFor(former: MapCacheEntry | undefined, ours: boolean): MapCach
   return ours
     ? { origin: 'map-reply', lifetimeMs: OWN_LOCATOR_LIFETIME_MS }
     : { origin: 'map-reply' }
-}
-
-function isInsideOurs(config: NodeConfig, eidPrefix: EidPrefix): boolean {
-  return [...config.eidPrefixes, ...config.dynamicEidPrefixes].some((one) =>
-    coversPrefix(one.eidPrefix, eidPrefix),
-  )
 }
 
 function negative(eidPrefix: EidPrefix, action: Action): Mapping {
