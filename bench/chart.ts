@@ -40,9 +40,9 @@ function drawPanel(title: string, cells: readonly Cell[], x: number, y: number):
   const base = y + 20 + plotHeight
   const lines = [0.5, 1, 1.5, 2].map((value) => {
     const at = base - scale(value)
-    const stroke = value === 1 ? '#333333" stroke-dasharray="4 3' : '#dddddd'
+    const stroke = value === 1 ? 'stroke="#333333" stroke-dasharray="4 3"' : 'stroke="#dddddd"'
     return (
-      `<line x1="${x + 24}" y1="${at}" x2="${x + PANEL_WIDTH - 20}" y2="${at}" stroke="${stroke}"/>` +
+      `<line x1="${x + 24}" y1="${at}" x2="${x + PANEL_WIDTH - 20}" y2="${at}" ${stroke}/>` +
       `<text x="${x + 20}" y="${at + 4}" text-anchor="end" fill="#555555">${value}</text>`
     )
   })
