@@ -57,6 +57,8 @@ export interface MapNotifyOutbox {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   restore(record: Extract<StoredRecord, { kind: 'reservation' }>): void
+  /** Reserves the first nonces, after all records are restored, so that no notify waits for it. */
+  open(now: Instant): StoredRecord
 }
 
 /** Name of our block of nonces in the store. */
@@ -70,8 +72,10 @@ const RESEND_INTERVALS_MS: readonly number[] = [
 ]
 /** Our choice: how long the last one may take to be acknowledged. */
 const LAST_WAIT_MS = 3000
-/** Our choice: one write per thousand notifies; a restart skips at most so many numbers. */
+/** Our choice: one write per thousand notifies; a restart skips at most so many numbers, and half. */
 const NONCE_BLOCK = 1000n
+/** Our choice: a reservation younger than this may not be on the disk yet and is waited for. */
+const RESERVATION_MS = 1000
 /**
  * Our choice: the upper half of the numbers. xTRs count their registers from below, and a Map-Notify
  * that answers a register must not be taken for one of ours, nor its acknowledgement for ours.
@@ -87,12 +91,25 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
   const pace = createRateLimit(PACE)
   let nextNonce = FIRST_NONCE
   let ceiling = FIRST_NONCE - 1n
+  /** The ceiling before the last reservation, and when that was made. */
+  let formerCeiling = ceiling
+  let reservedAt = 0
 
-  const takeNonce = (records: StoredRecord[]): bigint => {
-    if (nextNonce > ceiling) {
-      ceiling += NONCE_BLOCK
-      records.push({ kind: 'reservation', scope: NOTIFY_NONCE_SCOPE, ceiling })
-    }
+  const reserve = (now: Instant): StoredRecord => {
+    formerCeiling = ceiling
+    ceiling += NONCE_BLOCK
+    reservedAt = now
+    return { kind: 'reservation', scope: NOTIFY_NONCE_SCOPE, ceiling }
+  }
+
+  /** `waitFor` gets what must be durable before the nonce is used, `ahead` what need not be. */
+  const takeNonce = (now: Instant, waitFor: StoredRecord[], ahead: Output[]): bigint => {
+    if (nextNonce > ceiling) waitFor.push(reserve(now))
+    else if (nextNonce > formerCeiling && now - reservedAt < RESERVATION_MS) {
+      if (waitFor.length === 0)
+        waitFor.push({ kind: 'reservation', scope: NOTIFY_NONCE_SCOPE, ceiling })
+    } else if (ceiling - nextNonce < NONCE_BLOCK / 2n)
+      ahead.push({ kind: 'persist', records: [reserve(now)], then: [] })
     nextNonce += 1n
     return nextNonce - 1n
   }
@@ -137,7 +154,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       if (pending.size >= MAXIMUM_PENDING_NOTIFIES) {
         return durable.then.push(unsent(target, 'too-many-pending'))
       }
-      const nonce = takeNonce(durable.records)
+      const nonce = takeNonce(now, durable.records, durable.then)
       const bytes = encodeSigned(notifyMessage(nonce, notice), notice.key, hmac)
       const notify: Pending = {
         owner: notice.owner,
@@ -211,8 +228,10 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     restore(record) {
       if (record.scope !== NOTIFY_NONCE_SCOPE || record.ceiling < ceiling) return
       ceiling = record.ceiling
+      formerCeiling = ceiling
       nextNonce = ceiling + 1n
     },
+    open: reserve,
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * What one Map-Register does (RFC 9301 §5.6, §8.2): admitted, judged record by record, applied whole
- * or not at all, stored together with its nonce, then acknowledged, and the former RLOCs told.
+ * or not at all. The former RLOCs are told at once; the acknowledgement waits until the change is
+ * stored together with its nonce.
  *
  * The guard decides who may speak, the version fence whose record counts; this file carries their
  * verdicts out. Refreshes in a refused message still count as signs of life: they change nothing.
@@ -149,7 +150,13 @@ function applyAll(
     }
   }
   durable.records.push(...state.guard.durableNonces(senders))
-  tellFormerRlocs(state, changes, received, durable)
+  // The former site is told before the change is durable: every millisecond it goes on delivering is
+  // loss, and being told is no promise. If we die in between, the register that was never acknowledged
+  // comes again and the same is said again. Only the nonce of the notify must be safe to use.
+  const notices: DurableOutputs = { records: [], then: [] }
+  tellFormerRlocs(state, changes, received, notices)
+  if (notices.records.length === 0) outputs.push(...notices.then)
+  else outputs.push({ kind: 'persist', records: notices.records, then: notices.then })
   outputs.push({ kind: 'persist', records: durable.records, then: durable.then })
 }
 

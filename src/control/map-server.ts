@@ -84,6 +84,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       for (const record of records) {
         if (record.kind === 'registration') restoreRegistration(record, state, now, outputs)
       }
+      outputs.push({ kind: 'persist', records: [outbox.open(now)], then: [] })
     },
     handleDeadline(now, outputs) {
       expireRegistrations(registrations, now, outputs)

@@ -30,6 +30,8 @@ export interface Sent {
   readonly toPort: number
   readonly bytes: Uint8Array
   readonly message: Message
+  /** Kinds of the records that are durable before it leaves; empty when it waits for nothing. */
+  readonly after: readonly StoredRecord['kind'][]
 }
 
 export interface Result {
@@ -41,6 +43,13 @@ export interface Result {
   readonly written: readonly StoredRecord[]
   /** What was sent without waiting for the store. */
   readonly sentAtOnce: number
+}
+
+/** What came of one Map-Register: `sent` apart by whether it copies the nonce of the register. */
+export interface RegisterResult extends Result {
+  readonly answer: Sent | undefined
+  /** Map-Notifies to others. */
+  readonly notices: readonly Sent[]
 }
 
 export interface RegisterOptions extends Partial<MapRegister> {
@@ -68,11 +77,11 @@ export function createMappingSystem(
     store,
     mapServer,
     /** A Map-Register from `from`, signed with `key`. */
-    register(now: number, from: string, options: RegisterOptions): Result {
+    register(now: number, from: string, options: RegisterOptions): RegisterResult {
       const bytes = registerBytes(options)
       return this.registerBytes(now, from, bytes)
     },
-    registerBytes(now: number, from: string, bytes: Uint8Array): Result {
+    registerBytes(now: number, from: string, bytes: Uint8Array): RegisterResult {
       const message = decodeMessage(bytes)
       if (message.kind !== 'map-register') throw new Error(`not a Map-Register: ${message.kind}`)
       const to = ownAddress(config, from)
@@ -83,7 +92,13 @@ export function createMappingSystem(
         to,
         bytes,
       } as const
-      return run((outputs) => mapServer.handleRegister(message, datagram, now, outputs))
+      const result = run((outputs) => mapServer.handleRegister(message, datagram, now, outputs))
+      const isAnswer = (sent: Sent) =>
+        sent.message.kind === 'map-notify' && sent.message.nonce === message.nonce
+      const answers = result.sent.filter(isAnswer)
+      if (answers.length > 1) throw new Error('answered more than once')
+      const notices = result.sent.filter((sent) => !isAnswer(sent))
+      return { ...result, answer: answers[0], notices }
     },
     /** A Map-Request in an ECM from `from`, inner source port 61000. */
     request(now: number, from: string, request: MapRequest): Result & { readonly taken: boolean } {
@@ -181,18 +196,19 @@ function resultOf(outputs: readonly Output[], store: Map<string, StoredRecord>):
   const sent: Sent[] = []
   const events: Event[] = []
   const written: StoredRecord[] = []
-  const show = (output: Output) => {
+  const show = (output: Output, after: readonly StoredRecord['kind'][]) => {
     if (output.kind === 'event') events.push(output.event)
-    if (output.kind === 'send') sent.push(shown(output))
+    if (output.kind === 'send') sent.push(shown(output, after))
     if (output.kind !== 'persist') return
     for (const record of output.records) {
       written.push(record)
       if (record.kind === 'registration-removed') store.delete(recordKey(record))
       else store.set(recordKey(record), record)
     }
-    output.then.forEach(show)
+    const kinds = output.records.map((record) => record.kind)
+    for (const next of output.then) show(next, [...after, ...kinds])
   }
-  outputs.forEach(show)
+  for (const output of outputs) show(output, [])
   const names = events.map(({ name, reason }) =>
     reason === undefined ? name : `${name} ${reason}`,
   )
@@ -200,7 +216,10 @@ function resultOf(outputs: readonly Output[], store: Map<string, StoredRecord>):
   return { sent, events, names, written, sentAtOnce }
 }
 
-function shown(output: Extract<Output, { kind: 'send' }>): Sent {
+function shown(
+  output: Extract<Output, { kind: 'send' }>,
+  after: readonly StoredRecord['kind'][],
+): Sent {
   const message = decodeMessage(output.bytes)
   if (message.kind === 'malformed') throw new Error(`malformed output: ${message.code}`)
   const { toPort, bytes } = output
@@ -210,5 +229,6 @@ function shown(output: Extract<Output, { kind: 'send' }>): Sent {
     toPort,
     bytes,
     message,
+    after,
   }
 }
