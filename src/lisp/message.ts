@@ -21,6 +21,7 @@ import { readMapReply, writeMapReply } from './map-reply.js'
 import { readMapRequest, writeMapRequest } from './map-request.js'
 import type { Mapping } from './mapping.js'
 import { readMove, writeMove } from './move-message.js'
+import type { MovePhase, MoveReason } from './move-phases.js'
 
 export type Message =
   | MapRequest
@@ -170,26 +171,6 @@ export interface MoveMessage extends Authenticated {
   readonly senders: readonly Rloc[]
   readonly identity: XtrIdentity
 }
-export const MOVE_PHASES = [
-  'prepare',
-  'prepared',
-  'refused',
-  'confirm',
-  'cancel',
-  'ack',
-  'solicited',
-] as const
-export type MovePhase = (typeof MOVE_PHASES)[number]
-export const MOVE_REASONS = [
-  'none',
-  'not-local',
-  'prefix-not-allowed',
-  'move-in-progress',
-  'endpoint-absent',
-  'operator',
-  'superseded',
-] as const
-export type MoveReason = (typeof MOVE_REASONS)[number]
 
 /** A datagram that is no valid control message; the only way decoding can fail. */
 export interface Malformed {

@@ -36,7 +36,8 @@ import { type ByteWriter, writeExactly, writeU16, writeU32, writeU64 } from './b
 import { MESSAGE_TYPE, MOVE_SUB_TYPE } from './iana.js'
 import type { Rloc } from './locator.js'
 import { readMappings, writeMappings } from './mapping.js'
-import { MOVE_PHASES, MOVE_REASONS, type MoveMessage } from './message.js'
+import type { MoveMessage } from './message.js'
+import { MOVE_PHASES, MOVE_REASONS } from './move-phases.js'
 import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 /** Choice: enough to say "most of them"; the destination solicits the rest itself. */

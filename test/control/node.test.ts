@@ -7,7 +7,8 @@ import type { NodeConfig } from '../../src/config/node-config.js'
 import type { StoredRecord } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
-import { encodeMessage, type MoveMessage, type MovePhase } from '../../src/lisp/message.js'
+import { encodeMessage, type MoveMessage } from '../../src/lisp/message.js'
+import type { MovePhase } from '../../src/lisp/move-phases.js'
 import {
   aKey,
   aMapping,

@@ -8,7 +8,8 @@ import { type Eid, eidPrefix } from '../../src/lisp/eid.js'
 import { LISP_DATA_PORT } from '../../src/lisp/iana.js'
 import { type Locator, sortLocators } from '../../src/lisp/locator.js'
 import { ACTIONS, type Mapping } from '../../src/lisp/mapping.js'
-import { type Message, MOVE_PHASES, MOVE_REASONS } from '../../src/lisp/message.js'
+import type { Message } from '../../src/lisp/message.js'
+import { MOVE_PHASES, MOVE_REASONS } from '../../src/lisp/move-phases.js'
 
 const u8 = fc.integer({ min: 0, max: 255 })
 const u64 = fc.bigInt({ min: 0n, max: 0xffffffffffffffffn })
