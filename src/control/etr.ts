@@ -31,6 +31,7 @@ import type { Capabilities, CommandResult, Instant, Output, StoredRecord } from 
 import { earliest, push, report } from './installed-mappings.js'
 import type { Itr, OfKind } from './itr.js'
 import { createRegistrar, type Registrar } from './registrar.js'
+import { createReplayWindow } from './replay-window.js'
 import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 import type { Smr } from './smr.js'
 
@@ -101,7 +102,8 @@ export function createEtr(
 ): Etr {
   const { database, itr, placement, smr, nonces } = parts
   const deadlines = createDeadlines()
-  const lastNotify = config.mapServers.map(() => 0n)
+  /** Of the Map-Notifies that each Map-Server sends unasked. */
+  const windows = config.mapServers.map(() => createReplayWindow(0n))
   const registrar = createRegistrar(config, capabilities, database, nonces, {
     acknowledged(entry, now, outputs) {
       report(outputs, 'registration-acknowledged', 'info', {
@@ -256,7 +258,8 @@ export function createEtr(
     )
   }
 
-  function applyRecord(record: Mapping, now: Instant, outputs: Output[]): void {
+  /** @param late overtaken by a later Map-Notify, so that only its version tells what it is worth */
+  function applyRecord(record: Mapping, late: boolean, now: Instant, outputs: Output[]): void {
     const entry = database.get(record.eidPrefix)
     const ignore = (reason: string): void =>
       report(outputs, 'map-notify-rejected', 'info', {
@@ -273,6 +276,10 @@ export function createEtr(
     }
     if (namesUs(config, record.locators)) {
       ignore('names-us')
+      return
+    }
+    if (late && record.mapVersion === 0) {
+      ignore('out-of-order')
       return
     }
     if (entry.state === 'away' && !namesSame(entry.awayLocators, record.locators)) {
@@ -377,17 +384,19 @@ export function createEtr(
       const index = serverOf(bytes, from)
       if (index === undefined) return reject('authentication-failed')
       if (registrar.handleAcknowledgement(index, notify, now, outputs)) return
-      if (notify.nonce < lastNotify[index]!) return reject('replayed')
-      // The same again: our acknowledgement was lost.
-      if (notify.nonce > lastNotify[index]!) {
-        lastNotify[index] = notify.nonce
+      const former = windows[index]!.highest
+      const freshness = windows[index]!.accept(notify.nonce)
+      if (freshness === 'replayed') return reject('replayed')
+      // Repeated: our acknowledgement was lost.
+      if (freshness === 'new') {
+        const late = notify.nonce < former
         const sender = notifySender(config.mapServers[index]!.address)
-        persistLastNonce(sender, notify.nonce, outputs)
+        if (!late) persistLastNonce(sender, notify.nonce, outputs)
         report(outputs, 'map-notify-received', 'info', {
           from: formatIpAddress(from),
           records: notify.records.length,
         })
-        for (const record of notify.records) applyRecord(record, now, outputs)
+        for (const record of notify.records) applyRecord(record, late, now, outputs)
       }
       acknowledge(index, notify, from, outputs)
     },
@@ -435,7 +444,10 @@ export function createEtr(
         const index = config.mapServers.findIndex(
           (one) => notifySender(one.address) === record.sender,
         )
-        if (index >= 0 && record.nonce > lastNotify[index]!) lastNotify[index] = record.nonce
+        if (index < 0) continue
+        // The last one itself may come again: whether it was acknowledged is not known.
+        windows[index] = createReplayWindow(record.nonce - 1n)
+        windows[index].accept(record.nonce)
       }
     },
     handleDeadline(now, outputs) {

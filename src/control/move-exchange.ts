@@ -3,9 +3,9 @@
  *
  * Shared Extension messages (RFC 9304) under the key of the mobility domain. A question is repeated,
  * same bytes, after 20, 40, 80, 160, 320 ms and then every 500 ms, until answered or given up. An
- * answer copies the question's nonce. A question's nonce rises per sender: one lower than a window
- * below the highest is a replay, one in the window may be a repetition, which the roles answer again
- * without doing anything twice. What the messages mean is decided in moves.ts and move-source.ts.
+ * answer copies the question's nonce. A question's nonce rises per sender (replay-window.ts); a
+ * repetition goes to the roles, which answer again without doing anything twice. What the messages
+ * mean is decided in moves.ts and move-source.ts.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
@@ -16,6 +16,7 @@ import { sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
 import { report } from './installed-mappings.js'
+import { createReplayWindow, type ReplayWindow } from './replay-window.js'
 import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
@@ -68,17 +69,11 @@ interface Question {
   repetitions: number
 }
 
-/** Highest nonce per xTR-ID, and the floor under which everything is a replay. */
-interface Seen {
-  highest: bigint
-  floor: bigint
-}
-
 const FIRST_REPETITION_MS = 20
 const QUICK_REPETITIONS = 5
 const SLOW_REPETITION_MS = 500
-/** Questions of one sender that may overtake each other. */
-const NONCE_WINDOW = 256n
+/** A prepare that someone held back must not redirect anything much later. */
+const NONCE_REACH = 256n
 const MAXIMUM_SENDERS = 1024
 const NO_MAC = new Uint8Array(6)
 
@@ -90,7 +85,8 @@ export function createMoveExchange(
   const questions = new Map<string, Question>()
   const byNonce = new Map<bigint, Question>()
   const deadlines = createDeadlines()
-  const seen = new Map<string, Seen>()
+  /** By xTR-ID, the one heard of longest ago first. */
+  const windows = new Map<string, ReplayWindow>()
   const ourId = hex(config.xtrId)
 
   function sign(content: MoveContent, nonce: bigint, key: AuthenticationKey): Uint8Array {
@@ -121,14 +117,15 @@ export function createMoveExchange(
   /** False for a replay; remembers the nonce durably, or a restart would open the door again. */
   function isFresh(message: MoveMessage, outputs: Output[]): boolean {
     const sender = hex(message.identity.xtrId)
-    const known = seen.get(sender) ?? { highest: 0n, floor: 0n }
-    if (message.nonce <= known.floor || message.nonce + NONCE_WINDOW <= known.highest) return false
-    if (message.nonce <= known.highest) return true
-    known.highest = message.nonce
-    seen.delete(sender)
-    seen.set(sender, known)
-    if (seen.size > MAXIMUM_SENDERS)
-      for (const oldest of seen.keys()) if (seen.delete(oldest)) break
+    const window = windows.get(sender) ?? createReplayWindow(0n, NONCE_REACH)
+    const former = window.highest
+    const freshness = window.accept(message.nonce)
+    if (freshness !== 'new') return freshness === 'repeated'
+    windows.delete(sender)
+    windows.set(sender, window)
+    if (windows.size > MAXIMUM_SENDERS)
+      for (const oldest of windows.keys()) if (windows.delete(oldest)) break
+    if (message.nonce <= former) return true
     persistLastNonce(`move/${sender}`, message.nonce, outputs)
     return true
   }
@@ -181,7 +178,7 @@ export function createMoveExchange(
       for (const record of records) {
         if (record.kind !== 'last-nonce' || !record.sender.startsWith('move/')) continue
         const sender = record.sender.slice('move/'.length)
-        seen.set(sender, { highest: record.nonce, floor: record.nonce })
+        windows.set(sender, createReplayWindow(record.nonce, NONCE_REACH))
       }
     },
     handleDeadline(now, outputs) {

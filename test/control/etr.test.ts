@@ -274,7 +274,47 @@ t.test('a Map-Notify naming another place is a departure', async (t) => {
   })
 })
 
-t.test('a Map-Notify is believed only with the key, once, and in order', async (t) => {
+t.test('a Map-Notify that was lost and overtaken is applied when it comes again', async (t) => {
+  const talk = aSettledEtr()
+  acknowledge(talk, 1020, registersOf([talk.datapath(1015, seen('10.1.0.6'))])[0]!, 5)
+  const first = aNotify(HIGH + 1n, [elsewhere(6)])
+  const second = aNotify(HIGH + 2n, [{ ...elsewhere(6), eidPrefix: aPrefix('10.1.0.6/32') }])
+  const acksOf = (one: Reaction) => sentOf([one], 'map-notify-ack').map(({ message }) => message)
+  t.ok(talk.bytes(2000, SERVER, second).names.includes('eid-departed'))
+  const resent = talk.bytes(5000, SERVER, first)
+  t.ok(resent.names.includes('eid-departed'))
+  t.match(acksOf(resent), [{ nonce: HIGH + 1n }])
+  t.same(resent.written, [], 'the floor stays where it is')
+  const state = (talk: Conversation, at: number) =>
+    talk.node
+      .snapshot(at)
+      .mappingDatabase.flatMap((one) =>
+        one.kind === 'dynamic-eid' ? [`${one.eidPrefix} ${one.state}`] : [],
+      )
+  t.same(state(talk, 5000), ['10.1.0.5/32 away', '10.1.0.6/32 away'])
+
+  const home = talk.datapath(9000, seen())
+  acknowledge(talk, 9010, registersOf([home])[0]!, 7)
+  for (const bytes of [first, second]) {
+    const again = talk.bytes(9020, SERVER, bytes)
+    t.same([again.names, again.words], [[], []], 'a repetition changes nothing')
+    t.equal(acksOf(again).length, 1, 'and is acknowledged')
+  }
+  t.same(state(talk, 9020), ['10.1.0.5/32 local', '10.1.0.6/32 away'])
+
+  const late = talk.bytes(9030, SERVER, aNotify(HIGH, [elsewhere(0)]))
+  t.ok(late.names.includes('map-notify-rejected out-of-order'), 'no version says what it is worth')
+  const records = [
+    { kind: 'last-nonce' as const, sender: `map-notify/${SERVER}`, nonce: HIGH + 2n },
+  ]
+  const restarted = anEtr({}, { records })
+  t.same(restarted.bytes(10, SERVER, first).names, ['map-notify-rejected replayed'])
+  const last = restarted.bytes(20, SERVER, second)
+  t.same([last.names, last.words], [[], []], 'handled before the restart')
+  t.match(acksOf(last), [{ nonce: HIGH + 2n }])
+})
+
+t.test('a Map-Notify is believed only with the key, once, and not an older version', async (t) => {
   const talk = aSettledEtr()
   const forged = talk.bytes(2000, SERVER, aNotify(HIGH + 9n, [elsewhere(6)], aKey('guessed')))
   t.same(
@@ -283,8 +323,8 @@ t.test('a Map-Notify is believed only with the key, once, and in order', async (
   )
   const old = talk.bytes(2001, SERVER, aNotify(HIGH + 9n, [elsewhere(4)]))
   t.ok(old.names.includes('map-notify-rejected older-version'), 'a claim we have outrun')
-  const replayed = talk.bytes(2002, SERVER, aNotify(HIGH + 8n, [elsewhere(6)]))
-  t.same([replayed.names, replayed.words], [['map-notify-rejected replayed'], []])
+  const again = talk.bytes(2002, SERVER, aNotify(HIGH + 9n, [elsewhere(6)]))
+  t.same([again.names, again.words], [[], []], 'a nonce counts once, whatever is said with it')
   const foreign = talk.bytes(
     2003,
     SERVER,

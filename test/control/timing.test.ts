@@ -1,6 +1,11 @@
 import t from 'tap'
 import { createDeadlines } from '../../src/control/deadlines.js'
 import { createRateLimit } from '../../src/control/rate-limit.js'
+import {
+  createReplayWindow,
+  MAXIMUM_REPETITIONS,
+  WINDOW_MESSAGES,
+} from '../../src/control/replay-window.js'
 import { retryInterval, retryIntervals } from '../../src/control/retry-schedule.js'
 
 t.test(
@@ -61,4 +66,32 @@ t.test('the number of keys is bounded; the one unused longest goes', async (t) =
   limit.take('c', 600)
   t.equal(limit.size, 2)
   t.ok(limit.take('a', 700), 'forgotten')
+})
+
+t.test('a nonce is new once, in whatever order it comes, and never below the floor', async (t) => {
+  const window = createReplayWindow(10n)
+  const accept = (...nonces: number[]) => nonces.map((nonce) => window.accept(BigInt(nonce)))
+  t.strictSame(accept(10, 3), ['replayed', 'replayed'])
+  t.equal(window.highest, 10n)
+  t.strictSame(accept(20, 12, 12, 20, 11), ['new', 'new', 'repeated', 'repeated', 'new'])
+  t.equal(window.highest, 20n)
+  t.strictSame(accept(1_000_000, 19), ['new', 'new'], 'gaps in the numbers do not matter')
+  for (let nonce = 2_000_000; nonce < 2_000_000 + WINDOW_MESSAGES; nonce += 1) accept(nonce)
+  t.strictSame(accept(1_000_000, 1_000_001), ['replayed', 'new'], 'the lowest are forgotten')
+  const answered = Array.from({ length: MAXIMUM_REPETITIONS + 2 }, () => accept(2_000_200)[0])
+  t.strictSame(answered.slice(-3), ['repeated', 'replayed', 'replayed'])
+  t.equal(answered.filter((one) => one === 'repeated').length, MAXIMUM_REPETITIONS)
+})
+
+t.test('of a shuffled thousand each is accepted once while it is in the window', async (t) => {
+  const window = createReplayWindow(0n, 100n)
+  let accepted = 0
+  // Blocks of fifty, each backwards, all of it twice.
+  for (let block = 0; block < 20; block += 1)
+    for (let round = 0; round < 2; round += 1)
+      for (let index = 50; index > 0; index -= 1)
+        if (window.accept(BigInt(block * 50 + index)) === 'new') accepted += 1
+  t.equal(accepted, 1000)
+  t.equal(window.accept(900n), 'replayed', 'seen or not: it is out of reach')
+  t.equal(window.accept(901n), 'repeated')
 })
