@@ -30,7 +30,7 @@ const SEED = Number(process.env['GODWIT_SEED'] ?? Date.now() & 0xffffff)
 const DAEMONS = ['client', 'cloud-a', 'cloud-b', 'mapping'] as const
 const CLOUDS = ['cloud-a', 'cloud-b'] as const
 type Cloud = (typeof CLOUDS)[number]
-const ACTIONS = ['none', 'orchestrated', 'orchestrated', 'detected'] as const
+const ACTIONS = ['none', 'orchestrated', 'orchestrated', 'abandoned', 'detected'] as const
 
 const HOST1 = { node: 'host1', addresses: { ipv4: '10.20.0.2', ipv6: 'fd00:20::2' } }
 const VM1 = { node: 'vm1', addresses: { ipv4: '10.10.0.5', ipv6: 'fd00:10::5' } }
@@ -42,19 +42,21 @@ const RLOC: Readonly<Record<Cloud, string>> = { 'cloud-a': '172.16.1.1', 'cloud-
 
 const RATE = 250
 const CONVERGENCE_LIMIT_MS = 10_000
-/** How long the flows of vm1 are watched after convergence, before the next kill. */
+/** How long the flows of vm1 are watched after convergence, before the next round. */
 const WATCHED_MS = 100
+const POLL_MS = 60
 
 t.setTimeout(300_000)
 
-interface Kill {
+interface Round {
   readonly number: number
-  readonly victim: string
+  readonly victims: readonly string[]
   readonly action: string
-  readonly to: string
   readonly outcome: string
   readonly convergedMs: number
+  /** What still did not lead to vm1 when the time was over. */
   readonly missing: string
+  /** From convergence to the next round. */
   readonly fromNs: number
   readonly untilNs: number
 }
@@ -70,78 +72,111 @@ t.test('a daemon killed at any moment costs nobody but the move', { skip: labSki
     ...flowsBetween(HOST1, VM3),
     ...flowsBetween(VM2, VM3),
   ]
+  // Neighbour entries of the hosts: filling them is the hosts' affair, their queues may reorder.
+  for (const { from, address } of plans) await lab.run(from, 'ping', '-c', '2', '-q', address)
   const streams = await startStreams(lab, plans, { rate: RATE })
   await pause(500)
   const beganNs = monotonicNs()
   const random = createRandom(SEED)
-  const kills: Kill[] = []
-  for (let number = 1; number <= KILLS; number++) {
-    const kill = await killOnce(lab, panel, random, number)
-    kills.push(kill)
-    if (kill.missing !== '') break
+  const rounds: Round[] = []
+  const kills = (): number => rounds.reduce((sum, { victims }) => sum + victims.length, 0)
+  while (kills() < KILLS && (rounds.at(-1)?.missing ?? '') === '') {
+    rounds.push(await playRound(lab, panel, random, rounds.length + 1))
   }
   const flows = await streams.stop()
-  report(t, kills)
-  t.equal(kills.filter(({ missing }) => missing === '').length, KILLS, 'all kills were survived')
-  checkFlows(t, flows, kills, beganNs)
+  for (const round of rounds) t.comment(describeRound(round))
+  t.ok(kills() >= KILLS, `${kills()} kills`)
+  t.equal(rounds.at(-1)?.missing, '', 'after each of them the system converged')
+  checkFlows(t, flows, rounds, beganNs)
   await checkRest(t, lab)
 })
 
-/** One kill, somewhere in the course of a move or in quiet, and the wait until all is well. */
-async function killOnce(
+/** One move or none, one kill or two somewhere in its course, and the wait until all is well. */
+async function playRound(
   lab: RunningLab,
   panel: PanelControl,
   random: Random,
   number: number,
-): Promise<Kill> {
-  const victim = random.pick(DAEMONS)
+): Promise<Round> {
   const action = random.pick(ACTIONS)
-  const to = otherCloud(panel.active() as Cloud)
-  const stubborn = random.below(3) === 0
-  const [killAfterMs, deadMs] = [random.below(400), random.below(500)]
-  const acting = act(lab, panel, action, to, stubborn)
-  await pause(killAfterMs)
-  await killDaemon(lab, victim)
-  const killedAt = performance.now()
-  await pause(deadMs)
-  reviveDaemon(lab, victim)
-  const outcome = await acting
-  let missing = 'nothing looked at yet'
-  while (missing !== '' && performance.now() - killedAt < CONVERGENCE_LIMIT_MS) {
-    missing = await whatIsMissing(lab, panel.active() as Cloud)
-    if (missing !== '') await pause(50)
+  const victims = [random.pick(DAEMONS)]
+  const second = random.pick(DAEMONS)
+  if (random.below(2) === 0 && !victims.includes(second)) victims.push(second)
+  const choices: Choices = {
+    to: otherCloud(panel.active() as Cloud),
+    // How long after "ready" the link is switched.
+    lateMs: random.pick([0, random.below(60), random.below(600)]),
+    stubborn: random.below(3) === 0,
   }
-  const convergedMs = Math.round(performance.now() - killedAt)
+  // A move is done in some 20 ms: most kills shall fall into it or close behind.
+  const fates = victims.map((victim) => ({
+    victim,
+    afterMs: random.pick([random.below(30), random.below(30), random.below(400)]),
+    deadMs: random.below(500),
+  }))
+  const acting = act(lab, panel, action, choices)
+  const dying = fates.map(async ({ victim, afterMs, deadMs }) => {
+    await pause(afterMs)
+    await killDaemon(lab, victim)
+    await pause(deadMs)
+    reviveDaemon(lab, victim)
+  })
+  const [outcome] = await Promise.all([acting, ...dying])
+  const began = performance.now()
+  let missing = 'nothing looked at yet'
+  while (missing !== '' && performance.now() - began < CONVERGENCE_LIMIT_MS) {
+    missing = await whatIsMissing(lab, panel.active() as Cloud)
+    if (missing !== '') await pause(POLL_MS)
+  }
+  const convergedMs = Math.round(performance.now() - began)
   const fromNs = monotonicNs()
   await pause(WATCHED_MS)
-  const timing = `${outcome}, killed after ${killAfterMs} ms, dead for ${deadMs} ms`
-  const untilNs = monotonicNs()
-  return { number, victim, action, to, outcome: timing, convergedMs, missing, fromNs, untilNs }
+  const told = fates.map(({ victim, afterMs, deadMs }) => `${victim} at ${afterMs}+${deadMs} ms`)
+  return {
+    number,
+    victims: told,
+    action,
+    outcome,
+    convergedMs,
+    missing,
+    fromNs,
+    untilNs: monotonicNs(),
+  }
 }
 
-/** Moves vm1 as asked. `stubborn`: its link is switched even if the request went wrong. */
+interface Choices {
+  readonly to: Cloud
+  readonly lateMs: number
+  /** The link is switched even if the request went wrong. */
+  readonly stubborn: boolean
+}
+
 async function act(
   lab: RunningLab,
   panel: PanelControl,
   action: (typeof ACTIONS)[number],
-  to: Cloud,
-  stubborn: boolean,
+  { to, lateMs, stubborn }: Choices,
 ): Promise<string> {
   if (action === 'none') return 'no move'
-  let outcome = 'switched'
-  if (action === 'orchestrated') {
-    const body = { eids: Object.values(VM1.addresses), instanceId: 7 }
-    const request = { method: 'POST' as const, body, timeoutMs: 6_000 }
-    const answer = await lab.api(to, '/v1/moves', request).catch(() => undefined)
-    if (answer?.status === 201) outcome = 'ready, switched'
-    else {
-      outcome = `${answer?.status ?? 'no'} answer, ${stubborn ? 'switched' : 'stayed'}`
-      if (!stubborn) return outcome
-    }
+  const answer = action === 'detected' ? 'detected' : await requestMove(lab, to)
+  if (answer === 'ready') await pause(lateMs)
+  const goes = answer === 'ready' ? action !== 'abandoned' : answer === 'detected' || stubborn
+  if (goes) {
+    panel.flip(to)
+    await announceEndpoint(lab.topology, 'vm1')
   }
-  panel.flip(to)
-  await announceEndpoint(lab.topology, 'vm1')
-  return outcome
+  return `to ${to}: ${answer}, ${goes ? `switched after ${lateMs} ms` : 'stayed'}`
+}
+
+async function requestMove(lab: RunningLab, to: Cloud): Promise<string> {
+  const body = { eids: Object.values(VM1.addresses), instanceId: 7 }
+  try {
+    const answer = await lab.api(to, '/v1/moves', { method: 'POST', body, timeoutMs: 6_000 })
+    const { error } = (answer.body ?? {}) as { error?: { code?: string } }
+    return answer.status === 201 ? 'ready' : (error?.code ?? String(answer.status))
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code ?? (cause as Error).message
+  }
 }
 
 /** What does not yet lead to vm1 at `cloud`; the empty string when everything does. */
@@ -152,6 +187,7 @@ async function whatIsMissing(lab: RunningLab, cloud: Cloud): Promise<string> {
   }
   try {
     const registrations = listIn((await lab.api('mapping', '/v1/registrations')).body)
+    const cache = listIn((await lab.api('client', '/v1/map-cache')).body)
     const [here, there] = [await database(cloud), await database(otherCloud(cloud))]
     for (const prefix of VM1_PREFIXES) {
       const one = registrations.find(({ eidPrefix }) => eidPrefix === prefix)
@@ -163,6 +199,9 @@ async function whatIsMissing(lab: RunningLab, cloud: Cloud): Promise<string> {
       const away = there.get(prefix)
       if (away !== undefined && away['state'] !== 'away')
         return `${prefix} is ${away['state']} at ${otherCloud(cloud)}`
+      const cached = cache.find(({ eidPrefix }) => eidPrefix === prefix)
+      if (!JSON.stringify(cached?.['locators'] ?? '').includes(RLOC[cloud]))
+        return `the client does not send ${prefix} to ${cloud}`
     }
   } catch (cause) {
     return (cause as Error).message
@@ -175,21 +214,21 @@ async function whatIsMissing(lab: RunningLab, cloud: Cloud): Promise<string> {
   return pings.every(({ code }) => code === 0) ? '' : 'vm1 does not answer host1'
 }
 
-function checkFlows(t: Test, flows: readonly Flow[], kills: readonly Kill[], beganNs: number) {
-  const untilNs = kills.at(-1)?.untilNs ?? 0
+function checkFlows(t: Test, flows: readonly Flow[], rounds: readonly Round[], beganNs: number) {
+  const untilNs = rounds.at(-1)?.untilNs ?? 0
   for (const flow of flows.filter(({ name }) => !name.includes('vm1'))) {
     const { sent, lost, reordered, duplicated } = figuresOf(flow, beganNs, untilNs)
     t.ok(sent > 0, `${flow.name}: ${sent} packets`)
     t.same({ lost, reordered, duplicated }, { lost: 0, reordered: 0, duplicated: 0 }, flow.name)
   }
   for (const flow of flows.filter(({ name }) => name.includes('vm1'))) {
-    const lost = kills.filter(
+    const lossy = rounds.filter(
       ({ missing, fromNs, untilNs }) => missing === '' && figuresOf(flow, fromNs, untilNs).lost > 0,
     )
     t.same(
-      lost.map(({ number }) => number),
+      lossy.map(({ number }) => number),
       [],
-      `${flow.name} loses nothing between convergence and the next kill`,
+      `${flow.name} loses nothing between convergence and the next round`,
     )
   }
 }
@@ -208,11 +247,10 @@ async function checkRest(t: Test, lab: RunningLab): Promise<void> {
   }
 }
 
-function report(t: Test, kills: readonly Kill[]): void {
-  for (const { number, victim, action, to, outcome, convergedMs, missing } of kills) {
-    const move = action === 'none' ? 'no move' : `${action} move to ${to}: ${outcome}`
-    t.comment(`${number}. ${victim}; ${move}; ${missing || 'converged'} after ${convergedMs} ms`)
-  }
+function describeRound(round: Round): string {
+  const { number, victims, action, outcome, convergedMs, missing } = round
+  const end = missing === '' ? `converged after ${convergedMs} ms` : missing
+  return `${number}. ${action} ${outcome}; killed ${victims.join(', ')}; ${end}`
 }
 
 function otherCloud(cloud: Cloud): Cloud {
