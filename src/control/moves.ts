@@ -1,8 +1,8 @@
 /**
  * The destination's side of a move, orchestrated or detected: expect, take, publish, watch it settle.
  *
- * An orchestrated move holds packets for the EIDs here, has the source redirect to us, and says
- * "ready". The first frame of the endpoint is the turning point: held packets are delivered in order,
+ * An orchestrated move holds packets for the EIDs here, has the source redirect to us, says "ready",
+ * and looks for the endpoint. The first frame of the endpoint is the turning point: held packets are delivered in order,
  * the EIDs are registered with the version after the one the source told, the source is told to let
  * go. Nothing is published before (our choice: an attempt that fails leaves no trace in the mapping
  * system). Without the endpoint in time everything goes back, held packets included.
@@ -16,15 +16,17 @@ import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
-import { isOwnRloc, namesUs, ownLocators, ownMapping } from './control-datagram.js'
+import { namesUs, ownLocators, ownMapping } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import { usableLocators } from './encapsulation-choice.js'
+import { createEndpointSearch } from './endpoint-search.js'
 import { hear, refusal } from './etr.js'
 import type { CommandResult, Instant, Output, Random } from './input-output.js'
-import { report } from './installed-mappings.js'
+import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { type MoveRecord, moveView, stamp } from './move-log.js'
+import { isMovePeer, objectionToMove } from './move-objections.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
 
@@ -73,8 +75,6 @@ interface Arrival {
   mac: MacAddress | undefined
 }
 
-/** EIDs of one endpoint; a Move message must fit a datagram. */
-const MAXIMUM_EIDS = 8
 /** Moves to here under way at once. */
 const MAXIMUM_ARRIVALS = 256
 /** Three Map-Requests, at 0, 1 and 3 s. */
@@ -98,6 +98,7 @@ export function createMoves(
   /** EIDs that go back to their source and are forgotten once the hold is empty. */
   const returning = new Set<DatabaseEntry>()
   const convergence = createMoveConvergence()
+  const search = createEndpointSearch()
   const destination = config.rlocs[0]!.address
 
   const newId = (outputs: Output[]): bigint =>
@@ -106,32 +107,11 @@ export function createMoves(
   // -------------------------------------------------------------------- start
 
   function objection(eids: readonly Eid[], source: Rloc | undefined): CommandResult | undefined {
-    const { key, peers } = config.mobility
-    if (key === undefined)
-      return refusal(503, 'no-mobility-key', 'mobility.key is not configured on this node')
-    if (eids.length === 0 || eids.length > MAXIMUM_EIDS)
-      return refusal(400, 'bad-eid-count', `a move takes 1 to ${MAXIMUM_EIDS} EIDs`)
-    for (const eid of eids) {
-      const name = formatEid(eid)
-      if (database.dynamicPrefixOf(eid) === undefined)
-        return refusal(404, 'eid-not-allowed', `${name} is in no dynamic-EID prefix of this node`)
-      if (byEid.has(name) || moveSource.isMoving(eid))
-        return refusal(409, 'move-in-progress', `${name} is being moved already`)
-      if (database.getEid(eid)?.state === 'local')
-        return refusal(409, 'already-local', `${name} is here already`)
-    }
-    if (source !== undefined && isOwnRloc(config, source))
-      return refusal(400, 'source-is-this-node', 'the source of a move must be another xTR')
-    if (source !== undefined && peers.length > 0 && !isPeer(source))
-      return refusal(404, 'unknown-xtr', `${formatIpAddress(source)} is not among mobility.peers`)
-    if (byId.size >= MAXIMUM_ARRIVALS)
+    const isMoving = (eid: Eid): boolean => byEid.has(formatEid(eid)) || moveSource.isMoving(eid)
+    const found = objectionToMove(config, database, isMoving, eids, source)
+    if (found === undefined && byId.size >= MAXIMUM_ARRIVALS)
       return refusal(503, 'too-many-moves', `${MAXIMUM_ARRIVALS} moves are under way`)
-    return undefined
-  }
-
-  function isPeer(rloc: Rloc): boolean {
-    const { peers } = config.mobility
-    return peers.length === 0 || peers.some((one) => equalIpAddresses(one, rloc))
+    return found
   }
 
   function begin(
@@ -180,8 +160,9 @@ export function createMoves(
 
   /** The locator to speak to: best priority among those of the mobility domain. */
   function choose(locators: readonly Locator[]): Rloc | undefined {
-    return locators.filter((one) => isPeer(one.rloc)).sort((a, b) => a.priority - b.priority)[0]
-      ?.rloc
+    return locators
+      .filter((one) => isMovePeer(config, one.rloc))
+      .sort((a, b) => a.priority - b.priority)[0]?.rloc
   }
 
   function locate(arrival: Arrival, one: Passenger, now: Instant, outputs: Output[]): void {
@@ -345,6 +326,10 @@ export function createMoves(
     report(outputs, 'move-prepared', 'notice', { moveId: record.name, sources: sources.length })
     deadlines.set(`endpoint/${record.name}`, now + config.mobility.endpointTimeoutMs)
     answerCommand(arrival, { ok: true, value: moveView(record, now) }, outputs)
+    const sought = arrival.passengers.map(({ eid }) => {
+      return { eid, interfaceName: database.dynamicPrefixOf(eid)!.interfaceName }
+    })
+    search.begin(record.name, sought, now, outputs)
   }
 
   function answerCommand(arrival: Arrival, result: CommandResult, outputs: Output[]): void {
@@ -403,6 +388,7 @@ export function createMoves(
 
   function forget(arrival: Arrival): void {
     deadlines.cancel(`endpoint/${arrival.record.name}`)
+    search.end(arrival.record.name)
     byId.delete(arrival.record.id)
     for (const { eid } of arrival.passengers)
       if (byEid.get(formatEid(eid)) === arrival) byEid.delete(formatEid(eid))
@@ -579,12 +565,9 @@ export function createMoves(
         const result = refusal(504, 'endpoint-absent', 'the endpoint did not come')
         fail(arrival, result, 'endpoint-absent', now, outputs)
       }
+      search.handleDeadline(now, outputs)
       convergence.handleDeadline(now, outputs)
     },
-    deadline: () => {
-      const [own, watched] = [deadlines.next(), convergence.deadline()]
-      if (own === undefined) return watched
-      return watched === undefined ? own : Math.min(own, watched)
-    },
+    deadline: () => earliest(deadlines.next(), search.deadline(), convergence.deadline()),
   }
 }

@@ -274,6 +274,30 @@ t.test(
   },
 )
 
+t.test('a silent endpoint is looked for from "ready" until it is seen', async (t) => {
+  const world = aWorld()
+  for (let at = 100; at < 3000; at += 1) world.at(at, () => world.send('c', '10.2.0.7', V4, at))
+  startMove(world, 1000, 'b', 'move-1')
+  world.at(1330, () => world.attach([V4, V6], 'b'))
+  world.run(3500)
+  t.match(viewOf(world, 'b'), { state: 'converged' })
+  const [readyAt] = world.events.filter(({ event }) => event.name === 'move-prepared')
+  const sought = world.solicited.filter(({ eid }) => eid === V4)
+  t.same(
+    sought.map(({ at, site }) => [at - readyAt!.at, site]),
+    [0, 100, 200, 300, 400].map((after) => [after, 'b']),
+  )
+  t.equal(world.solicited.length, 2 * sought.length, 'both its EIDs, never at the source')
+  const { lost, duplicated } = verdict(world, 100, 3000)
+  t.same({ lost, duplicated }, { lost: 0, duplicated: 0 })
+
+  const absent = aWorld()
+  startMove(absent, 1000, 'b', 'move-1')
+  absent.run(10_000)
+  t.match(viewOf(absent, 'b'), { state: 'failed', reason: 'endpoint-absent' })
+  t.equal(absent.solicited.length, 2 * 20, 'for 2 s')
+})
+
 t.test('a cancelled move is undone at once, and a second attempt succeeds', async (t) => {
   const world = aWorld()
   traffic(world, 100, 4000)

@@ -84,6 +84,7 @@ export function createWorld(
   const events: { at: number; site: string; event: Event }[] = []
   const results = new Map<string, { at: number; result: CommandResult }>()
   const announced: string[] = []
+  const solicited: { at: number; site: string; eid: string }[] = []
   const sites = new Map<string, Site>()
   const byRloc = new Map<string, Site>()
 
@@ -194,9 +195,24 @@ export function createWorld(
       case 'announce-gateway':
         announced.push(`${site.name} ${formatEid(operation.eid)}`)
         return
-      case 'solicit-endpoint':
+      case 'solicit-endpoint': {
+        // Only what is on this very segment can answer.
+        const eid = formatEid(operation.eid)
+        solicited.push({ at: now, site: site.name, eid })
+        const where = endpoints.get(eid)
+        if (where?.site === site.name) at(now + 1, () => showEndpoint(site, eid, where.mac))
         return
+      }
     }
+  }
+
+  /** A frame with this source EID on the segment of `site`. */
+  function showEndpoint(site: Site, eid: string, mac: MacAddress): void {
+    const entry = site.localEids.get(formatEidPrefix({ ...anEid(eid), maskLength: bits(eid) }))
+    if (entry?.state === 'local' && !entry.dynamicPrefix) return
+    if (!mayReport(site, `seen ${eid}`, 50)) return
+    const what = { eid: anEid(eid), mac, interfaceName: 'site', how: 'arp' } as const
+    raise(site, { kind: 'local-eid-seen', ...what })
   }
 
   function release(
@@ -316,6 +332,7 @@ export function createWorld(
     events,
     results,
     announced,
+    solicited,
     siteOf,
     now: () => now,
     /** Lets everything happen up to and including `until`. */
@@ -341,18 +358,7 @@ export function createWorld(
     /** The endpoint says something at the site it is attached to: what a gratuitous ARP does. */
     speak(eid: string): void {
       const where = endpoints.get(eid)
-      if (where?.site === undefined) return
-      const site = siteOf(where.site)
-      const entry = site.localEids.get(formatEidPrefix({ ...anEid(eid), maskLength: bits(eid) }))
-      if (entry?.state === 'local' && !entry.dynamicPrefix) return
-      if (!mayReport(site, `seen ${eid}`, 50)) return
-      raise(site, {
-        kind: 'local-eid-seen',
-        eid: anEid(eid),
-        mac: where.mac,
-        interfaceName: 'site',
-        how: 'arp',
-      })
+      if (where?.site !== undefined) showEndpoint(siteOf(where.site), eid, where.mac)
     },
     /** A host behind `site` sends one numbered packet to `destination`. */
     send(site: string, source: string, destination: string, number: number): void {
