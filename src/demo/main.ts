@@ -58,9 +58,12 @@ async function main(): Promise<number> {
   const loaded = { ...result, topology: { ...result.topology, name: options.name } }
   const moves = chooseMoves(loaded.topology.moves, options)
   const unlock = lockTopology(options.name)
-  const cleanUp = async (): Promise<void> => {
-    await takeDown(options.name)
-    unlock()
+  // Once: an interrupt and the end of an interrupted run both ask for it, and whoever came second
+  // would end the process while the first is half done.
+  let cleaning: Promise<void> | undefined
+  const cleanUp = (): Promise<void> => {
+    cleaning ??= takeDown(options.name).then(unlock)
+    return cleaning
   }
   onInterrupt(cleanUp)
   try {
