@@ -39,13 +39,15 @@ export function createMetrics(sources: MetricSources): Metrics {
     registers: [register],
   })
   registerNode(register, sources)
-  registerTables(register, sources)
   const { datapath } = sources
-  if (datapath !== undefined) registerDatapath(register, () => datapath.counters())
+  const refreshAll = [registerTables(register, sources)]
+  if (datapath !== undefined) refreshAll.push(registerDatapath(register, () => datapath.counters()))
   return {
     countEvent: events,
     countDroppedFollower: () => dropped.inc(),
     async render() {
+      // Not in a collect(): metrics registered before that one would show what the last scrape read.
+      for (const refresh of refreshAll) refresh()
       return { text: await register.metrics(), contentType: register.contentType }
     },
   }
@@ -98,7 +100,8 @@ function registerNode(register: Registry, sources: MetricSources): void {
   })
 }
 
-function registerTables(register: Registry, sources: MetricSources): void {
+/** Returns what sets them to the sizes of this moment. */
+function registerTables(register: Registry, sources: MetricSources): () => void {
   const gauge = (name: string, help: string): Gauge =>
     new Gauge({ name, help, registers: [register] })
   const sizes: [Gauge, (snapshot: NodeSnapshot) => number][] = [
@@ -120,21 +123,17 @@ function registerTables(register: Registry, sources: MetricSources): void {
       (now) => now.moves.filter(({ state }) => state !== 'converged' && state !== 'failed').length,
     ],
   ]
-  new Gauge({
-    name: 'godwit_snapshot_seconds',
-    help: 'Time that reading the tables for this scrape took',
-    registers: [register],
-    collect() {
-      const start = performance.now()
-      const snapshot = sources.snapshot()
-      for (const [size, read] of sizes) size.set(read(snapshot))
-      this.set((performance.now() - start) / 1000)
-    },
-  })
+  const seconds = gauge('godwit_snapshot_seconds', 'Time that reading the tables took')
+  return () => {
+    const start = performance.now()
+    const snapshot = sources.snapshot()
+    for (const [size, read] of sizes) size.set(read(snapshot))
+    seconds.set((performance.now() - start) / 1000)
+  }
 }
 
-/** Counters that live in the kernel: each scrape replaces what the last one read. */
-function registerDatapath(register: Registry, read: () => DatapathCounters): void {
+/** Counters that live in the kernel; returns what replaces them by their values of this moment. */
+function registerDatapath(register: Registry, read: () => DatapathCounters): () => void {
   const counter = (name: string, help: string, label?: string): Counter =>
     new Counter({
       name: `godwit_datapath_${name}`,
@@ -148,30 +147,24 @@ function registerDatapath(register: Registry, read: () => DatapathCounters): voi
   const held = counter('hold_queued_total', 'Packets that went into the hold')
   const released = counter('hold_released_total', 'Packets that left the hold in order')
   const givenUp = counter('hold_dropped_total', 'Held packets given up', 'reason')
-  const heldBytes = new Gauge({
-    name: 'godwit_datapath_hold_bytes',
-    help: 'Bytes in the hold now',
-    registers: [register],
-  })
-  new Gauge({
-    name: 'godwit_datapath_hold_packets',
-    help: 'Packets in the hold now',
-    registers: [register],
-    collect() {
-      const now = read()
-      for (const metric of [drops, dropBytes, packets, held, released, givenUp]) metric.reset()
-      for (const [reason, drop] of Object.entries(now.drops)) {
-        drops.inc({ reason }, drop.packets)
-        dropBytes.inc({ reason }, drop.bytes)
-      }
-      for (const [kind, count] of Object.entries(now.tallies)) packets.inc({ kind }, count)
-      for (const [reason, count] of Object.entries(now.hold.dropped)) givenUp.inc({ reason }, count)
-      held.inc(now.hold.heldTotal)
-      released.inc(now.hold.releasedTotal)
-      heldBytes.set(now.hold.bytes)
-      this.set(now.hold.packets)
-    },
-  })
+  const gauge = (name: string, help: string): Gauge =>
+    new Gauge({ name: `godwit_datapath_${name}`, help, registers: [register] })
+  const heldBytes = gauge('hold_bytes', 'Bytes in the hold now')
+  const heldPackets = gauge('hold_packets', 'Packets in the hold now')
+  return () => {
+    const now = read()
+    for (const metric of [drops, dropBytes, packets, held, released, givenUp]) metric.reset()
+    for (const [reason, drop] of Object.entries(now.drops)) {
+      drops.inc({ reason }, drop.packets)
+      dropBytes.inc({ reason }, drop.bytes)
+    }
+    for (const [kind, count] of Object.entries(now.tallies)) packets.inc({ kind }, count)
+    for (const [reason, count] of Object.entries(now.hold.dropped)) givenUp.inc({ reason }, count)
+    held.inc(now.hold.heldTotal)
+    released.inc(now.hold.releasedTotal)
+    heldBytes.set(now.hold.bytes)
+    heldPackets.set(now.hold.packets)
+  }
 }
 
 function snakeCase(name: string): string {
