@@ -5,8 +5,10 @@
  * EIDs as drafted for LISP; RFC 9302 for the order of claims.
  * A fresh frame of an EID inside a dynamic-EID prefix is an arrival: deliver, then register with the
  * null version. A Map-Notify that names another place is a departure: redirect, tell the segment, and
- * believe frames of that EID again only after 300 ms (stragglers), longer when it flaps. Orchestrated
- * moves are in moves.ts; Map-Registers and their repetition in registrar.ts.
+ * believe frames of that EID again only after 300 ms (stragglers). Frames that never cease mean that
+ * there are two of it: they are believed ever more slowly, while an endpoint that left and comes back
+ * was silent here meanwhile and is believed at once, however often it moves. Orchestrated moves are in
+ * moves.ts; Map-Registers and their repetition in registrar.ts.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
@@ -86,8 +88,8 @@ export interface Etr {
 
 /** Our choice: frames that were on their way when the EID left are no arrival. */
 const STRAGGLER_MS = 300
-/** A departure this soon after an arrival is a flap; two sites may claim one EID. */
-const FLAP_MS = 5000
+/** An endpoint that has left says nothing here for so long; one that is still here hardly can. */
+const SILENCE_MS = 1000
 /** Evidence this fresh entitles to claim against a refusal. */
 const STRONG_EVIDENCE_MS = 3000
 const CONFLICT_WINDOW_MS = 60_000
@@ -150,10 +152,19 @@ export function createEtr(
     report(outputs, 'datagram-ignored', 'debug', { reason, eid: formatEid(eid) })
   }
 
-  /** How long after a departure frames of the EID are not believed. */
-  function quietMs(entry: DatabaseEntry): number {
-    if (entry.conflicts < 2) return STRAGGLER_MS
-    return Math.min(1000 * 2 ** (entry.conflicts - 2), MAXIMUM_BACK_OFF_MS)
+  /** Whether a frame of an EID that left is a return; frames that are not are remembered. */
+  function isReturn(entry: DatabaseEntry, now: Instant, outputs: Output[]): boolean {
+    const contested = now - entry.strayFrameAt < SILENCE_MS
+    const recent = now - entry.lastConflictAt < CONFLICT_WINDOW_MS
+    const quietMs = contested && recent ? backOffMs(entry.conflicts) : STRAGGLER_MS
+    if (now - entry.departedAt < quietMs) {
+      entry.strayFrameAt = now
+      ignoreFrame(entry.eid, 'straggler', outputs)
+      return false
+    }
+    if (contested) countConflict(entry, now, outputs)
+    entry.strayFrameAt = Number.NEGATIVE_INFINITY
+    return true
   }
 
   function countConflict(entry: DatabaseEntry, now: Instant, outputs: Output[]): void {
@@ -169,7 +180,6 @@ export function createEtr(
   // -------------------------------------------------------------------- departures
 
   function depart(entry: DatabaseEntry, record: Mapping, now: Instant, outputs: Output[]): void {
-    if (now - entry.arrivedAt < FLAP_MS) countConflict(entry, now, outputs)
     hear(entry, record.mapVersion)
     registrar.forget(entry)
     const options = { committed: true, mapVersion: record.mapVersion, release: true }
@@ -184,7 +194,7 @@ export function createEtr(
     now: Instant,
     outputs: Output[],
   ): void {
-    entry.committed = true
+    placement.commit(entry, outputs)
     entry.departedAt = now
     entry.solicitAfter = solicitAfter
     deadlines.cancel(`claim/${entry.key}`)
@@ -233,7 +243,7 @@ export function createEtr(
     }
     countConflict(entry, now, outputs)
     entry.claimVersion = nextMapVersion(entry.heardVersion)
-    const backOff = entry.conflicts < 2 ? 0 : quietMs(entry)
+    const backOff = entry.conflicts < 2 ? 0 : backOffMs(entry.conflicts - 1)
     if (backOff === 0) registrar.register([entry], now, outputs)
     else deadlines.set(`claim/${entry.key}`, now + backOff)
   }
@@ -355,8 +365,7 @@ export function createEtr(
       if (entry?.kind === 'static') return ignoreFrame(one.eid, 'static-prefix', outputs)
       if (entry?.state === 'away' && !entry.committed)
         return ignoreFrame(one.eid, 'redirected', outputs)
-      if (entry?.state === 'away' && now - entry.departedAt < quietMs(entry))
-        return ignoreFrame(one.eid, 'straggler', outputs)
+      if (entry?.state === 'away' && !isReturn(entry, now, outputs)) return
       if (entry?.state === 'local') {
         // Same site, other port or other MAC: deliver there; nothing to register.
         if (entry.mac === undefined || formatMac(entry.mac) !== formatMac(one.mac))
@@ -374,7 +383,7 @@ export function createEtr(
           entry.interfaceName === one.interfaceName &&
           entry.mac !== undefined &&
           formatMac(entry.mac) === name &&
-          now - entry.departedAt >= quietMs(entry)
+          isReturn(entry, now, outputs)
         )
           arrive(entry.eid, one.mac, one.interfaceName, 'rarp', now, outputs)
     },
@@ -472,6 +481,11 @@ export function hear(entry: DatabaseEntry, version: number): void {
 
 export function refusal(status: number, code: string, message: string): CommandResult {
   return { ok: false, status, code, message }
+}
+
+/** How long claims that contradict each other are held back: 1, 2, 4 … 60 s. */
+function backOffMs(conflicts: number): number {
+  return conflicts < 1 ? STRAGGLER_MS : Math.min(1000 * 2 ** (conflicts - 1), MAXIMUM_BACK_OFF_MS)
 }
 
 function rank(address: Rloc, name: string): number {

@@ -45,6 +45,8 @@ export interface DatabaseEntry {
   awayLocators: readonly Locator[]
   committed: boolean
   departedAt: number
+  /** The last frame of it that was seen here since, and not believed. */
+  strayFrameAt: number
   lastHitAt: number
   /** No SMR before this moment: the mapping system may not know yet. */
   solicitAfter: number
@@ -164,6 +166,7 @@ function newEntry(
     awayLocators: [],
     committed: true,
     departedAt: Number.NEGATIVE_INFINITY,
+    strayFrameAt: Number.NEGATIVE_INFINITY,
     lastHitAt: Number.NEGATIVE_INFINITY,
     solicitAfter: Number.NEGATIVE_INFINITY,
   }

@@ -257,7 +257,7 @@ t.test('a Map-Notify naming another place is a departure', async (t) => {
     t.same(other.datapath(20_299, seen()).names, ['datagram-ignored straggler'])
     t.ok(other.datapath(20_300, seen()).names.includes('eid-arrived arp'))
   })
-  t.test('an EID that is claimed to and fro is believed ever more slowly', async (t) => {
+  t.test('an EID that speaks in two places is believed ever more slowly', async (t) => {
     const flapping = aSettledEtr()
     let nonce = HIGH
     let at = 1100
@@ -271,6 +271,18 @@ t.test('a Map-Notify naming another place is a departure', async (t) => {
     }
     t.same(quiet, [300, 1000, 2000, 4000])
     t.ok(flapping.node.snapshot(at).mappingDatabase.some((one) => one.state === 'local'))
+  })
+  t.test('an EID that leaves and comes back is believed at once, however often', async (t) => {
+    const moving = aSettledEtr()
+    for (let round = 0; round < 8; round += 1) {
+      const at = 10_000 + round * 2000
+      moving.bytes(at, SERVER, aNotify(HIGH + BigInt(round), [elsewhere(10 + 2 * round)]))
+      const straggler = moving.datapath(at + 5, seen())
+      t.same(straggler.names, ['datagram-ignored straggler'])
+      const back = moving.datapath(at + 1200, seen())
+      t.same(back.names, ['map-register-sent register', 'eid-arrived arp'], `return ${round}`)
+      acknowledge(moving, at + 1210, registersOf([back])[0]!, 11 + 2 * round)
+    }
   })
 })
 
