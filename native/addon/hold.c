@@ -13,7 +13,7 @@
 
 #include "bpf_maps.h"
 
-enum { FRAME_BYTES = 1 << 17, LONGEST_WAIT_MS = 600000, MAXIMUM_EIDS = 1 << 20 };
+enum { LONGEST_WAIT_MS = 600000, MAXIMUM_EIDS = 1 << 20 };
 
 static void wake(int descriptor)
 {
@@ -107,6 +107,7 @@ static void stop_hold(struct handle *handle)
 	close(hold->tap);
 	close(hold->wake_thread);
 	close(hold->wake_loop);
+	hold_gates_close(&hold->gates);
 	free(hold->frame);
 	handle_unreference(&hold->object->handle);
 }
@@ -176,10 +177,20 @@ static int start_thread(struct hold *hold)
 /* The device, descriptors and memory of a hold; false after throwing, with nothing left open. */
 static bool prepare(napi_env env, struct hold *hold, const struct hold_limits *limits)
 {
+	struct bpf_map *gates = bpf_object__find_map_by_name(hold->object->object, "hold_gates");
 	const char *step = "";
-	int error = tap_open(hold->interface_name, &hold->tap, &hold->interface_index, &step);
+	int error = ENOENT;
 
+	if (gates && bpf_map__max_entries(gates) == LISP_HOLD_GATES &&
+	    bpf_map__value_size(gates) == sizeof(struct lisp_hold_gate))
+		error = hold_gates_open(&hold->gates, bpf_map__fd(gates));
 	if (error) {
+		throw_system_error(env, "openHold", error, "cannot use the map 'hold_gates'");
+		return false;
+	}
+	error = tap_open(hold->interface_name, &hold->tap, &hold->interface_index, &step);
+	if (error) {
+		hold_gates_close(&hold->gates);
 		throw_system_error(env, "openHold", error, "cannot %s '%s'%s", step,
 				   hold->interface_name,
 				   error == EPERM  ? ": needs CAP_NET_ADMIN" :
@@ -190,11 +201,12 @@ static bool prepare(napi_env env, struct hold *hold, const struct hold_limits *l
 	}
 	hold->wake_thread = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	hold->wake_loop = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	hold->frame = malloc(FRAME_BYTES);
+	hold->frame = malloc(2 * HOLD_FRAME_BYTES);
 	if (hold->wake_thread >= 0 && hold->wake_loop >= 0 && hold->frame &&
 	    hold_queues_init(&hold->queues, limits))
 		return true;
 	throw_system_error(env, "openHold", ENOMEM, "no memory for the hold");
+	hold_gates_close(&hold->gates);
 	close(hold->tap);
 	close(hold->wake_thread);
 	close(hold->wake_loop);
@@ -220,13 +232,13 @@ napi_value open_hold(napi_env env, napi_callback_info info)
 	hold = object ? allocate(env, sizeof(*hold)) : NULL;
 	if (!hold)
 		return NULL;
+	hold->object = object;
 	if (!read_text(env, name, "interfaceName", hold->interface_name, TAP_NAME_BYTES) ||
 	    !prepare(env, hold, &limits)) {
 		free(hold);
 		return NULL;
 	}
 	pthread_mutex_init(&hold->lock, NULL);
-	hold->object = object;
 	handle_reference(&object->handle);
 	hold->handle.stop = stop_hold;
 	hold->handle.release = release_hold_memory;

@@ -5,23 +5,25 @@
  * reads the device, keeps the queues and writes back. The two share the lists of commands and events
  * under one lock; queues belong to the thread alone.
  *
- * What a release guarantees: when the map says "draining" (new packets still go into the hold) and
- * is flipped by the release, every packet held for the key has been handed to the kernel before the
- * flip, in arrival order, so nothing newer can overtake it. Packets that were inside the kernel on
- * their way into the hold during the flip follow at once; only those can be overtaken, when the next
- * of a burst comes within the same microseconds (measured at 50,000 packets a second: in fewer than
- * one release of a hundred, by one or two packets).
+ * What a release guarantees: when the map says "draining" and is flipped by the release, every packet
+ * held for the key has been handed to the kernel in arrival order, and nothing newer has overtaken one
+ * (hold_gates.h). Two exceptions, each after a limited wait: packets that were lost between a program
+ * and the device (its queue was full), and two keys by chance at the same gate.
+ *
+ * Packets that do not wait but shall be split in two pass through the same device (fragment.h).
  */
 #ifndef HOLD_H
 #define HOLD_H
 
 #include "bpf_objects.h"
+#include "hold_gates.h"
 #include "hold_queues.h"
 #include "tap.h"
 
 #include <pthread.h>
 
 enum {
+	HOLD_FRAME_BYTES = 1 << 17,
 	HOLD_HEAD_BYTES = 128,
 	HOLD_REASON_BYTES = 32,
 	HOLD_MAXIMUM_COMMANDS = 65536,
@@ -81,7 +83,8 @@ struct hold {
 	struct given_up given_up[HOLD_GIVE_UP_REASONS];
 
 	struct hold_queues queues; /* of the thread, counters excepted */
-	uint8_t *frame;            /* one frame just read */
+	struct hold_gates gates;   /* of the thread */
+	uint8_t *frame;            /* one frame just read, and behind it room for another */
 	int patience_ms;           /* how long this turn may still wait for the device */
 };
 

@@ -16,6 +16,7 @@ const char *const hold_reason_names[HOLD_REASONS] = {
 	[HOLD_TIME] = "hold-time",
 	[HOLD_MALFORMED] = "malformed",
 	[HOLD_WRITE_FAILED] = "write-failed",
+	[HOLD_LOST] = "lost",
 	[HOLD_CLOSED] = "hold-closed",
 };
 
@@ -89,6 +90,14 @@ bool hold_parse(const struct hold_queues *queues, const uint8_t *bytes, size_t l
 	key->eid.instance_family_be = htonl(instance << 8 | family);
 	*head = TAP_VNET_HEADER_BYTES + sizeof(*header);
 	return true;
+}
+
+bool hold_is_fragment(const uint8_t *bytes, size_t length)
+{
+	const struct lisp_hold_header *header = (const void *)(bytes + TAP_VNET_HEADER_BYTES);
+
+	return length >= TAP_VNET_HEADER_BYTES + sizeof(*header) && header->local == 0x02 &&
+	       header->local2 == 0x02 && header->purpose == LISP_HOLD_FRAGMENT;
 }
 
 /* FNV-1a with a final mix; the table is sized for its bounded content, so collisions stay cheap. */

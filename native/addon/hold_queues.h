@@ -32,6 +32,7 @@ enum hold_reason {
 	HOLD_TIME,    /* waited too long */
 	HOLD_MALFORMED,
 	HOLD_WRITE_FAILED, /* the device did not take it back */
+	HOLD_LOST,         /* counted in by a program, never seen: the device's queue was full */
 	HOLD_CLOSED,       /* still held when the hold was closed */
 	HOLD_REASONS,
 };
@@ -114,6 +115,9 @@ void hold_queues_free(struct hold_queues *queues);
  */
 bool hold_parse(const struct hold_queues *queues, const uint8_t *bytes, size_t length,
 		struct hold_key *key, size_t *head);
+
+/* Whether the frame is no held packet but one to be split (LISP_HOLD_FRAGMENT). */
+bool hold_is_fragment(const uint8_t *bytes, size_t length);
 
 struct hold_queue *hold_queue_find(struct hold_queues *queues, const struct hold_key *key);
 /* A new empty queue in state passing (NULL without memory); hold_queue_hold makes it hold. */

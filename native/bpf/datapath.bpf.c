@@ -49,6 +49,52 @@ static __always_inline int is_own_site(const struct packet *packet)
 	return local && is_present(local);
 }
 
+/* Whether packets need not wait; while draining only those with nothing ahead of them in the hold. */
+static __always_inline int may_go(const struct lisp_map_cache_entry *entry, __u32 is_behind)
+{
+	switch (entry->action) {
+	case LISP_MAP_CACHE_FORWARD:
+	case LISP_MAP_CACHE_NATIVE:
+	case LISP_MAP_CACHE_DROP:
+		return 1;
+	case LISP_MAP_CACHE_DRAINING:
+	case LISP_MAP_CACHE_NATIVE_DRAINING:
+		return !is_behind;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline int send_by_entry(struct __sk_buff *skb, struct packet *packet,
+					 const struct lisp_map_cache_entry *entry)
+{
+	switch (entry->action) {
+	case LISP_MAP_CACHE_NATIVE:
+	case LISP_MAP_CACHE_NATIVE_DRAINING:
+		tally(skb, LISP_TALLY_NATIVE);
+		return PASS;
+	case LISP_MAP_CACHE_DROP:
+		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
+	default:
+		return encapsulate(skb, packet, entry, LISP_TALLY_ENCAPSULATED);
+	}
+}
+
+/* No mapping says where to: into the hold, unless one has come meanwhile and nothing is ahead. */
+static __noinline int wait_for_mapping(struct __sk_buff *skb, struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry;
+	struct gate_entry gate;
+
+	enter_gate(skb, packet, LISP_HOLD_MAP_CACHE_MISS, &gate);
+	entry = find_mapping(packet);
+	if (entry && may_go(entry, gate.is_behind)) {
+		step_back(&gate);
+		return send_by_entry(skb, packet, entry);
+	}
+	return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, &gate);
+}
+
 static __always_inline int send_from_site(struct __sk_buff *skb, struct packet *packet)
 {
 	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
@@ -58,19 +104,9 @@ static __always_inline int send_from_site(struct __sk_buff *skb, struct packet *
 			return PASS;
 		entry = find_map_cache_prefix(&packet->destination);
 	}
-	if (!entry)
-		return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, 0);
-	switch (entry->action) {
-	case LISP_MAP_CACHE_FORWARD:
-		return encapsulate(skb, packet, entry, LISP_TALLY_ENCAPSULATED);
-	case LISP_MAP_CACHE_NATIVE:
-		tally(skb, LISP_TALLY_NATIVE);
-		return PASS;
-	case LISP_MAP_CACHE_DROP:
-		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
-	default:
-		return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, 0);
-	}
+	if (entry && may_go(entry, 1))
+		return send_by_entry(skb, packet, entry);
+	return wait_for_mapping(skb, packet);
 }
 
 static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_site_interface *site)
@@ -192,6 +228,7 @@ static __noinline int release_to_core(struct __sk_buff *skb, struct packet *pack
 	case LISP_MAP_CACHE_DROP:
 		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
 	case LISP_MAP_CACHE_NATIVE:
+	case LISP_MAP_CACHE_NATIVE_DRAINING:
 		packet->ttl--;
 		if (rewrite_inner(skb, ETH_HLEN, packet->family, packet->ttl, packet->traffic_class))
 			return drop(skb, LISP_DROP_HOLD_HEADER);
@@ -236,7 +273,7 @@ int hold_ingress(struct __sk_buff *skb)
 
 	if (pull_headers(skb, LINEAR_FROM_SITE) || bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
 		return drop(skb, LISP_DROP_HOLD_HEADER);
-	if (header.local != 0x02 || header.local2 != 0x02 || header.reserved)
+	if (header.local != 0x02 || header.local2 != 0x02)
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	instance_id = (__u32)header.instance_id_be[0] << 16 | (__u32)header.instance_id_be[1] << 8 |
 		      header.instance_id_be[2];
@@ -244,7 +281,7 @@ int hold_ingress(struct __sk_buff *skb)
 	    header.ethertype != get_ethertype(packet.family))
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	packet.interface_index = bpf_ntohl(header.interface_index_be);
-	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS)
+	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS || header.purpose == LISP_HOLD_FRAGMENT)
 		return release_to_core(skb, &packet);
 	if (header.purpose == LISP_HOLD_ENDPOINT_EXPECTED)
 		return release_to_site(skb, &packet);

@@ -3,12 +3,14 @@
  * The ITR's half: choose a locator, check the size, put the outer headers in front (RFC 9300 §5, §7.1,
  * RFC 6040 normal mode), send. GSO packets stay whole; the segment size decides whether they fit.
  *
- * Stateless path MTU handling: what does not fit is dropped and reported, also IPv4 without DF,
- * which RFC 9300 §7.1 would split in two: fragmenting is not implemented, the sender learns the MTU.
+ * Stateless path MTU handling: what does not fit is dropped and reported. IPv4 without DF is split in
+ * two by user space (RFC 9300 §7.1), again if a half does not fit either; more of that than the limit
+ * allows is dropped and reported like the rest.
  */
 #ifndef GODWIT_ENCAPSULATE_H
 #define GODWIT_ENCAPSULATE_H
 
+#include "hold.h"
 #include "report.h"
 #include "route.h"
 
@@ -220,6 +222,22 @@ static __always_inline int check_size(struct __sk_buff *skb, const struct packet
 	return drop(skb, LISP_DROP_PACKET_TOO_BIG);
 }
 
+/* A plain packet that does not fit: in two halves when it may be, else dropped and reported. */
+static __noinline int handle_too_big(struct __sk_buff *skb, const struct packet *packet,
+				     const struct lisp_locator *locator)
+{
+	struct gate_entry none = { .segments = 1, .is_behind = 1 };
+	struct event_limit_key all = { .type = FRAGMENT_LIMIT };
+
+	if (packet->may_fragment && !skb->gso_size &&
+	    take_token(&all, FRAGMENT_US * MICROSECONDS, FRAGMENT_BURST)) {
+		tally(skb, LISP_TALLY_FRAGMENTED);
+		return hold(skb, packet, LISP_HOLD_FRAGMENT, &none);
+	}
+	report_too_big(skb, packet, locator->path_mtu - get_overhead(locator));
+	return drop(skb, LISP_DROP_PACKET_TOO_BIG);
+}
+
 /*
  * Encapsulate a plain packet (frame with the inner IP header at ETH_HLEN) by its map-cache entry.
  * `what` is the tally: encapsulated, or re-encapsulated when it came from the core.
@@ -228,15 +246,13 @@ static __noinline int encapsulate(struct __sk_buff *skb, struct packet *packet,
 				  const struct lisp_map_cache_entry *entry, enum lisp_tally what)
 {
 	const struct lisp_locator *locator = choose_locator(entry, packet);
-	int verdict;
 
 	if (!locator)
 		return drop(skb, LISP_DROP_NO_LOCATOR);
 	if (packet->ttl <= 1)
 		return drop(skb, LISP_DROP_TTL_EXPIRED);
-	verdict = check_size(skb, packet, locator);
-	if (verdict != CONTINUE)
-		return verdict;
+	if (get_wire_length(skb, packet) + get_overhead(locator) > locator->path_mtu)
+		return handle_too_big(skb, packet, locator);
 	if (packet->destination_port == LISP_DATA_PORT && has_two_lisp_headers(skb, ETH_HLEN))
 		return drop(skb, LISP_DROP_NESTED);
 	if (packet->length && cut_padding(skb, ETH_HLEN + packet->length))

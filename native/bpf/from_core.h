@@ -57,6 +57,26 @@ static __noinline int redirect_away(struct __sk_buff *skb, struct packet *packet
 	return encapsulate(skb, packet, entry, LISP_TALLY_REENCAPSULATED);
 }
 
+/* Into the hold, unless the endpoint has come or gone meanwhile and nothing is ahead. */
+static __noinline int wait_for_endpoint(struct __sk_buff *skb, struct packet *packet, __u32 sender_family)
+{
+	struct lisp_local_eid *local;
+	struct gate_entry gate;
+
+	enter_gate(skb, packet, LISP_HOLD_ENDPOINT_EXPECTED, &gate);
+	local = find_local_eid(&packet->destination);
+	if (!local || local->state == LISP_LOCAL_EID_STANDBY ||
+	    (gate.is_behind && (local->state == LISP_LOCAL_EID_DRAINING ||
+				local->state == LISP_LOCAL_EID_AWAY_DRAINING)))
+		return hold(skb, packet, LISP_HOLD_ENDPOINT_EXPECTED | sender_family << 8, &gate);
+	step_back(&gate);
+	if (is_present(local))
+		return deliver(skb, packet, local);
+	if (is_away(local))
+		return redirect_away(skb, packet);
+	return drop(skb, LISP_DROP_UNKNOWN_EID);
+}
+
 /* A plain packet from the core, by the state of its EID. */
 static __noinline int settle(struct __sk_buff *skb, struct packet *packet,
 			     const struct lisp_local_eid *local, __u32 sender_family)
@@ -67,7 +87,7 @@ static __noinline int settle(struct __sk_buff *skb, struct packet *packet,
 	case LISP_LOCAL_EID_STANDBY:
 	case LISP_LOCAL_EID_DRAINING:
 	case LISP_LOCAL_EID_AWAY_DRAINING:
-		return hold(skb, packet, LISP_HOLD_ENDPOINT_EXPECTED, sender_family);
+		return wait_for_endpoint(skb, packet, sender_family);
 	case LISP_LOCAL_EID_AWAY:
 		return redirect_away(skb, packet);
 	default:

@@ -17,6 +17,7 @@ enum lisp_limits {
 	LISP_MAXIMUM_LOCATORS = 8,   /* locators of the best usable priority in one set */
 	LISP_LOCATOR_BUCKETS = 64,   /* weights are realized in 64ths of the flows */
 	LISP_EVENT_HEAD_BYTES = 192, /* how much of an offending packet an event carries */
+	LISP_HOLD_GATES = 1 << 16,   /* 1 MB; EIDs that share one lose only the exact order of a release */
 };
 
 /* 24-bit instance-ID and family in one word: (instance_id << 8 | family), family 4 or 6. IPv4 addresses
@@ -37,10 +38,11 @@ _Static_assert(sizeof(struct lisp_eid_prefix_key) == 24, "lisp_eid_prefix_key");
 enum lisp_map_cache_action {
 	LISP_MAP_CACHE_NONE = 0,
 	LISP_MAP_CACHE_FORWARD = 1,  /* encapsulate */
-	LISP_MAP_CACHE_DRAINING = 2, /* encapsulate what comes from the hold, hold everything newer */
+	LISP_MAP_CACHE_DRAINING = 2, /* encapsulate what comes from the hold, hold what is newer until it is empty */
 	LISP_MAP_CACHE_NATIVE = 3,   /* hand to the kernel's routing */
 	LISP_MAP_CACHE_DROP = 4,
 	LISP_MAP_CACHE_HOLD = 5,     /* like a miss, without asking: an answer is under way */
+	LISP_MAP_CACHE_NATIVE_DRAINING = 6, /* DRAINING on the way to NATIVE */
 };
 
 struct lisp_map_cache_entry {
@@ -77,15 +79,16 @@ enum lisp_local_eid_state {
 	LISP_LOCAL_EID_NONE = 0,
 	LISP_LOCAL_EID_LOCAL = 1,    /* deliver */
 	LISP_LOCAL_EID_STANDBY = 2,  /* hold: the endpoint is expected */
-	LISP_LOCAL_EID_DRAINING = 3, /* deliver what comes from the hold, hold everything newer */
+	LISP_LOCAL_EID_DRAINING = 3, /* deliver what comes from the hold, hold what is newer until it is empty */
 	LISP_LOCAL_EID_AWAY = 4,     /* re-encapsulate by the map-cache entry of the EID */
 	LISP_LOCAL_EID_PREFIX = 5,   /* a dynamic-EID prefix: nobody home at this address, drop unknown-eid */
-	LISP_LOCAL_EID_AWAY_DRAINING = 6, /* re-encapsulate what comes from the hold, hold everything newer */
+	LISP_LOCAL_EID_AWAY_DRAINING = 6, /* the same on the way to AWAY */
 };
 
 enum lisp_local_eid_flags {
 	LISP_LOCAL_EID_MAC_KNOWN = 1,
 	LISP_LOCAL_EID_REPORT_SENDERS = 2,
+	LISP_LOCAL_EID_NO_PROXY = 4, /* not present, yet neither ARP nor NS for it are answered */
 };
 
 struct lisp_local_eid {
@@ -149,7 +152,7 @@ struct lisp_hold_header {
 	__u8 instance_id_be[3];
 	__u8 sender_family; /* 4 or 6: family of the outer source that brought it; 0 = from the site */
 	__u8 local2;     /* 0x02 */
-	__u8 reserved;
+	__u8 segments;   /* counted for it at the gate; a super-packet may be segmented on its way in */
 	__u32 interface_index_be; /* where it came in; for FRAME where it goes out */
 	__be16 ethertype;
 } __attribute__((packed));
@@ -158,7 +161,18 @@ _Static_assert(sizeof(struct lisp_hold_header) == 14, "lisp_hold_header");
 enum lisp_hold_purpose {
 	LISP_HOLD_MAP_CACHE_MISS = 1,    /* from the site, waits for a mapping */
 	LISP_HOLD_ENDPOINT_EXPECTED = 2, /* from the core, already decapsulated, waits for the endpoint */
+	LISP_HOLD_FRAGMENT = 3,          /* does not wait: too big and without DF, comes back in two halves */
 };
+
+/*
+ * Packets of one hold queue (or of several, by chance) that went into the hold and that have left it:
+ * sent on or given up. Equal: nothing is ahead of a new packet. Slot: lisp_hold_gate_slot.
+ */
+struct lisp_hold_gate {
+	__u64 entered; /* writer: programs, before they redirect into the TAP */
+	__u64 left;    /* writer: the hold's thread, after the packet was sent */
+};
+_Static_assert(sizeof(struct lisp_hold_gate) == 16, "lisp_hold_gate");
 
 enum lisp_event_type {
 	LISP_EVENT_LOCAL_EID_SEEN = 1, /* eid, mac, interface, detail = enum lisp_seen_by */
@@ -231,6 +245,7 @@ enum lisp_tally {
 	LISP_TALLY_PROXIED_NEIGHBOUR,
 	LISP_TALLY_ECN_CORRECTED,     /* odd but legal ECN combinations of RFC 6040 that shall be logged */
 	LISP_TALLY_EVENT_LOST,        /* events that found the ring buffer full */
+	LISP_TALLY_FRAGMENTED,        /* packets sent to be split in two (RFC 9300 §7.1) */
 	LISP_TALLY_COUNT,
 };
 

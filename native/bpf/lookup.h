@@ -52,4 +52,9 @@ static __always_inline int is_present(const struct lisp_local_eid *local)
 	return local->state == LISP_LOCAL_EID_LOCAL || local->state == LISP_LOCAL_EID_DRAINING;
 }
 
+static __always_inline int is_away(const struct lisp_local_eid *local)
+{
+	return local->state == LISP_LOCAL_EID_AWAY || local->state == LISP_LOCAL_EID_AWAY_DRAINING;
+}
+
 #endif

@@ -102,6 +102,16 @@ struct {
 	__type(value, struct lisp_node_config);
 } node_config SEC(".maps");
 
+/* What is on its way through the hold, by lisp_hold_gate_slot. Writers: programs and the hold's thread,
+ * each its own half, hence mapped into memory. Touched only by packets that must wait. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LISP_HOLD_GATES);
+	__type(key, __u32);
+	__type(value, struct lisp_hold_gate);
+} hold_gates SEC(".maps");
+
 /* Discarded packets by enum lisp_drop_reason. Writer: programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -83,7 +83,7 @@ static __noinline int answers_for(struct __sk_buff *skb, const struct lisp_eid_k
 	if (!is_dynamic(target))
 		return 0;
 	local = bpf_map_lookup_elem(&local_eid_hosts, target);
-	if (local && is_present(local))
+	if (local && (is_present(local) || local->flags & LISP_LOCAL_EID_NO_PROXY))
 		return 0;
 	entry = bpf_map_lookup_elem(&map_cache_hosts, target);
 	if (entry)

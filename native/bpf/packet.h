@@ -26,6 +26,7 @@ struct packet {
 	__u8 ttl;
 	__u8 protocol;
 	__u8 is_fragment; /* IPv4, also the first */
+	__u8 may_fragment; /* IPv4 without DF */
 	__u8 tcp_header_length; /* 0: not TCP */
 	__u8 tcp_flags;
 };
@@ -96,6 +97,7 @@ static __always_inline int parse_ipv4(__u8 *start, void *end, struct packet *pac
 	packet->ttl = ip->ttl;
 	packet->protocol = ip->protocol;
 	packet->is_fragment = !!(ip->frag_off & bpf_htons(IPV4_FRAGMENT_MASK));
+	packet->may_fragment = !(ip->frag_off & bpf_htons(IPV4_DONT_FRAGMENT));
 	__builtin_memcpy(packet->source.address, &ip->saddr, 4);
 	__builtin_memcpy(packet->destination.address, &ip->daddr, 4);
 	return 0;

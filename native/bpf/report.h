@@ -9,6 +9,7 @@
 
 #include "packet.h"
 
+#define MICROSECONDS 1000ULL
 #define MILLISECONDS 1000000ULL
 
 enum event_intervals_ms {
@@ -20,6 +21,13 @@ enum event_intervals_ms {
 	PACKET_TOO_BIG_MS = 100,        /* per destination and source */
 	PACKET_TOO_BIG_TOTAL_MS = 10,   /* 100 a second in all … */
 	PACKET_TOO_BIG_TOTAL_BURST = 50, /* … in bursts up to this */
+};
+
+/* Packets to be split: the hold's thread has other work too. */
+enum fragment_limits {
+	FRAGMENT_LIMIT = 0x100, /* no event type */
+	FRAGMENT_US = 50,       /* 20,000 a second … */
+	FRAGMENT_BURST = 1000,  /* … in bursts up to this */
 };
 
 /* What an event says, and by what it is limited: always by type and EID, and by `peer` on demand. */

@@ -38,6 +38,8 @@ export interface EidPlacement {
     now: Instant,
     outputs: Output[],
   ): void
+  /** Its departure is certain: from now on we answer ARP and ND in its place. */
+  commit(entry: DatabaseEntry, outputs: Output[]): void
   /** Ours no longer, and nothing is known of it: packets to it are unknown, or resolved. */
   forget(entry: DatabaseEntry, outputs: Output[]): void
 }
@@ -56,6 +58,8 @@ export function createEidPlacement(
       mac: entry.mac,
       dynamicPrefix: false,
       reportSenders: entry.state === 'local' && entry.kind === 'dynamic-eid',
+      // Uncommitted, the endpoint may still be on the segment and answers itself.
+      ...(entry.committed ? {} : { proxyNeighbours: false }),
       release: release ? [entry.eid] : [],
     })
   }
@@ -92,6 +96,11 @@ export function createEidPlacement(
       const mapping = ownMapping(entry.eidPrefix, locators, 0, options.mapVersion)
       itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
       write(entry, options.release, outputs)
+    },
+    commit(entry, outputs) {
+      if (entry.committed) return
+      entry.committed = true
+      write(entry, false, outputs)
     },
     forget(entry, outputs) {
       database.remove(entry)

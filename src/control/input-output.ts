@@ -52,7 +52,11 @@ export type Output =
     }
   | { readonly kind: 'datapath'; readonly operation: DatapathOperation }
   /** `then` is performed only after `record` is durable: nothing acknowledged is lost. */
-  | { readonly kind: 'persist'; readonly records: readonly StoredRecord[]; readonly then: readonly Output[] }
+  | {
+      readonly kind: 'persist'
+      readonly records: readonly StoredRecord[]
+      readonly then: readonly Output[]
+    }
   | { readonly kind: 'result'; readonly commandId: string; readonly result: CommandResult }
   | { readonly kind: 'event'; readonly event: Event }
 
@@ -102,14 +106,38 @@ export type DatapathEvent =
       readonly idleMs: number | undefined
     }
   /** A `release` has finished: everything held for `eid` has left the hold, in order. */
-  | { readonly kind: 'hold-released'; readonly eid: Eid; readonly packets: number; readonly heldMs: number }
+  | {
+      readonly kind: 'hold-released'
+      readonly eid: Eid
+      readonly packets: number
+      readonly heldMs: number
+    }
   /** Held packets were given up by the datapath itself (limit of count, bytes or time). */
-  | { readonly kind: 'hold-dropped'; readonly eid: Eid; readonly packets: number; readonly reason: HoldDropReason }
+  | {
+      readonly kind: 'hold-dropped'
+      readonly eid: Eid
+      readonly packets: number
+      readonly reason: HoldDropReason
+    }
   /** An operation could not be carried out (table full, …). */
-  | { readonly kind: 'operation-failed'; readonly operation: DatapathOperation['kind']; readonly reason: string }
+  | {
+      readonly kind: 'operation-failed'
+      readonly operation: DatapathOperation['kind']
+      readonly reason: string
+    }
 
-export type HoldDropReason = 'hold-packets' | 'hold-bytes' | 'hold-time' | 'hold-total' | HoldGiveUpReason
-export type HoldGiveUpReason = 'negative-mapping' | 'no-reply' | 'no-locator' | 'endpoint-absent' | 'rate-limited'
+export type HoldDropReason =
+  | 'hold-packets'
+  | 'hold-bytes'
+  | 'hold-time'
+  | 'hold-total'
+  | HoldGiveUpReason
+export type HoldGiveUpReason =
+  | 'negative-mapping'
+  | 'no-reply'
+  | 'no-locator'
+  | 'endpoint-absent'
+  | 'rate-limited'
 
 /** One chosen outer header: where to, from where, and how large a packet may be. */
 export interface Encapsulation {
@@ -149,6 +177,11 @@ export type DatapathOperation =
       /** A dynamic-EID prefix itself (not a host): frames from it are reported, packets to it are `unknown-eid`. */
       readonly dynamicPrefix: boolean
       readonly reportSenders: boolean
+      /**
+       * Default true. False: ARP and ND for it are not answered although it is not here, because the
+       * endpoint may still be on the segment (an away EID before its move is certain).
+       */
+      readonly proxyNeighbours?: boolean
       readonly release: readonly Eid[]
     }
   | { readonly kind: 'delete-local-eid'; readonly eidPrefix: EidPrefix }
@@ -180,7 +213,11 @@ export interface RestoredState {
 /** What an operator or the API asks of a node. Each gets exactly one `result`. */
 export type Command =
   | { readonly kind: 'clear-map-cache'; readonly eidPrefix: EidPrefix | undefined }
-  | { readonly kind: 'start-move'; readonly eids: readonly Eid[]; readonly source: Rloc | undefined }
+  | {
+      readonly kind: 'start-move'
+      readonly eids: readonly Eid[]
+      readonly source: Rloc | undefined
+    }
   | { readonly kind: 'cancel-move'; readonly moveId: string }
   | { readonly kind: 'add-eid'; readonly eidPrefix: EidPrefix; readonly interfaceName: string }
   | { readonly kind: 'remove-eid'; readonly eidPrefix: EidPrefix }

@@ -11,6 +11,7 @@ export const LIMITS = {
   'maximum-locators': 8,
   'locator-buckets': 64,
   'event-head-bytes': 192,
+  'hold-gates': 65536,
 } as const
 export type BpfLimitsName = keyof typeof LIMITS
 
@@ -22,6 +23,7 @@ export const MAP_CACHE_ACTION = {
   'native': 3,
   'drop': 4,
   'hold': 5,
+  'native-draining': 6,
 } as const
 export type BpfMapCacheActionName = keyof typeof MAP_CACHE_ACTION
 
@@ -47,6 +49,7 @@ export type BpfLocalEidStateName = keyof typeof LOCAL_EID_STATE
 export const LOCAL_EID_FLAGS = {
   'mac-known': 1,
   'report-senders': 2,
+  'no-proxy': 4,
 } as const
 export type BpfLocalEidFlagsName = keyof typeof LOCAL_EID_FLAGS
 
@@ -67,6 +70,7 @@ export type BpfNodeFlagsName = keyof typeof NODE_FLAGS
 export const HOLD_PURPOSE = {
   'map-cache-miss': 1,
   'endpoint-expected': 2,
+  'fragment': 3,
 } as const
 export type BpfHoldPurposeName = keyof typeof HOLD_PURPOSE
 
@@ -124,6 +128,7 @@ export const TALLY = {
   'proxied-neighbour': 5,
   'ecn-corrected': 6,
   'event-lost': 7,
+  'fragmented': 8,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 
@@ -410,17 +415,19 @@ export interface BpfHoldHeader {
   readonly instanceId: Uint8Array
   readonly senderFamily: number
   readonly local2: number
+  readonly segments: number
   readonly interfaceIndex: number
   readonly ethertype: number
 }
 export const HOLD_HEADER_BYTES = 14
-export const HOLD_HEADER_OFFSETS = { local: 0, purpose: 1, instanceId: 2, senderFamily: 5, local2: 6, reserved: 7, interfaceIndex: 8, ethertype: 12 } as const
+export const HOLD_HEADER_OFFSETS = { local: 0, purpose: 1, instanceId: 2, senderFamily: 5, local2: 6, segments: 7, interfaceIndex: 8, ethertype: 12 } as const
 export function writeBpfHoldHeader(view: DataView, at: number, value: BpfHoldHeader): void {
   view.setUint8(at + 0, value.local)
   view.setUint8(at + 1, value.purpose)
   writeBytes(view, at + 2, value.instanceId, 3)
   view.setUint8(at + 5, value.senderFamily)
   view.setUint8(at + 6, value.local2)
+  view.setUint8(at + 7, value.segments)
   view.setUint32(at + 8, value.interfaceIndex, false)
   view.setUint16(at + 12, value.ethertype, false)
 }
@@ -437,8 +444,33 @@ export function decodeBpfHoldHeader(bytes: Uint8Array, at = 0): BpfHoldHeader {
     instanceId: copyOf(bytes, at + 2, 3),
     senderFamily: view.getUint8(at + 5),
     local2: view.getUint8(at + 6),
+    segments: view.getUint8(at + 7),
     interfaceIndex: view.getUint32(at + 8, false),
     ethertype: view.getUint16(at + 12, false),
+  }
+}
+
+/** struct lisp_hold_gate, 16 bytes */
+export interface BpfHoldGate {
+  readonly entered: bigint
+  readonly left: bigint
+}
+export const HOLD_GATE_BYTES = 16
+export const HOLD_GATE_OFFSETS = { entered: 0, left: 8 } as const
+export function writeBpfHoldGate(view: DataView, at: number, value: BpfHoldGate): void {
+  view.setBigUint64(at + 0, value.entered, true)
+  view.setBigUint64(at + 8, value.left, true)
+}
+export function encodeBpfHoldGate(value: BpfHoldGate): Uint8Array {
+  const bytes = new Uint8Array(16)
+  writeBpfHoldGate(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfHoldGate(bytes: Uint8Array, at = 0): BpfHoldGate {
+  const view = viewOf(bytes)
+  return {
+    entered: view.getBigUint64(at + 0, true),
+    left: view.getBigUint64(at + 8, true),
   }
 }
 

@@ -14,7 +14,7 @@ import type { DatapathEvent, DatapathOperation } from '../control/input-output.j
 import type { MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, hostPrefix } from '../lisp/eid.js'
 import {
-  type BpfHoldPurposeName,
+  type BpfMapCacheActionName,
   decodeBpfLocalEid,
   decodeBpfMapCacheEntry,
   EVENT_BYTES,
@@ -45,7 +45,7 @@ import type { Datapath, OnDatapathEvents } from './datapath.js'
 import type { DatapathLog } from './datapath-log.js'
 import { createEntryTable, type EntryTable } from './entry-table.js'
 import { createFreeIds } from './free-ids.js'
-import { createHoldReleases, type HoldReleases } from './hold-releases.js'
+import { createHoldReleases, type HeldPurpose, type HoldReleases } from './hold-releases.js'
 import { createLocatorSets, type LocatorSets } from './locator-sets.js'
 import type { NativeAddon, NativeHandle } from './native-addon.js'
 import { announcementFrame, solicitationFrame } from './neighbour-frames.js'
@@ -268,11 +268,13 @@ function putMapCache(operation: DatapathOperation & { kind: 'put-map-cache' }, p
   if (locatorSetId === undefined) throw new Error('locator-sets-exhausted')
   const form = (name: keyof typeof MAP_CACHE_ACTION) => (counterId: number) =>
     encodeBpfMapCacheEntry({ counterId, locatorSetId, action: MAP_CACHE_ACTION[name] })
+  // Commands to the hold are carried out after the entry is written: what comes later is dropped too.
+  if (action === 'drop') for (const eid of release) parts.releases.giveUp(eid, 'negative-mapping')
   try {
     parts.mapCache.put({
       eidPrefix,
       final: form(action),
-      draining: forward ? form('draining') : undefined,
+      draining: DRAINING_ACTION[action] && form(DRAINING_ACTION[action]),
       reference: locatorSetId,
       // An entry that says "hold" lets nothing out.
       release: action === 'hold' ? [] : release,
@@ -288,7 +290,8 @@ function putLocalEid(operation: DatapathOperation & { kind: 'put-local-eid' }, p
   const { index } = siteNamed(operation.interfaceName, parts)
   const flags =
     (mac !== undefined ? LOCAL_EID_FLAGS['mac-known'] : 0) |
-    (reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0)
+    (reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0) |
+    (operation.proxyNeighbours === false ? LOCAL_EID_FLAGS['no-proxy'] : 0)
   const form = (name: keyof typeof LOCAL_EID_STATE) => (counterId: number) =>
     encodeBpfLocalEid({
       counterId,
@@ -345,7 +348,7 @@ export function ownAddresses(
 }
 
 function isFinal(
-  purpose: BpfHoldPurposeName,
+  purpose: HeldPurpose,
   eid: Eid,
   mapCache: EntryTable,
   localEids: EntryTable,
@@ -406,6 +409,11 @@ function assertNever(value: never): never {
   throw new Error(`not an operation: ${JSON.stringify(value)}`)
 }
 
+/** What an entry says while the hold is emptied, by what it will say then. */
+const DRAINING_ACTION: Readonly<Record<string, BpfMapCacheActionName | undefined>> = {
+  forward: 'draining',
+  native: 'native-draining',
+}
 const FINAL_ACTIONS: readonly number[] = [
   MAP_CACHE_ACTION['forward'],
   MAP_CACHE_ACTION['native'],

@@ -94,8 +94,7 @@ function restoreMapCache(
     const [map, key] = isHostPrefix(eidPrefix)
       ? ['map_cache_hosts', eidKey(eidPrefix)]
       : ['map_cache_prefixes', eidPrefixKey(eidPrefix)]
-    const action =
-      bpf.action === MAP_CACHE_ACTION['draining'] ? MAP_CACHE_ACTION['forward'] : bpf.action
+    const action = FINAL_ACTION[bpf.action] ?? bpf.action
     if (!known) {
       const whole = action !== MAP_CACHE_ACTION['forward'] || sets.retain(bpf.locatorSetId)
       if (!whole || !counterIds.reserve(bpf.counterId)) {
@@ -149,6 +148,10 @@ function dropNative(options: RestoreOptions, eidPrefix: EidPrefix): void {
 type RestoredLocalEid = Restored['localEids'][number]
 type RestoredMapCache = Restored['mapCache'][number]
 
+const FINAL_ACTION: Readonly<Record<number, number>> = {
+  [MAP_CACHE_ACTION['draining']]: MAP_CACHE_ACTION['forward'],
+  [MAP_CACHE_ACTION['native-draining']]: MAP_CACHE_ACTION['native'],
+}
 const FINAL_STATE: Readonly<Record<number, number>> = {
   [LOCAL_EID_STATE['draining']]: LOCAL_EID_STATE['local'],
   [LOCAL_EID_STATE['away-draining']]: LOCAL_EID_STATE['away'],

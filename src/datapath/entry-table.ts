@@ -9,11 +9,10 @@
  * freed afterwards.
  */
 import { type Eid, type EidPrefix, hostPrefix, isHostPrefix } from '../lisp/eid.js'
-import type { BpfHoldPurposeName } from './abi.generated.js'
 import type { BpfMaps } from './bpf-maps.js'
 import { eidKey, eidOfKey, eidPrefixKey, eidPrefixOfKey, keyText } from './eid-keys.js'
 import type { FreeIds } from './free-ids.js'
-import type { HoldReleases } from './hold-releases.js'
+import type { HeldPurpose, HoldReleases } from './hold-releases.js'
 
 export interface Entry {
   readonly eidPrefix: EidPrefix
@@ -62,7 +61,7 @@ export function createEntryTable(options: {
   readonly hostMap: string
   readonly prefixMap: string
   readonly valueBytes: number
-  readonly purpose: BpfHoldPurposeName
+  readonly purpose: HeldPurpose
   readonly counterIds: FreeIds
   readonly releases: () => HoldReleases
   readonly freeReference: (reference: number) => void

@@ -5,11 +5,14 @@
  * known, so that its end finds the entry that asked for it. Without a hold (no TUN device) releases
  * end at once with nothing released.
  */
-import type { DatapathEvent, HoldDropReason } from '../control/input-output.js'
+import type { DatapathEvent, HoldDropReason, HoldGiveUpReason } from '../control/input-output.js'
 import type { Eid } from '../lisp/eid.js'
 import { type BpfHoldPurposeName, HOLD_PURPOSE } from './abi.generated.js'
 import { eidKey, eidOfKey, keyText, sourceOfPacket } from './eid-keys.js'
 import type { HoldEvent, NativeAddon, NativeHandle } from './native-addon.js'
+
+/** What packets wait for. */
+export type HeldPurpose = Exclude<BpfHoldPurposeName, 'fragment'>
 
 /** A value to be put in a map at the end of a release, in the hold's thread. */
 export interface Flip {
@@ -23,13 +26,15 @@ export interface HoldReleases {
    * Start a release; `done` is called when it has ended. `announced` ones raise `hold-released`.
    */
   release(release: {
-    readonly purpose: BpfHoldPurposeName
+    readonly purpose: HeldPurpose
     readonly eid: Eid
     readonly flip: Flip | undefined
     readonly announced: boolean
     readonly done: () => void
   }): void
-  drop(eid: Eid, reason: string): void
+  drop(eid: Eid, reason: HoldGiveUpReason): void
+  /** The same for packets that wait for a mapping only. */
+  giveUp(eid: Eid, reason: HoldGiveUpReason): void
   /** Translate the hold's own events; `isFinal` says whether packets to the EID need no waiting. */
   take(events: readonly HoldEvent[]): void
 }
@@ -40,7 +45,7 @@ export function createHoldReleases(options: {
   readonly writeFlip: (flip: Flip) => void
   readonly raise: (event: DatapathEvent) => void
   /** The entry of this EID already lets packets pass: what was held is a straggler. */
-  readonly isFinal: (purpose: BpfHoldPurposeName, eid: Eid) => boolean
+  readonly isFinal: (purpose: HeldPurpose, eid: Eid) => boolean
 }): HoldReleases {
   const { addon, hold, raise } = options
   const pending = new Map<string, Pending[]>()
@@ -96,14 +101,16 @@ export function createHoldReleases(options: {
     first.done()
   }
 
+  const give = (purpose: HeldPurpose, eid: Eid, reason: HoldGiveUpReason): void => {
+    if (hold !== undefined) addon.dropHold(hold, HOLD_PURPOSE[purpose], eidKey(eid), reason)
+  }
+
   return {
     release,
     drop(eid, reason) {
-      if (hold === undefined) return
-      for (const purpose of Object.values(HOLD_PURPOSE)) {
-        addon.dropHold(hold, purpose, eidKey(eid), reason)
-      }
+      for (const purpose of HELD_PURPOSES) give(purpose, eid, reason)
     },
+    giveUp: (eid, reason) => give('map-cache-miss', eid, reason),
     take(events) {
       for (const event of events) {
         const eid = eidOfKey(event.key)
@@ -130,10 +137,10 @@ function pendingKey(purpose: number, key: Uint8Array): string {
   return `${purpose}/${keyText(key)}`
 }
 
-function purposeOf(number: number): BpfHoldPurposeName | undefined {
-  const found = Object.entries(HOLD_PURPOSE).find(([, value]) => value === number)
-  return found?.[0] as BpfHoldPurposeName | undefined
+function purposeOf(number: number): HeldPurpose | undefined {
+  return HELD_PURPOSES.find((name) => HOLD_PURPOSE[name] === number)
 }
 
+const HELD_PURPOSES: readonly HeldPurpose[] = ['map-cache-miss', 'endpoint-expected']
 // What the hold says when it could not put a flip into its map.
 const FLIP_FAILED = 'flip-failed'

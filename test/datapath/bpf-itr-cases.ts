@@ -141,7 +141,7 @@ t.test('packets without a mapping go into the hold with what must be remembered'
     7,
     family,
     2,
-    0,
+    1,
     0,
     0,
     index >> 8,
@@ -152,7 +152,6 @@ t.test('packets without a mapping go into the hold with what must be remembered'
   const { site, core } = bench.network
   bench.putNode({ holdInterfaceIndex: site })
   bench.putMapCache('10.5.0.1', 'hold')
-  bench.putMapCache('10.5.0.2', 'draining', [{ family: 4 }])
   const held = bench.tallies('held')
   for (const destination of ['10.5.0.1', '10.5.0.2', '10.5.0.3']) {
     const frame = fromHost(4, { destination })
@@ -169,8 +168,54 @@ t.test('packets without a mapping go into the hold with what must be remembered'
     t.same(packet.slice(14), inbound(6, { ttl: 9 }))
   }
   t.equal(bench.tallies('held'), held + 6)
+  const large = udp(1, 2, data(2500))
+  const whole = bench.fromSite(fromHost(4, { destination: '10.5.0.1' }, large), { gsoSize: 1000 })
+  t.equal(whole.packet[7], 3, 'a super-packet counts as the packets that it can become')
   bench.putNode({})
   dropped(t, 'no-hold', () => bench.fromSite(fromHost(4, { destination: '10.5.0.3' })), 'no TAP')
+})
+
+t.test('while draining, packets wait as long as earlier ones are in the hold', async (t) => {
+  bench.putNode({ holdInterfaceIndex: bench.network.site })
+  const waits = (run: () => unknown) => {
+    const before = bench.tallies('held')
+    run()
+    return bench.tallies('held') > before
+  }
+  for (const action of ['draining', 'native-draining'] as const) {
+    const destination = action === 'draining' ? '10.6.0.1' : '10.6.0.2'
+    const send = () => bench.fromSite(fromHost(4, { destination }))
+    t.ok(waits(send), `${action}: no mapping yet`)
+    bench.putMapCache(destination, action, [{ family: 4 }])
+    t.ok(waits(send), 'two are in the hold')
+    bench.emptyHold()
+    t.notOk(waits(send), 'the hold is empty')
+    const { verdict, packet } = send()
+    if (action === 'draining')
+      t.same(openFrame(packet).inner, fromHost(4, { destination, ttl: 63 }).slice(14))
+    else t.equal(verdict, VERDICT.pass, 'to the kernel')
+    bench.putMapCache(destination, 'hold')
+    t.ok(waits(send), 'a new wait begins')
+    bench.putMapCache(destination, action, [{ family: 4 }])
+    t.ok(waits(send), 'and is in front of what comes now')
+    bench.emptyHold()
+  }
+  bench.putMapCache(HOST[4], 'forward', [{ family: 4 }])
+  for (const state of ['draining', 'away-draining'] as const) {
+    const deliver = () => bench.fromCore(fromCore(4, inbound(4)))
+    bench.putLocal(HOST[4], 'standby')
+    t.ok(waits(deliver), `${state}: the endpoint is not there yet`)
+    bench.putLocal(HOST[4], state, { mac: MAC.host })
+    t.ok(waits(deliver), 'two are in the hold')
+    bench.emptyHold()
+    t.notOk(waits(deliver), 'the hold is empty')
+    const inner = deliver().packet
+    if (state === 'draining') t.same(inner, ipFrame(MAC.host, MAC.site, inbound(4)))
+    else t.same(openFrame(inner).inner, inbound(4, { ttl: 63 }))
+  }
+  bench.deleteMapCache(HOST[4])
+  bench.deleteLocal(HOST[4])
+  bench.putNode({})
 })
 
 t.test('what comes out of the hold is encapsulated or delivered, never held again', async (t) => {
@@ -221,7 +266,7 @@ t.test('what comes out of the hold is encapsulated or delivered, never held agai
   dropped(t, 'no-hold', () => released(2, inbound(4)), 'standby')
   bench.putLocal(HOST[4], 'prefix')
   dropped(t, 'unknown-eid', () => released(2, inbound(4)), 'gone')
-  dropped(t, 'hold-header', () => released(3, inbound(4)), 'unknown purpose')
+  dropped(t, 'hold-header', () => released(4, inbound(4)), 'unknown purpose')
   dropped(t, 'hold-header', () => released(2, inbound(4), 0x33), 'a frame of somebody else')
   bench.deleteLocal('10.5.0.3')
   bench.deleteLocal(HOST[4])
@@ -250,6 +295,30 @@ t.test('too big for the path: dropped, and the sender can be told', async (t) =>
   }
   const destination = '10.44.0.9'
   bench.putMapCache(destination, 'forward', [{ family: 4, pathMtu: 1400 }])
-  const tooBig = fromHost(4, { destination }, udp(1, 2, data(1400)))
+  const tooBig = fromHost(4, { destination, dontFragment: true }, udp(1, 2, data(1400)))
   await limited(t, 'packet-too-big', destination, 100, () => bench.fromSite(tooBig))
+})
+
+t.test('too big but without DF: to be split in two, within limits', async (t) => {
+  const destination = '10.45.0.1'
+  bench.putMapCache(destination, 'forward', [{ family: 4, pathMtu: 1400 }])
+  bench.putNode({ holdInterfaceIndex: bench.network.site })
+  const frame = fromHost(4, { destination }, udp(1, 2, data(1400)))
+  const before = bench.tallies('fragmented')
+  const { verdict, packet } = bench.fromSite(frame)
+  t.equal(verdict, VERDICT.redirect)
+  t.equal(packet[1], 3, 'purpose: fragment')
+  t.same(packet.slice(14), frame.slice(14), 'untouched')
+  t.equal(bench.tallies('fragmented'), before + 1)
+  const half = fromHost(4, { destination }, udp(1, 2, data(700))).slice(14)
+  const back = bench.run('hold_ingress', Uint8Array.from([...packet.slice(0, 14), ...half]))
+  t.same(openFrame(back.packet).inner.slice(20), half.slice(20), 'a half that comes back is sent')
+  const six = fromHost(6, {}, udp(1, 2, data(1400)))
+  bench.putMapCache(REMOTE[6], 'forward', [{ family: 4, pathMtu: 1400 }])
+  dropped(t, 'packet-too-big', () => bench.fromSite(six), 'never IPv6')
+  const refused = bench.drops('packet-too-big')
+  for (let i = 0; i < 1500; i++) bench.fromSite(frame)
+  const split = bench.tallies('fragmented') - before
+  t.ok(split >= 1000 && split + bench.drops('packet-too-big') - refused === 1501, `${split} split`)
+  bench.putNode({})
 })

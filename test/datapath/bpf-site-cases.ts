@@ -3,7 +3,7 @@
  * answers given for EIDs that are elsewhere (RFC 826, RFC 4861, RFC 5227).
  */
 import t from 'tap'
-import { SEEN_BY, SITE_INTERFACE_FLAGS } from '../../src/datapath/abi.generated.js'
+import { LOCAL_EID_FLAGS, SEEN_BY, SITE_INTERFACE_FLAGS } from '../../src/datapath/abi.generated.js'
 import { bench, FAMILIES, fromHost, HOST, limited, REMOTE } from './bpf-fixtures.js'
 import { addressBytes, arp, ethernet, ipFrame, macBytes, neighbour } from './frames.js'
 import { MAC, VERDICT } from './workbench.js'
@@ -84,6 +84,13 @@ t.test('questions that are not ours to answer stay with the kernel', async (t) =
   for (const family of FAMILIES) bench.putLocal(ASKED[family], 'local', { mac: OTHER_MAC })
   unanswered(ask(ASKED[4]), 'the endpoint is here and answers itself')
   unanswered(solicit(ASKED[6]), 'the same with IPv6')
+  const flags = LOCAL_EID_FLAGS['no-proxy']
+  for (const family of FAMILIES) bench.putLocal(ASKED[family], 'away', { flags })
+  unanswered(ask(ASKED[4]), 'on its way out: it may still answer itself')
+  unanswered(solicit(ASKED[6]), 'the same with IPv6')
+  for (const family of FAMILIES) bench.putLocal(ASKED[family], 'away')
+  t.equal(ask(ASKED[4]).verdict, VERDICT.redirect, 'once it has gone we answer')
+  t.equal(solicit(ASKED[6]).verdict, VERDICT.redirect, 'the same with IPv6')
   for (const family of FAMILIES) bench.deleteLocal(ASKED[family])
   for (const family of FAMILIES) bench.putMapCache(ASKED[family], 'native')
   unanswered(ask(ASKED[4]), 'native: the gateway itself')

@@ -184,6 +184,16 @@ export function createWorkbench() {
       addon.deleteMap(object, 'map_cache_hosts', abi.encodeBpfEidKey(eidKey(address)))
     },
 
+    /** As if the hold's thread had sent everything that went into the hold. */
+    emptyHold(): void {
+      const { count, values } = addon.readMap(object, 'hold_gates')
+      for (let slot = 0; slot < count; slot++) {
+        const { entered, left } = abi.decodeBpfHoldGate(values, slot * abi.HOLD_GATE_BYTES)
+        if (entered === left) continue
+        put('hold_gates', word(slot), abi.encodeBpfHoldGate({ entered, left: entered }))
+      }
+    },
+
     putSite(flags: number): void {
       const value = { instanceId: INSTANCE, flags, mac: macBytes(MAC.site) }
       put('site_interfaces', word(network.site), abi.encodeBpfSiteInterface(value))
