@@ -16,11 +16,12 @@ const arrows: Record<string, readonly string[]> = {
   config: ['lisp'],
   datapath: ['lisp', 'tables', 'type:control', 'type:config'],
   store: ['lisp', 'type:control', 'type:config'],
+  capture: ['lisp'],
   api: ['lisp', 'control', 'config', 'type:datapath'],
   daemon: ['lisp', 'control', 'datapath', 'config', 'api', 'store'],
   lab: ['lisp', 'config', 'datapath'],
   demo: ['lab', 'config', 'lisp'],
-  cli: ['lisp', 'config', 'lab', 'api', 'type:control'],
+  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'type:control'],
 }
 /** What makes a run depend on anything but its inputs; banned where decisions are made. */
 const coreRooms = ['lisp', 'tables', 'control']

@@ -8,8 +8,10 @@ import { Command, CommanderError } from 'commander'
 import { createApiClient } from './api-client.js'
 import { wantsColour } from './columns.js'
 import type { CliCommand, CommandContext } from './command.js'
+import { captureCommands } from './commands/capture.js'
 import { checkConfigCommands } from './commands/check-config.js'
 import { clearCommands } from './commands/clear.js'
+import { decodeCommands } from './commands/decode.js'
 import { eventCommands } from './commands/events.js'
 import { ligCommands } from './commands/lig.js'
 import { moveCommands } from './commands/move.js'
@@ -23,6 +25,8 @@ const COMMANDS: readonly CliCommand[] = [
   ...ligCommands,
   ...eventCommands,
   ...clearCommands,
+  ...decodeCommands,
+  ...captureCommands,
   ...checkConfigCommands,
 ]
 
@@ -117,6 +121,7 @@ Examples:
   godwit move '[7]10.10.0.5' '[7]fd00:10::5' --wait --node cloud-b
   godwit events --follow
   godwit lig 10.20.0.2 --instance-id 7
+  godwit decode incident.pcap --keys keys.yaml
   godwit lab up topologies/two-clouds.yaml`
 
 // A reader that has seen enough ("| head") is no error.

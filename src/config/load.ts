@@ -121,7 +121,8 @@ function located(finding: Finding, document: Document, lines: LineCounter): Conf
   return { path, problem, hint }
 }
 
-function readSecretFile(path: string): SecretFile {
+/** What is in a secret file; a problem, not an exception, when it cannot be had. */
+export function readSecretFile(path: string): SecretFile {
   try {
     const status = statSync(path)
     if (!status.isFile()) return { ok: false, problem: 'is not a file' }
@@ -146,7 +147,8 @@ function withAbsoluteTls(config: Config, directory: string): Config {
   return { ...config, api: { ...config.api, tcp: { ...tcp, tls } } }
 }
 
-function reasonOf(cause: unknown): string {
+/** An operating system's refusal in words. */
+export function reasonOf(cause: unknown): string {
   const code = (cause as { code?: string }).code
   if (code === 'ENOENT') return 'no such file'
   if (code === 'EACCES') return 'permission denied'

@@ -24,7 +24,8 @@ export type Role = (typeof ROLES)[number]
 
 export const ALGORITHMS = ['hmac-sha-1-96', 'hmac-sha-256-128', 'hmac-sha256-128+hkdf'] as const
 
-const Key = Type.Object(
+/** A key as a configuration refers to it. */
+export const Key = Type.Object(
   {
     id: Type.Integer({ minimum: 0, maximum: 255, default: 0, description: 'Key ID on the wire' }),
     algorithm: Type.Enum(ALGORITHMS, {

@@ -12,9 +12,13 @@ import { coloured, formatDuration } from '../../src/cli/columns.js'
 import { queryMapping } from '../../src/cli/lig-query.js'
 import { chooseTarget } from '../../src/cli/target.js'
 import { parseAddressText, parseEidText } from '../../src/config/address-text.js'
+import { parseKeyFile } from '../../src/config/key-file.js'
+import { encodeSigned } from '../../src/lisp/authentication.js'
 import { eidPrefix } from '../../src/lisp/eid.js'
 import { locator } from '../../src/lisp/locator.js'
 import { decodeMessage, encodeMessage, type MapRequest } from '../../src/lisp/message.js'
+import { aKey, aMapRegister, hmac } from '../support/builders.js'
+import { ethernet, pcapFile, udpPacket } from '../support/captured-packets.js'
 import {
   aConfig,
   aDatapath,
@@ -339,6 +343,97 @@ t.test('durations are short and colours only where wanted', async (t) => {
   for (const [ms, text] of cases) t.equal(formatDuration(ms), text)
   t.equal(coloured(true, 'red', 'x'), '\u001b[31mx\u001b[0m')
   t.equal(coloured(false, 'red', 'x'), 'x')
+})
+
+t.test(
+  'decode explains a capture file, verifies with keys, and survives what is broken',
+  async (t) => {
+    const directory = temporaryDirectory()
+    const file = join(directory, 'incident.pcap')
+    const keys = join(directory, 'keys.yaml')
+    const signed = encodeSigned(aMapRegister({ nonce: 5n }), aKey('kept in a file'), hmac)
+    const addresses = { source: '172.16.1.1', destination: '172.16.4.1' }
+    const good = ethernet(udpPacket({ ...addresses, payload: signed }))
+    const bad = ethernet(udpPacket({ ...addresses, payload: signed.subarray(0, 20) }))
+    writeFileSync(file, pcapFile([good, bad, good]).subarray(0, -1))
+    writeFileSync(join(directory, 'clouds.key'), ' kept in a file\n')
+    writeFileSync(keys, '- {id: 1, secretFile: clouds.key}\n- {id: 1, secret: another}\n')
+
+    const json = await exec(['decode', file, '--json', '--keys', keys])
+    t.equal(json.code, 0)
+    const [first, ...rest] = json.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    t.match(first, { frame: 1, message: 'map-register', nonce: '0000000000000005' })
+    t.equal(first.authentication, 'verified')
+    t.match(rest, [
+      { frame: 2, error: { code: 'truncated', offset: 16, field: 'Authentication Data' } },
+      { frame: 3, error: { code: 'truncated', field: 'end of file' } },
+    ])
+    t.equal(json.err, `${file}: 1 control, 2 malformed\n`)
+
+    const text = await exec(['decode', file])
+    t.match(
+      text.out,
+      /^ {5}1 {2}03:04:05\.678901 {2}172\.16\.1\.1 → 172\.16\.4\.1 {2}map-register nonce/,
+    )
+    t.notMatch(text.out, /authentication verified/, 'nothing is said about it without keys')
+
+    const failures: [string[], RegExp][] = [
+      [['decode', join(directory, 'nothing.pcap')], /cannot be read: no such file/],
+      [['decode', directory], /cannot be read: it is a directory/],
+      [['decode', keys], /is not a capture file\n.*decompress/],
+      [['decode', file, '--keys', join(directory, 'no.yaml')], /cannot be read: no such file/],
+      [['decode', file, '--keys', file], /is not/],
+    ]
+    for (const [words, message] of failures) {
+      const run = await exec(words)
+      t.same([run.code, run.out], [2, ''])
+      t.match(run.err, message)
+    }
+  },
+)
+
+t.test('a key file says everything that is wrong with it, and never a secret', async (t) => {
+  const read = (path: string) =>
+    path === 'empty'
+      ? { ok: true as const, text: ' ', worldReadable: false }
+      : { ok: false as const, problem: 'cannot be read: no such file' }
+  const result = parseKeyFile(
+    '[{id: 1}, {id: 2, secret: hush, secretFile: x}, {secretFile: gone}, {secretFile: empty}]',
+    read,
+  )
+  t.ok(!result.ok)
+  const errors = result.ok ? [] : result.errors
+  t.same(
+    errors.map(({ path, problem }) => `${path} ${problem}`),
+    [
+      'keys[0] has no secret',
+      'keys[1] has both secretFile and secret',
+      'keys[2] gone cannot be read: no such file',
+      'keys[3] empty is empty',
+    ],
+  )
+  t.notMatch(JSON.stringify(errors), 'hush')
+  t.match(parseKeyFile('[{algorithm: md5, secret: hush}]', read), {
+    errors: [{ path: 'keys[0].algorithm' }],
+  })
+  t.match(parseKeyFile('[{ident: 1, secret: hush}]', read), { errors: [{ path: 'keys[0].ident' }] })
+  t.match(parseKeyFile('{id: 1}', read), { errors: [{ problem: 'is not a list of keys' }] })
+  t.same(parseKeyFile('[{id: 3, algorithm: hmac-sha-1-96, secret: hush}]', read), {
+    ok: true,
+    keys: [{ keyId: 3, algorithm: 1, secret: new TextEncoder().encode('hush') }],
+  })
+})
+
+t.test('capture without an interface of that name says which there are', async (t) => {
+  const run = await exec(['capture', 'nosuch0'])
+  t.not(run.code, 0)
+  t.match(
+    run.err,
+    /there is no interface nosuch0\n {2}there are: .*lo|"cap" is not installed|no permission/,
+  )
 })
 
 t.test('the command works through a symbolic link, as npm installs it', async (t) => {
