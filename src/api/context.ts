@@ -11,6 +11,7 @@ import type { DatapathCounters, MappingCounter } from '../datapath/datapath.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
 import type { Metrics } from './metrics.js'
+import type { TableReader } from './table-reader.js'
 
 export interface ApiNode {
   snapshot(): NodeSnapshot
@@ -22,11 +23,17 @@ export interface ApiNode {
 
 export interface ApiDatapath {
   counters(): DatapathCounters
-  mappingCounters(): readonly MappingCounter[]
+  /** Those of the entries named, or all; an implementation may give more than it was asked for. */
+  mappingCounters(wanted?: {
+    readonly table: MappingCounter['table']
+    readonly eidPrefixes: readonly string[]
+  }): readonly MappingCounter[]
 }
 
 export interface ApiContext {
   readonly node: ApiNode
+  /** For whole tables; a single move is read from `node` itself. */
+  readonly tables: TableReader
   /** Undefined for a node without packets of its own. */
   readonly datapath: ApiDatapath | undefined
   readonly config: Config
@@ -53,6 +60,7 @@ export async function runCommand(context: ApiContext, command: Command): Promise
     return result.value
   } finally {
     clearTimeout(timer)
+    context.tables.forget()
   }
 }
 

@@ -1,17 +1,19 @@
 /**
  * Prometheus metrics, in a registry of their own.
  *
- * Every event has a counter `godwit_<event>_total{reason}`; datapath counters, table sizes and the
+ * Every event has a counter `godwit_<event>_total{reason}`, and those that end something that takes
+ * time feed a histogram; datapath counters, table sizes and the
  * hold are read when scraped, so packets cost nothing here. Labels come from closed sets; should a
  * reason ever not, the surplus is counted as `other`.
  */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { EVENT_NAMES, type Event } from '../control/event.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { DatapathCounters } from '../datapath/datapath.js'
 
 export interface Metrics {
-  countEvent(event: Event): void
+  /** `at` is wall-clock; durations between two events are made of it. */
+  countEvent(event: Event, at?: Date): void
   /** A follower of the event stream did not keep up and was cut off. */
   countDroppedFollower(): void
   /** The exposition text and its content type. */
@@ -33,6 +35,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   register.setDefaultLabels({ node: sources.node })
   collectDefaultMetrics({ register, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS })
   const events = createEventCounters(register)
+  const durations = createDurations(register)
   const dropped = new Counter({
     name: 'godwit_event_followers_dropped_total',
     help: 'Followers of /v1/events that did not keep up and were cut off',
@@ -43,7 +46,10 @@ export function createMetrics(sources: MetricSources): Metrics {
   const refreshAll = [registerTables(register, sources)]
   if (datapath !== undefined) refreshAll.push(registerDatapath(register, () => datapath.counters()))
   return {
-    countEvent: events,
+    countEvent(event, at = new Date()) {
+      events(event)
+      durations(event, at)
+    },
     countDroppedFollower: () => dropped.inc(),
     async render() {
       // Not in a collect(): metrics registered before that one would show what the last scrape read.
@@ -75,6 +81,65 @@ function createEventCounters(register: Registry): (event: Event) => void {
     entry.counter.inc({ reason })
   }
 }
+
+/**
+ * How long things took: from fields of events, and between the events of one move. The end of a move
+ * is when this node knew it: `GET /v1/moves` has when it was.
+ */
+function createDurations(register: Registry): (event: Event, at: Date) => void {
+  const histogram = (name: string, help: string, label?: string): Histogram =>
+    new Histogram({
+      name,
+      help,
+      buckets: DURATION_BUCKETS,
+      labelNames: label === undefined ? [] : [label],
+      registers: [register],
+    })
+  const answered = histogram('godwit_map_request_seconds', 'From a Map-Request to its answer')
+  const held = histogram('godwit_hold_seconds', 'From the first packet of an EID held to release')
+  const moved = histogram(
+    'godwit_move_seconds',
+    'From the request of an orchestrated move to a stage of it, at its destination',
+    'stage',
+  )
+  const requested = new Map<string, number>()
+  return (event, at) => {
+    if (event.name === 'map-reply-received') observeMs(answered, event['waitedMs'])
+    if (event.name === 'hold-released') observeMs(held, event['heldMs'])
+    const stage = MOVE_STAGES_OF_EVENTS[event.name]
+    if (stage === undefined) return
+    const moveId = String(event['moveId'])
+    if (stage === 'requested') {
+      requested.set(moveId, at.getTime())
+      if (requested.size > MAXIMUM_MOVES) requested.delete(requested.keys().next().value!)
+      return
+    }
+    const since = requested.get(moveId)
+    if (since === undefined) return
+    if (stage !== 'failed') moved.observe({ stage }, Math.max(0, at.getTime() - since) / 1000)
+    if (stage === 'failed' || stage === 'converged') requested.delete(moveId)
+  }
+}
+
+function observeMs(histogram: Histogram, milliseconds: unknown): void {
+  if (typeof milliseconds === 'number') histogram.observe(milliseconds / 1000)
+}
+
+const MOVE_STAGES_OF_EVENTS: Readonly<Partial<Record<string, string>>> = {
+  'move-requested': 'requested',
+  'move-prepared': 'ready',
+  'move-endpoint-seen': 'endpoint-seen',
+  'move-converged': 'converged',
+  'move-failed': 'failed',
+}
+
+/** From an answer of the same rack to the patience of a hold. */
+const DURATION_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+]
+
+/** Moves under way whose request is remembered; a move's own limits end it in seconds. */
+const MAXIMUM_MOVES = 10_000
 
 function registerNode(register: Registry, sources: MetricSources): void {
   const information = new Gauge({

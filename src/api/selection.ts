@@ -1,15 +1,10 @@
 /**
- * Which entries of a table a request wants: by instance-ID, by longest match of an EID, the first
- * N.
+ * Which entries of a table a request wants: by instance-ID, by longest match of an EID, page by
+ * page.
  */
 import { Type } from 'typebox'
-import {
-  formatEidPrefixText,
-  parseEidPrefixText,
-  parseEidText,
-  prefixCoversAddress,
-} from '../config/address-text.js'
-import type { Eid, EidPrefix } from '../lisp/eid.js'
+import { parseEidPrefixText, parseEidText } from '../config/address-text.js'
+import { type Eid, type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import { ApiError } from './errors.js'
 
 export const SelectionQuery = Type.Object(
@@ -20,7 +15,22 @@ export const SelectionQuery = Type.Object(
       }),
     ),
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000, default: 10_000 })),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 10_000,
+        default: 1000,
+        description: 'At most so many entries; total says how many there are',
+      }),
+    ),
+    offset: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        default: 0,
+        description:
+          'Leave out so many first. Entries that come and go between two pages may be missed or repeated',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -29,32 +39,61 @@ export interface Selection {
   readonly eid?: string
   readonly instanceId?: number
   readonly limit?: number
+  readonly offset?: number
 }
 
-/** The entries that fit, and how many fit before `limit` cut them. Throws 400 for a bad EID. */
+/** What every answer with a page of a table says beside the page. */
+export const pageFields = {
+  total: Type.Integer({ description: 'Entries that fit the query, on all pages' }),
+  offset: Type.Integer({ description: 'Entries left out before the first one here' }),
+  ageMs: Type.Number({ description: 'ms since the table was so; not 0 only for large tables' }),
+}
+
+export interface Page<T> {
+  readonly total: number
+  readonly offset: number
+  readonly ageMs: number
+  readonly entries: readonly T[]
+}
+
+/**
+ * The entries that fit, from `offset` on and cut by `limit`, and how many fit in all. Throws 400 for
+ * a bad EID. Nothing is done to entries that are not returned but looking at their prefix.
+ */
 export function selectEntries<T extends { eidPrefix: string; instanceId: number }>(
-  entries: readonly T[],
+  { table, ageMs }: { readonly table: readonly T[]; readonly ageMs: number },
   query: Selection,
-): { total: number; entries: T[] } {
-  const inInstance =
-    query.instanceId === undefined
-      ? entries
-      : entries.filter(({ instanceId }) => instanceId === query.instanceId)
-  if (query.eid === undefined) {
-    const limit = query.limit ?? DEFAULT_LIMIT
-    return { total: inInstance.length, entries: inInstance.slice(0, limit) }
+): Page<T> {
+  const { instanceId, limit = DEFAULT_LIMIT, offset = 0 } = query
+  const age = Math.round(ageMs)
+  if (query.eid !== undefined) {
+    const best = longestMatches(table, readEid(query.eid, instanceId, 'query.eid'))
+    const entries = best.slice(offset, offset + limit)
+    return { total: best.length, offset, ageMs: age, entries }
   }
-  const eid = readEid(query.eid, query.instanceId, 'query.eid')
-  let best: { entry: T; maskLength: number } | undefined
-  for (const entry of inInstance) {
-    const prefix = parseEidPrefixText(entry.eidPrefix, entry.instanceId)
-    if (prefix === undefined || prefix.instanceId !== eid.instanceId) continue
-    if (!prefixCoversAddress(prefix, eid.address)) continue
-    if (best === undefined || prefix.maskLength > best.maskLength) {
-      best = { entry, maskLength: prefix.maskLength }
-    }
+  const fitting =
+    instanceId === undefined ? table : table.filter((entry) => entry.instanceId === instanceId)
+  const entries = fitting.slice(offset, offset + limit)
+  return { total: fitting.length, offset, ageMs: age, entries }
+}
+
+/** More than one where several registered the same prefix. */
+function longestMatches<T extends { eidPrefix: string }>(table: readonly T[], eid: Eid): T[] {
+  const lengths = new Map<string, number>()
+  // All texts that can match, so that no entry has to be parsed: tables hold canonical text.
+  for (let length = 0; length <= eid.address.bytes.length * 8; length += 1) {
+    lengths.set(formatEidPrefix(eidPrefix(eid.instanceId, eid.address, length)), length)
   }
-  return best === undefined ? { total: 0, entries: [] } : { total: 1, entries: [best.entry] }
+  let best: T[] = []
+  let longest = -1
+  for (const entry of table) {
+    const length = lengths.get(entry.eidPrefix)
+    if (length === undefined || length < longest) continue
+    if (length > longest) best = []
+    longest = length
+    best.push(entry)
+  }
+  return best
 }
 
 /** An EID of a request; throws 400 naming `field`. */
@@ -77,10 +116,4 @@ export function readEidPrefix(
   throw new ApiError(400, 'invalid-eid-prefix', message, field)
 }
 
-/** One spelling for joining tables whose writers may or may not put the instance-ID in the text. */
-export function prefixKey(text: string, instanceId: number): string {
-  const prefix = parseEidPrefixText(text, instanceId)
-  return prefix === undefined ? text : formatEidPrefixText(prefix)
-}
-
-const DEFAULT_LIMIT = 10_000
+const DEFAULT_LIMIT = 1000

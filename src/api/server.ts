@@ -33,6 +33,7 @@ import { nodeRoutes } from './routes/node.js'
 import { queryRoutes } from './routes/queries.js'
 import { registrationRoutes } from './routes/registrations.js'
 import { siteRoutes } from './routes/sites.js'
+import { createTableReader } from './table-reader.js'
 
 export interface ApiOptions {
   readonly node: ApiNode
@@ -59,13 +60,14 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const { node, config } = options
   const context = createContext(options)
   const unsubscribe = node.onEvent((event, at) => {
-    context.metrics.countEvent(event)
+    context.metrics.countEvent(event, at)
     context.events.append(event, at)
   })
   const app = await createApp(context, options.log)
   const listeners: Listener[] = []
   const close = async (): Promise<void> => {
     unsubscribe()
+    context.tables.forget()
     await app.close()
     await Promise.all(listeners.map((listener) => listener.close()))
   }
@@ -102,16 +104,18 @@ export async function describeApi(version: string): Promise<object> {
 function createContext(options: ApiOptions): ApiContext {
   const { node, datapath, version, startedAt } = options
   const events = createEventLog(startedAt)
+  const tables = createTableReader(() => node.snapshot())
   const metrics = createMetrics({
     node: options.config.node,
     version,
     startedAt,
-    snapshot: () => node.snapshot(),
+    snapshot: () => tables.read().snapshot,
     datapath,
     followers: () => events.followers(),
   })
   return {
     node,
+    tables,
     datapath,
     version,
     startedAt,

@@ -63,7 +63,16 @@ function send(
       outgoing = request({ ...options, socketPath: target.path, path }, resolve)
     } else {
       const url = new URL(path, target.url)
-      outgoing = url.protocol === 'https:' ? requestTls(url, options) : request(url, options)
+      try {
+        outgoing =
+          url.protocol === 'https:'
+            ? requestTls(url, { ...options, ...target.tls })
+            : request(url, options)
+      } catch (cause) {
+        // What is no certificate or key is noticed before anything is sent.
+        onError(cause as NodeJS.ErrnoException)
+        return
+      }
       outgoing.on('response', resolve)
     }
     outgoing.on('error', onError)
@@ -122,6 +131,44 @@ function unreachable(target: Target, cause: NodeJS.ErrnoException): CliFailure {
     case 'ECONNRESET':
       return new CliFailure(`the daemon on ${place} went away`, 'see its log')
     default:
-      return new CliFailure(`cannot talk to ${place}: ${cause.message}`, start)
+      return (
+        tlsFailure(place, cause) ??
+        new CliFailure(`cannot talk to ${place}: ${cause.message}`, start)
+      )
   }
 }
+
+/** What the two sides of TLS do not like about each other, by the codes of OpenSSL and Node. */
+function tlsFailure(
+  place: string,
+  { code = '', message }: NodeJS.ErrnoException,
+): CliFailure | undefined {
+  if (DISTRUST.has(code)) {
+    const remedy = 'name the CA that signed its certificate with --ca FILE'
+    return new CliFailure(`${place} is not believed: ${message}`, remedy)
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    const remedy = 'use the name or address that its certificate is for'
+    return new CliFailure(`${place} is not who it should be: ${message}`, remedy)
+  }
+  if (
+    /CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_EXPIRED|DECRYPT_ERROR/.test(code)
+  ) {
+    const remedy = 'give a client certificate of the CA it believes with --cert FILE --key FILE'
+    return new CliFailure(`${place} refuses us: ${message}`, remedy)
+  }
+  if (code.startsWith('ERR_OSSL') || code.startsWith('ERR_SSL') || code === 'EPROTO') {
+    const remedy = 'is it https there, and are --cert and --key a pair of PEM files?'
+    return new CliFailure(`no TLS with ${place}: ${message}`, remedy)
+  }
+  return undefined
+}
+
+const DISTRUST: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_HAS_EXPIRED',
+])

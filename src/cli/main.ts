@@ -78,6 +78,9 @@ function addCommand(program: Command, groups: Map<string, Command>, row: CliComm
       .option('--socket <path>', 'Unix socket of the daemon (default: the only one here)')
       .option('--node <name>', 'the daemon of this node: /run/godwit/NAME.sock')
       .option('--url <url>', 'http or https address of the daemon instead of a socket')
+      .option('--ca <file>', 'with https: PEM of the CA that signed its certificate')
+      .option('--cert <file>', 'with https: PEM of our client certificate')
+      .option('--key <file>', 'with https: PEM of its key')
   }
   for (const [flags, description] of row.options ?? []) command.option(flags, description)
   if (row.examples !== undefined) {

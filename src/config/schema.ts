@@ -326,7 +326,8 @@ const ApiConfig = Type.Object(
         {
           address: Type.String({
             default: '127.0.0.1',
-            description: 'Anything but loopback needs tls',
+            description:
+              'Anything but loopback needs tls. Plain TCP knows no users: on loopback every process of this host (and of containers in its network namespace) may command the node; the socket has a file mode instead',
           }),
           port: Type.Integer({
             minimum: 1,
@@ -340,7 +341,10 @@ const ApiConfig = Type.Object(
                 certificateFile: Type.String({ description: 'PEM, with the chain' }),
                 keyFile: Type.String({ description: 'PEM' }),
                 clientCaFile: Type.Optional(
-                  Type.String({ description: 'Require client certificates of this CA' }),
+                  Type.String({
+                    description:
+                      'Require client certificates of this CA; without it, whoever reaches the port may command the node',
+                  }),
                 ),
               },
               closed,

@@ -1,7 +1,7 @@
 /**
  * Counters of the BPF programs and of the hold, read on demand: nothing is counted per packet here.
  */
-import { formatEidPrefix } from '../lisp/eid.js'
+import { formatEidPrefix, parseEidPrefix } from '../lisp/eid.js'
 import { DROP_REASON, TALLY } from './abi.generated.js'
 import type { BpfMaps } from './bpf-maps.js'
 import type { DatapathCounters, MappingCounter } from './datapath.js'
@@ -28,14 +28,23 @@ export function readCounters(
   return { drops, tallies, hold: hold === undefined ? none : addon.holdStatistics(hold) }
 }
 
-/** One row per entry of a table: a map look-up each. */
+/** One row per entry of a table, or per entry named that there is: a map look-up each. */
 export function* mappingCounters(
   table: MappingCounter['table'],
   entries: EntryTable,
   maps: BpfMaps,
+  wanted?: readonly string[],
 ): Iterable<MappingCounter> {
-  for (const entry of entries.entries()) {
+  for (const entry of wanted === undefined ? entries.entries() : named(entries, wanted)) {
     yield { table, eidPrefix: formatEidPrefix(entry.eidPrefix), ...usageOf(entry, maps) }
+  }
+}
+
+function* named(entries: EntryTable, eidPrefixes: readonly string[]): Iterable<Entry> {
+  for (const text of eidPrefixes) {
+    const eidPrefix = parseEidPrefix(text)
+    const entry = eidPrefix === undefined ? undefined : entries.get(eidPrefix)
+    if (entry !== undefined) yield entry
   }
 }
 

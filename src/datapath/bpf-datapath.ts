@@ -199,10 +199,15 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
       attach()
     },
     counters: () => readCounters(maps, addon, opened?.hold),
-    mappingCounters: () => [
-      ...mappingCounters('map-cache', mapCache, maps),
-      ...mappingCounters('local-eid', localEids, maps),
-    ],
+    mappingCounters(wanted) {
+      const tables = [
+        ['map-cache', mapCache],
+        ['local-eid', localEids],
+      ] as const
+      return tables
+        .filter(([name]) => wanted === undefined || wanted.table === name)
+        .flatMap(([name, table]) => [...mappingCounters(name, table, maps, wanted?.eidPrefixes)])
+    },
     localMac: (eid) => localMac(eid, localEids),
     ignoredRecords: () => ignored,
     close(how) {

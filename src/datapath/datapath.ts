@@ -18,8 +18,14 @@ export interface Datapath {
   /** What an earlier run left behind (empty on a first start). Called once, before the first `perform`. */
   restore(): Pick<RestoredState, 'localEids' | 'mapCache'>
   counters(): DatapathCounters
-  /** Per-mapping counts for `show map-cache`; O(entries), for operators, never on a hot path. */
-  mappingCounters(): readonly MappingCounter[]
+  /**
+   * Per-mapping counts for `show map-cache`, of the entries named or of all; a map look-up each, for
+   * operators, never on a hot path. Entries that do not exist are left out.
+   */
+  mappingCounters(wanted?: {
+    readonly table: MappingCounter['table']
+    readonly eidPrefixes: readonly string[]
+  }): readonly MappingCounter[]
   /** Stop. `keep` leaves programs and maps in the kernel, forwarding on. */
   close(how: 'detach' | 'keep'): void
 }

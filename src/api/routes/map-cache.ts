@@ -3,7 +3,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { Type } from 'typebox'
 import type { MappingCounter } from '../../datapath/datapath.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
-import { prefixKey, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
+import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
 import { asJson, errorResponses, MapCacheEntry } from '../views.js'
 
 export const mapCacheRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {
@@ -16,14 +16,15 @@ export const mapCacheRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, 
         tags: ['tables'],
         querystring: SelectionQuery,
         response: {
-          200: Type.Object({ total: Type.Integer(), mapCache: Type.Array(MapCacheEntry) }),
+          200: Type.Object({ ...pageFields, mapCache: Type.Array(MapCacheEntry) }),
           ...errorResponses,
         },
       },
     },
     ({ query }) => {
-      const { total, entries } = selectEntries(context.node.snapshot().mapCache, query)
-      return { total, mapCache: withCounters(context, 'map-cache', entries).map(asJson) }
+      const { snapshot, ageMs } = context.tables.read()
+      const { entries, ...page } = selectEntries({ table: snapshot.mapCache, ageMs }, query)
+      return { ...page, mapCache: withCounters(context, 'map-cache', entries).map(asJson) }
     },
   )
   app.delete(
@@ -69,12 +70,14 @@ export function withCounters<T extends { eidPrefix: string; instanceId: number }
   entries: readonly T[],
 ): (T & { counters?: { packets: number; bytes: number; idleMs?: number } })[] {
   if (context.datapath === undefined || entries.length === 0) return [...entries]
+  const eidPrefixes = entries.map(({ eidPrefix }) => eidPrefix)
   const counters = new Map<string, MappingCounter>()
-  for (const counter of context.datapath.mappingCounters()) {
-    if (counter.table === table) counters.set(prefixKey(counter.eidPrefix, 0), counter)
+  for (const counter of context.datapath.mappingCounters({ table, eidPrefixes })) {
+    if (counter.table === table) counters.set(counter.eidPrefix, counter)
   }
   return entries.map((entry) => {
-    const counter = counters.get(prefixKey(entry.eidPrefix, entry.instanceId))
+    // Both sides write canonical text.
+    const counter = counters.get(entry.eidPrefix)
     if (counter === undefined) return entry
     const idle = counter.idleMs === undefined ? {} : { idleMs: counter.idleMs }
     const packets = Number(counter.packets)

@@ -5,7 +5,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { Type } from 'typebox'
 import { formatEidPrefixText } from '../../config/address-text.js'
 import { type RouteOptions, runCommand } from '../context.js'
-import { readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
+import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
 import { asJson, errorResponses, MappingDatabaseEntry } from '../views.js'
 import { withCounters } from './map-cache.js'
 
@@ -24,7 +24,7 @@ export const mappingDatabaseRoutes: FastifyPluginCallbackTypebox<RouteOptions> =
         querystring: SelectionQuery,
         response: {
           200: Type.Object({
-            total: Type.Integer(),
+            ...pageFields,
             mappingDatabase: Type.Array(MappingDatabaseEntry),
           }),
           ...errorResponses,
@@ -32,8 +32,9 @@ export const mappingDatabaseRoutes: FastifyPluginCallbackTypebox<RouteOptions> =
       },
     },
     ({ query }) => {
-      const { total, entries } = selectEntries(context.node.snapshot().mappingDatabase, query)
-      return { total, mappingDatabase: withCounters(context, 'local-eid', entries).map(asJson) }
+      const { snapshot, ageMs } = context.tables.read()
+      const { entries, ...page } = selectEntries({ table: snapshot.mappingDatabase, ageMs }, query)
+      return { ...page, mappingDatabase: withCounters(context, 'local-eid', entries).map(asJson) }
     },
   )
   app.post(

@@ -40,7 +40,7 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
     },
     () => {
       const { config } = context
-      const snapshot = context.node.snapshot()
+      const { snapshot } = context.tables.read()
       const counters = context.datapath?.counters()
       return {
         node: config.node,
@@ -81,7 +81,7 @@ function runChecks(context: ApiContext): { name: string; ok: boolean; detail?: s
     }
   }
   const { datapath } = context
-  const checks = [attempt('tables', () => context.node.snapshot())]
+  const checks = [attempt('tables', () => context.tables.read())]
   if (datapath !== undefined) checks.push(attempt('datapath', () => datapath.counters()))
   return checks
 }

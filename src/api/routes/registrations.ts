@@ -2,7 +2,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { RouteOptions } from '../context.js'
-import { SelectionQuery, selectEntries } from '../selection.js'
+import { pageFields, SelectionQuery, selectEntries } from '../selection.js'
 import { asJson, errorResponses, RegistrationView } from '../views.js'
 
 export const registrationRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
@@ -18,14 +18,15 @@ export const registrationRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
         tags: ['tables'],
         querystring: SelectionQuery,
         response: {
-          200: Type.Object({ total: Type.Integer(), registrations: Type.Array(RegistrationView) }),
+          200: Type.Object({ ...pageFields, registrations: Type.Array(RegistrationView) }),
           ...errorResponses,
         },
       },
     },
     ({ query }) => {
-      const { total, entries } = selectEntries(context.node.snapshot().registrations, query)
-      return { total, registrations: entries.map(asJson) }
+      const { snapshot, ageMs } = context.tables.read()
+      const { entries, ...page } = selectEntries({ table: snapshot.registrations, ageMs }, query)
+      return { ...page, registrations: entries.map(asJson) }
     },
   )
   done()

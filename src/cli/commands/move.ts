@@ -15,7 +15,7 @@ export const moveCommands: readonly CliCommand[] = [
       ['--instance-id <number>', 'instance-ID of EIDs without brackets'],
       ['--wait', 'follow the timeline until the move has converged or failed'],
       ['--timeout <seconds>', 'how long to wait (default 30)'],
-      ['--key <text>', 'Idempotency-Key: a repetition with the same key does not move again'],
+      ['--idempotency-key <text>', 'a repetition with the same key does not move again'],
     ],
     examples: [
       "godwit move '[7]10.10.0.5' '[7]fd00:10::5' --wait",
@@ -51,7 +51,7 @@ async function runMove(context: CommandContext): Promise<void> {
     ...(source === undefined ? {} : { source }),
     ...(instanceId === undefined ? {} : { instanceId }),
   }
-  const headers = { 'idempotency-key': textOption(context, 'key') ?? randomUUID() }
+  const headers = { 'idempotency-key': textOption(context, 'idempotencyKey') ?? randomUUID() }
   let move = await client.post<MoveEntryView>('/v1/moves', body, headers)
   const wait = context.options['wait'] === true
   if (!wait) {

@@ -31,6 +31,8 @@ import { formatMove } from './move.js'
 const SELECTION = [
   ['--eid <eid>', 'only the longest match of this EID'],
   ['--instance-id <number>', 'only this instance-ID'],
+  ['--limit <number>', 'at most so many (default 1000)'],
+  ['--offset <number>', 'leave out so many first'],
 ] as const
 
 type MapCache = Static<typeof MapCacheEntry>
@@ -167,13 +169,16 @@ function tableCommand<Row>(
       const query = queryString({
         eid: textOption(context, 'eid'),
         instanceId: numberOption(context, 'instanceId'),
+        limit: numberOption(context, 'limit'),
+        offset: numberOption(context, 'offset'),
       })
       const answer = await context.client().get<Record<string, unknown>>(`/v1/${name}${query}`)
       if (context.json) return printJson(context, answer)
       const rows = answer[key] as readonly Row[]
       context.print(formatTable(columns, rows, `no ${name} entries`, context.colour))
-      const total = Number(answer['total'] ?? rows.length)
-      if (total > rows.length) context.print(`… ${total - rows.length} more; narrow with --eid`)
+      const next = Number(answer['offset'] ?? 0) + rows.length
+      const more = Number(answer['total'] ?? next) - next
+      if (more > 0) context.print(`… ${more} more: --offset ${next}, or narrow with --eid`)
     },
   }
 }
