@@ -43,7 +43,7 @@ export interface Moves {
   /** True when the frame belongs to a move that expects it, which is then done with. */
   handleLocalEidSeen(event: OfKind<'local-eid-seen'>, now: Instant, outputs: Output[]): boolean
   handleMacSeen(event: OfKind<'mac-seen'>, now: Instant, outputs: Output[]): boolean
-  handleHoldReleased(eid: Eid, outputs: Output[]): void
+  handleHoldReleased(eid: Eid, now: Instant): void
   /** True when it concerns a move to here. */
   handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): boolean
   /** An EID came by itself. */
@@ -81,7 +81,7 @@ const MAXIMUM_ARRIVALS = 256
 const LOCATE_MS = 4000
 const CANCEL_MS = 1000
 const CONFIRM_MS = 30_000
-/** How long returned packets may take to leave the hold. */
+/** How long after a return packets may still come that the source sent before it delivered again. */
 const RETURN_MS = 1000
 
 export function createMoves(
@@ -522,9 +522,12 @@ export function createMoves(
       }
       return false
     },
-    handleHoldReleased(eid, outputs) {
+    handleHoldReleased(eid, now) {
+      // Not forgotten at once: the way back must stand until the last queue of the EID is empty
+      // and until what the source had sent to us has come.
       const entry = database.getEid(eid)
-      if (entry !== undefined) forgetReturned(entry, outputs)
+      if (entry !== undefined && returning.has(entry))
+        deadlines.set(`return/${entry.key}`, now + RETURN_MS)
     },
     handleQuestion(message, from, now, outputs) {
       const arrival = byId.get(message.moveId)

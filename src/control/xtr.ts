@@ -177,7 +177,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'hold-released': {
           const { packets, heldMs } = event
           report(outputs, 'hold-released', 'info', { eid: formatEid(event.eid), packets, heldMs })
-          return moves.handleHoldReleased(event.eid, outputs)
+          return moves.handleHoldReleased(event.eid, now)
         }
         case 'hold-dropped': {
           const { packets, reason } = event
