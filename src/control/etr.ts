@@ -14,6 +14,7 @@ import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { encodeSigned, verifyMessage } from '../lisp/authentication.js'
 import {
+  coversPrefix,
   type Eid,
   type EidPrefix,
   eidFromPrefix,
@@ -79,8 +80,8 @@ export interface Etr {
   keepAway(entry: DatabaseEntry, now: Instant): void
   add(eidPrefix: EidPrefix, interfaceName: string, now: Instant, outputs: Output[]): CommandResult
   remove(eidPrefix: EidPrefix, now: Instant, outputs: Output[]): CommandResult
-  /** Withdraws everything registered, for an orderly end. */
-  withdrawAll(now: Instant, outputs: Output[]): number
+  /** Withdraws everything registered outside of `keeping`, for an orderly end; how many EID-prefixes. */
+  withdrawAll(keeping: readonly EidPrefix[], now: Instant, outputs: Output[]): number
   restoreNonces(records: readonly StoredRecord[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -442,8 +443,10 @@ export function createEtr(
       report(outputs, 'eid-removed', 'notice', { reason: 'operator', eid: formatEid(entry.eid) })
       return { ok: true, value: { eidPrefix: entry.key } }
     },
-    withdrawAll(now, outputs) {
-      const entries = [...database.entries()].filter(isRegistered)
+    withdrawAll(keeping, now, outputs) {
+      const stays = (entry: DatabaseEntry): boolean =>
+        keeping.some((one) => coversPrefix(one, entry.eidPrefix))
+      const entries = [...database.entries()].filter((one) => isRegistered(one) && !stays(one))
       registrar.withdraw(entries, now, outputs)
       return entries.length
     },

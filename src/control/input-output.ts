@@ -224,7 +224,12 @@ export type Command =
   /** `lig`: ask the mapping system, touch no table. */
   | { readonly kind: 'query-mapping'; readonly eid: Eid }
   /** The shell is about to stop; `withdraw` takes our registrations back (TTL 0). */
-  | { readonly kind: 'shutdown'; readonly withdraw: boolean }
+  | {
+      readonly kind: 'shutdown'
+      readonly withdraw: boolean
+      /** Stays registered, with everything inside: what the next configuration still has. */
+      readonly keeping?: readonly EidPrefix[]
+    }
 
 export type CommandResult =
   | { readonly ok: true; readonly value: unknown }

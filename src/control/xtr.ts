@@ -222,7 +222,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'query-mapping':
           return query(commandId, command, now, outputs)
         case 'shutdown': {
-          const withdrawn = command.withdraw ? etr.withdrawAll(now, outputs) : 0
+          const { withdraw, keeping = [] } = command
+          const withdrawn = withdraw ? etr.withdrawAll(keeping, now, outputs) : 0
           return result({ ok: true, value: { withdrawn } })
         }
       }

@@ -11,7 +11,7 @@ import type { ConfigError } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { Capabilities, RestoredState } from '../control/input-output.js'
+import type { Capabilities, Input, RestoredState } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
@@ -81,13 +81,13 @@ export async function startDaemon(options: {
     onStoreFailure: (error) => log.say('error', 'store-write-failed', { why: String(error) }),
   })
   const unsubscribe = running.onEvent((event, at) => log.event(event, at))
-  const restore = (stored: RestoredState['records']): void => {
+  const restoredFrom = (stored: RestoredState['records']): Input => {
     const tables = hands?.datapath.restore() ?? { localEids: [], mapCache: [] }
     const state = { records: stored.map((record) => fromStored(record, clock)), ...tables }
-    running.enqueue([{ kind: 'restored', state }])
+    return { kind: 'restored', state }
   }
   hands?.connect(running, () => nodeConfig)
-  restore(records)
+  running.enqueue([restoredFrom(records)])
   hands?.datapath.start()
   const api = await startApi({
     node: running,
@@ -102,6 +102,20 @@ export async function startDaemon(options: {
   log.say('notice', 'ready', { version: options.version, api: api.addresses })
   notifyReady()
 
+  /** Other RLOCs need other sockets; throws with the former ones open when they cannot be had. */
+  const rebind = (next: NodeConfig): void => {
+    if (socketsOf(next) === socketsOf(nodeConfig)) return
+    const open = (wanted: NodeConfig) =>
+      openWire(wanted, addon, (inputs) => running.enqueue(inputs))
+    wire.close()
+    try {
+      wire = open(next)
+    } catch (error) {
+      wire = open(nodeConfig)
+      throw error
+    }
+  }
+
   const reload = async (): Promise<void> => {
     const next = loadConfig(options.configPath)
     if (!next.ok) {
@@ -110,21 +124,26 @@ export async function startDaemon(options: {
     }
     const restart = needsRestart(config, next.config)
     if (restart.length > 0) log.say('warning', 'configuration-needs-restart', { keys: restart })
-    const [nextInterfaces, stored] = await Promise.all([
-      forwards ? readInterfaces() : [],
-      store.load(),
-    ])
-    const sockets = socketsOf(next.nodeConfig)
-    if (sockets !== socketsOf(nodeConfig)) {
-      wire.close()
-      wire = openWire(next.nodeConfig, addon, (inputs) => running.enqueue(inputs))
+    try {
+      const nextInterfaces = forwards ? await readInterfaces() : []
+      rebind(next.nodeConfig)
+      const ours = [...next.nodeConfig.eidPrefixes, ...next.nodeConfig.dynamicEidPrefixes]
+      const keeping = ours.map(({ eidPrefix }) => eidPrefix)
+      await running.command({ kind: 'shutdown', withdraw: true, keeping })
+      // Nothing may be acknowledged by the old node that the new one does not find in the store.
+      await running.suspend()
+      const stored = await store.load()
+      hands?.datapath.reconfigure(next.nodeConfig, nextInterfaces)
+      shown = next.config
+      nodeConfig = next.nodeConfig
+      interfaces = nextInterfaces
+      running.replace(createNode(nodeConfig, capabilities), restoredFrom(stored))
+    } catch (error) {
+      const errors = [{ path: '', problem: String(error), hint: 'the former one stays in force' }]
+      log.say('error', 'configuration-rejected', { errors })
+      running.resume()
+      return
     }
-    shown = next.config
-    nodeConfig = next.nodeConfig
-    interfaces = nextInterfaces
-    running.replace(createNode(nodeConfig, capabilities))
-    hands?.datapath.reconfigure(nodeConfig, interfaces)
-    restore(stored)
     running.raise({ name: 'configuration-reloaded', severity: 'notice' })
   }
 

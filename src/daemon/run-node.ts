@@ -37,8 +37,18 @@ export interface RunningNode {
   onEvent(listener: EventListener): () => void
   /** An event of the shell itself, to the same listeners. */
   raise(event: Event): void
-  /** Go on with another node (a new configuration); commands of the old one end with 503. */
-  replace(node: Node): void
+  /**
+   * Keeps inputs from the node until `replace` or `resume`, and resolves when everything it wanted
+   * stored is stored (or has failed): what is loaded then is all there is. At most
+   * `MAXIMUM_WAITING_INPUTS` wait; the event of each further datagram says so.
+   */
+  suspend(): Promise<void>
+  resume(): void
+  /**
+   * Go on with another node (a new configuration); commands of the old one end with 503. `first` is
+   * its first input, before what has waited meanwhile.
+   */
+  replace(node: Node, first?: Input): void
   /** No more inputs, no more timer. */
   stop(): void
 }
@@ -57,6 +67,9 @@ export function runNode(options: {
   let queue: Input[] = []
   let draining = false
   let stopped = false
+  let suspended = false
+  let saving = 0
+  const onSaved: (() => void)[] = []
   let timer: NodeJS.Timeout | undefined
   let timerAt: number | undefined
   let lastCommand = 0
@@ -65,10 +78,10 @@ export function runNode(options: {
   const listeners = new Set<EventListener>()
 
   const drain = (): void => {
-    if (draining) return
+    if (draining || suspended) return
     draining = true
     try {
-      while (queue.length > 0 && !stopped) {
+      while (queue.length > 0 && !stopped && !suspended) {
         const batch = queue
         queue = []
         for (const input of batch) node.handle(input, clock.now(), outputs)
@@ -115,13 +128,20 @@ export function runNode(options: {
 
   const persist = (records: readonly StoredRecord[], then: readonly Output[]): void => {
     const stored = records.map((record) => toStored(record, clock))
-    options.store.save(stored).then(() => {
+    saving += 1
+    const afterwards = options.store.save(stored).then(() => {
       if (stopped) return
       performAll(then)
       wire.flush()
       // What an output brought about, such as the failure of an operation.
       drain()
     }, options.onStoreFailure)
+    const settled = (): void => {
+      saving -= 1
+      if (saving === 0) for (const tell of onSaved.splice(0)) tell()
+    }
+    // An exception in `then` is a bug of ours and stays one: `finally` hands it on.
+    void afterwards.finally(settled)
   }
 
   const arm = (): void => {
@@ -141,7 +161,10 @@ export function runNode(options: {
 
   const enqueue = (inputs: readonly Input[]): void => {
     if (stopped) return
-    for (const input of inputs) queue.push(input)
+    for (const input of inputs) {
+      if (input.kind !== 'datagram' || queue.length < MAXIMUM_WAITING_INPUTS) queue.push(input)
+      else raise({ name: 'datagram-ignored', severity: 'warning', reason: 'reloading' })
+    }
     drain()
   }
 
@@ -169,10 +192,22 @@ export function runNode(options: {
       return () => listeners.delete(listener)
     },
     raise,
-    replace(next) {
+    async suspend() {
+      suspended = true
+      if (saving > 0) await new Promise<void>((resolve) => onSaved.push(resolve))
+    },
+    resume() {
+      suspended = false
+      drain()
+    },
+    replace(next, first) {
       abandonCommands()
       node = next
-      arm()
+      // Whoever asked was just told to ask again.
+      queue = queue.filter(({ kind }) => kind !== 'command')
+      if (first !== undefined) queue.unshift(first)
+      suspended = false
+      drain()
     },
     stop() {
       stopped = true
@@ -184,6 +219,8 @@ export function runNode(options: {
 
 // setTimeout fires at once for anything above 2^31 - 1 ms.
 const LONGEST_TIMER_MS = 2 ** 31 - 1
+// Choice: half a second of a busy Map-Server; reading its store again takes less.
+const MAXIMUM_WAITING_INPUTS = 65_536
 // Choice: far above what operators and orchestrators do at once.
 const MAXIMUM_COMMANDS = 1_000
 const GOING_AWAY: CommandResult = {

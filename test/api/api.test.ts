@@ -10,6 +10,7 @@ import type { Static, Type } from 'typebox'
 import { Compile } from 'typebox/schema'
 import { createEventLog } from '../../src/api/event-log.js'
 import { createIdempotentAnswers } from '../../src/api/idempotency.js'
+import { createMetrics } from '../../src/api/metrics.js'
 import { type Api, startApi } from '../../src/api/server.js'
 import type {
   JsonOf,
@@ -379,6 +380,23 @@ t.test('metrics count events by reason and read datapath and tables when asked',
   t.ok(Number(value('process_resident_memory_bytes')) > 1e6)
   const again = (await call('GET', '/metrics')).text
   t.match(again, /godwit_datapath_packets_total\{kind="encapsulated",[^}]*\} 1200\n/)
+})
+
+t.test('a scrape shows the counts of its own moment, also the first one', async (t) => {
+  let encapsulated = 7
+  const metrics = createMetrics({
+    node: 'fake',
+    version: '1',
+    startedAt: new Date(),
+    snapshot: () => node.snapshot(),
+    datapath: { counters: () => ({ ...aDatapath.counters(), tallies: { encapsulated } }) },
+    followers: () => 0,
+  })
+  const line = /packets_total\{kind="encapsulated"[^}]*\} (\d+)/
+  t.equal(line.exec((await metrics.render()).text)?.[1], '7')
+  encapsulated = 8
+  t.equal(line.exec((await metrics.render()).text)?.[1], '8')
+  t.match((await metrics.render()).text, /godwit_map_cache_entries\{[^}]*\} 3\n/)
 })
 
 t.test('a stale socket is replaced, a live one and a foreign file are not', async (t) => {

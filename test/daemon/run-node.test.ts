@@ -21,6 +21,7 @@ import { parseIpAddress } from '../../src/lisp/address.js'
 import { parseEid, parseEidPrefix } from '../../src/lisp/eid.js'
 
 const rloc = parseIpAddress('192.0.2.1')!
+const NOTHING = new Uint8Array(0)
 const event: Event = { name: 'smr-sent', severity: 'info' }
 const send = (bytes: number): Output => ({
   kind: 'send',
@@ -66,26 +67,32 @@ function aWorld(
   return { running, did, saves, node }
 }
 
-t.test('a batch is handled whole, performed in order, and sent in one flush', async (t) => {
-  const { running, did } = aWorld((input, outputs) => {
-    if (input.kind === 'datapath')
-      outputs.push(send(1), { kind: 'datapath', operation }, { kind: 'event', event })
-    if (input.kind === 'deadline') outputs.push(send(2))
-  })
-  running.onEvent(({ name }) => did.push(`event ${name}`))
-  const hit = { kind: 'away-eid-hit', eid: parseEid('10.0.0.1')!, sender: undefined } as const
-  running.enqueue([{ kind: 'datapath', event: hit }, { kind: 'deadline' }])
-  t.same(did, [
-    'handle datapath',
-    'handle deadline',
-    'send 1',
-    'datapath drop-held',
-    'event smr-sent',
-    'send 2',
-    'flush',
-  ])
-  running.stop()
-})
+t.test(
+  'tables first, then one flush for the whole batch, then what nobody waits for',
+  async (t) => {
+    const { running, did, saves } = aWorld((input, outputs) => {
+      if (input.kind === 'datapath') {
+        outputs.push({ kind: 'persist', records: [record], then: [] }, { kind: 'event', event })
+        outputs.push(send(1), { kind: 'datapath', operation })
+      }
+      if (input.kind === 'deadline') outputs.push(send(2))
+    })
+    running.onEvent(({ name }) => did.push(`event ${name}`))
+    const hit = { kind: 'away-eid-hit', eid: parseEid('10.0.0.1')!, sender: undefined } as const
+    running.enqueue([{ kind: 'datapath', event: hit }, { kind: 'deadline' }])
+    t.same(did, [
+      'handle datapath',
+      'send 1',
+      'datapath drop-held',
+      'handle deadline',
+      'send 2',
+      'flush',
+      'event smr-sent',
+    ])
+    t.equal(saves.length, 1)
+    running.stop()
+  },
+)
 
 t.test('what depends on a record happens only after it is durable', async (t) => {
   const { running, did, saves } = aWorld((_input, outputs) => {
@@ -115,7 +122,7 @@ t.test('an input that arises while outputs are performed waits for the next roun
   })
   world.running.onEvent(() => world.running.enqueue([{ kind: 'deadline' }]))
   world.running.enqueue([{ kind: 'restored', state: { records: [], localEids: [], mapCache: [] } }])
-  t.same(world.did, ['handle restored', 'handle deadline', 'flush'])
+  t.same(world.did, ['handle restored', 'flush', 'handle deadline', 'flush'])
   world.running.stop()
 })
 
@@ -136,6 +143,34 @@ t.test(
     t.match(await world.running.command(clearing), { ok: false, status: 503 })
   },
 )
+
+t.test('a suspended node is asked nothing; what waits comes after the first input', async (t) => {
+  const world = aWorld((input, outputs) => {
+    if (input.kind === 'deadline')
+      outputs.push({ kind: 'persist', records: [record], then: [send(1)] })
+  })
+  world.running.enqueue([{ kind: 'deadline' }])
+  let isQuiet = false
+  const quiet = world.running.suspend().then(() => {
+    isQuiet = true
+  })
+  world.running.enqueue([{ kind: 'datagram', from: rloc, fromPort: 1, to: rloc, bytes: NOTHING }])
+  const command = world.running.command(clearing)
+  await Promise.resolve()
+  t.equal(isQuiet, false, 'not quiet before everything is stored')
+  world.saves[0]!.resolve()
+  await quiet
+  t.notOk(world.did.includes('handle datagram'), 'the datagram waits')
+  t.ok(world.did.includes('send 1'), 'what waited for the store is done')
+  world.did.length = 0
+  world.running.replace(world.node, {
+    kind: 'restored',
+    state: { records: [], localEids: [], mapCache: [] },
+  })
+  t.same(world.did, ['handle restored', 'handle datagram', 'flush'])
+  t.match(await command, { ok: false, status: 503 }, 'and is not carried out by the next node')
+  world.running.stop()
+})
 
 t.test('too many commands at once are refused', async (t) => {
   const world = aWorld(() => {})
