@@ -45,7 +45,8 @@ export interface MoveExchange {
   answer(question: MoveMessage, to: Rloc, content: MoveContent, outputs: Output[]): void
   /**
    * Authenticates a received message. Answers go to who asked; a question that may be acted on is
-   * returned, everything else becomes an event and undefined.
+   * returned, and so is a *prepared* that nobody waits for, because somebody redirects in vain then.
+   * Everything else becomes an event and undefined.
    */
   receive(
     message: MoveMessage,
@@ -169,7 +170,10 @@ export function createMoveExchange(
       if (wrong !== undefined) return reject(wrong)
       if (isQuestion(message)) return isFresh(message, outputs) ? message : reject('replayed')
       const question = byNonce.get(message.nonce)
-      if (question === undefined) return reject('unexpected-answer')
+      if (question === undefined) {
+        reject('unexpected-answer')
+        return message.phase === 'prepared' ? message : undefined
+      }
       abandon(question.key)
       question.onAnswer(message, now, outputs)
       return undefined

@@ -256,6 +256,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     const { moveId } = message
     const known = departures.get(moveId)
     if (known?.state === 'redirected') takeBack(known, message.reason, now, outputs)
+    else if (known === undefined) takeBackForgotten(message, now, outputs)
     exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
   }
 
@@ -272,6 +273,22 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
     }
     etr.registrar.register(mine, now, outputs)
+  }
+
+  /** A restart forgot the attempt, but the datapath still redirects to who cancels now. */
+  function takeBackForgotten(message: MoveMessage, now: Instant, outputs: Output[]): void {
+    const mine: DatabaseEntry[] = []
+    for (const { eidPrefix, locators } of message.records) {
+      const entry = database.get(eidPrefix)
+      if (entry === undefined || entry.state !== 'away' || entry.committed) continue
+      if (byEid.get(entry.key)?.state === 'redirected') continue
+      const names = locators.map((one) => formatIpAddress(one.rloc))
+      if (!entry.awayLocators.some((one) => names.includes(formatIpAddress(one.rloc)))) continue
+      smr.forget(entry)
+      placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
+      mine.push(entry)
+    }
+    if (mine.length > 0) etr.registrar.register(mine, now, outputs)
   }
 
   /** The destination is silent: who has it, says the mapping system. */

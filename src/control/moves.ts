@@ -29,6 +29,7 @@ import { type MoveRecord, moveView, stamp } from './move-log.js'
 import { isMovePeer, objectionToMove } from './move-objections.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
+import { createStrayRefusal } from './stray-answers.js'
 
 export interface Moves {
   readonly convergence: MoveConvergence
@@ -98,6 +99,7 @@ export function createMoves(
   /** EIDs that go back to their source and are forgotten once the hold is empty. */
   const returning = new Set<DatabaseEntry>()
   const convergence = createMoveConvergence()
+  const refuseStray = createStrayRefusal(config, parts)
   const search = createEndpointSearch()
   const destination = config.rlocs[0]!.address
 
@@ -422,7 +424,9 @@ export function createMoves(
       exchange.abandon(`prepare/${record.name}/${name}`)
       const reasonSent =
         reason === 'operator' ? ('operator' as const) : ('endpoint-absent' as const)
-      const content = { phase: 'cancel' as const, moveId: record.id, reason: reasonSent }
+      // With the records: a source that was restarted does not know the attempt any more.
+      const records = recordsFor(passengersFrom(arrival, source))
+      const content = { phase: 'cancel' as const, moveId: record.id, reason: reasonSent, records }
       // Not before the source delivers again: held packets sent back now would be redirected to us.
       const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
         for (const one of passengersFrom(arrival, source))
@@ -530,6 +534,10 @@ export function createMoves(
         deadlines.set(`return/${entry.key}`, now + RETURN_MS)
     },
     handleQuestion(message, from, now, outputs) {
+      if (message.phase === 'prepared') {
+        if (!byId.has(message.moveId)) refuseStray(message, from, now, outputs)
+        return true
+      }
       const arrival = byId.get(message.moveId)
       if (message.phase === 'solicited') convergence.solicited(message, now, outputs)
       else if (message.phase === 'cancel' && arrival !== undefined)

@@ -14,7 +14,7 @@ import { namesUs } from './control-datagram.js'
 import type { EidPlacement } from './eid-placement.js'
 import { type Etr, hear } from './etr.js'
 import type { Instant, Output, RestoredState } from './input-output.js'
-import { push, report } from './installed-mappings.js'
+import { earliest, push, report } from './installed-mappings.js'
 import type { Itr } from './itr.js'
 
 export interface RestoredEids {
@@ -34,11 +34,13 @@ export interface RestoredEidParts {
 
 /** Long enough for one repetition of the question; the registration of an earlier run still stands. */
 const ANSWER_MS = 1500
+/** Our choice: as patient as with a Map-Server that does not answer. */
+const ASK_AGAIN_MS = 1000
 
 export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts): RestoredEids {
   const { database, itr, placement, etr, isMoving } = parts
-  /** EIDs expected from an earlier run, in the order of their deadlines. */
-  const expected = new Map<DatabaseEntry, Instant>()
+  /** EIDs to ask for at a later moment, unless they have changed by then. */
+  const pending = new Map<DatabaseEntry, { readonly state: string; readonly at: Instant }>()
 
   function decide(
     entry: DatabaseEntry,
@@ -48,6 +50,11 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
   ): void {
     // Meanwhile the endpoint was seen, or a move took it over: that is newer than any answer.
     if (database.byKey(entry.key) !== entry || isMoving(entry)) return
+    // A redirect may be that of a move which is not over: nobody but the mapping system can tell.
+    if (mapping === undefined && entry.state === 'away') {
+      pending.set(entry, { state: 'away', at: now + ASK_AGAIN_MS })
+      return
+    }
     const elsewhere =
       mapping !== undefined && mapping.locators.length > 0 && !namesUs(config, mapping.locators)
     if (mapping !== undefined && elsewhere) {
@@ -103,7 +110,7 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
     if (one.state === 'local') placement.local(entry, one.mac, one.interfaceName, now, outputs)
     else if (one.state === 'standby') {
       placement.standby(entry, now, outputs)
-      expected.set(entry, now + config.mobility.endpointTimeoutMs)
+      pending.set(entry, { state: 'standby', at: now + config.mobility.endpointTimeoutMs })
       return
     } else {
       const key = formatEidPrefix(one.eidPrefix)
@@ -120,12 +127,13 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
       for (const one of state.localEids) restoreOne(one, state, now, outputs)
     },
     handleDeadline(now, outputs) {
-      for (const [entry, at] of expected) {
-        const over = entry.state !== 'standby' || isMoving(entry)
-        if (over || at <= now) expected.delete(entry)
+      for (const [entry, { state, at }] of pending) {
+        const over =
+          entry.state !== state || isMoving(entry) || (state === 'away' && entry.committed)
+        if (over || at <= now) pending.delete(entry)
         if (!over && at <= now) ask(entry, now, outputs)
       }
     },
-    deadline: () => expected.values().next().value,
+    deadline: () => earliest(...[...pending.values()].map((one) => one.at)),
   }
 }
