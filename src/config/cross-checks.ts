@@ -94,6 +94,9 @@ function checkPrefixes(config: Config, error: Report): PlacedPrefix[] {
     }),
   )
   reportDuplicates(own, error)
+  config.datapath.gpePeers.forEach((text, index) => {
+    readPrefix(['datapath', 'gpePeers', index], text, 0, error)
+  })
   return own
 }
 

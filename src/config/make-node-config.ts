@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import type { IpAddress } from '../lisp/address.js'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
-import { parseAddressText, parseEidPrefixText } from './address-text.js'
+import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
 import type { NodeConfig, OwnPrefix } from './node-config.js'
 import { ALGORITHMS, type Config } from './schema.js'
 import type { Secrets } from './secrets.js'
@@ -40,6 +40,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
     mapCache: config.mapCache,
     missHoldMs: config.hold.missMs,
     pathMtu: config.datapath.pathMtu,
+    gpePeers: config.datapath.gpePeers.map((text) => {
+      const { network, maskLength } = parsePrefixText(text)!
+      return { address: network, maskLength }
+    }),
     rlocProbe: {
       enabled: config.rlocProbe.enabled,
       intervalMs: config.rlocProbe.intervalSeconds * 1000,

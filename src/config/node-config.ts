@@ -41,6 +41,8 @@ export interface NodeConfig {
   }
   readonly missHoldMs: number
   readonly pathMtu: number
+  /** RLOC prefixes whose xTRs speak RFC 9305. */
+  readonly gpePeers: readonly { readonly address: Rloc; readonly maskLength: number }[]
   readonly rlocProbe: {
     readonly enabled: boolean
     readonly intervalMs: number

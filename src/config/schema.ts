@@ -173,6 +173,12 @@ const DatapathConfig = Type.Object(
       default: 1500,
       description: 'Largest outer packet towards any locator (RFC 9300 §7.1: L)',
     }),
+    gpePeers: Type.Array(PrefixText, {
+      default: [],
+      description:
+        'RLOC prefixes of peers known to speak RFC 9305: packets to them carry the P bit, by which ' +
+        'their kernels re-aggregate TCP. Never list a peer that does not',
+    }),
     onStop: Type.Union([Type.Literal('detach'), Type.Literal('keep')], {
       default: 'detach',
       description: 'keep: packets are forwarded on after a graceful stop, as after a crash',

@@ -7,6 +7,8 @@
  * probe that a firewall eats must not stop traffic that would pass, and dropping gains nothing).
  */
 import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses } from '../lisp/address.js'
+import { maskedAddress } from '../lisp/eid.js'
 import { isUsableRloc, type Locator, type Rloc } from '../lisp/locator.js'
 import { isOwnRloc, sourceRloc } from './control-datagram.js'
 import type { Encapsulation } from './input-output.js'
@@ -46,5 +48,14 @@ export function chooseEncapsulations(
       locator,
       source: sourceRloc(config, locator.rloc)!,
       pathMtu: config.pathMtu,
+      ...(speaksGpe(config, locator.rloc) ? { gpe: true } : {}),
     }))
+}
+
+/** RFC 9305 §5: the P bit goes only to ETRs known to understand it; configuration knows. */
+function speaksGpe(config: NodeConfig, rloc: Rloc): boolean {
+  return config.gpePeers.some(
+    ({ address, maskLength }) =>
+      address.family === rloc.family && equalIpAddresses(maskedAddress(rloc, maskLength), address),
+  )
 }

@@ -146,6 +146,8 @@ export interface Encapsulation {
   readonly source: Rloc
   /** Largest outer packet in bytes, 1280–65535. */
   readonly pathMtu: number
+  /** The peer speaks RFC 9305: set the P bit. */
+  readonly gpe?: boolean
 }
 
 export type DatapathOperation =

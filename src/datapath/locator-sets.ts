@@ -12,6 +12,7 @@ import {
   decodeBpfLocatorSet,
   encodeBpfLocatorSet,
   LIMITS,
+  LOCATOR_FLAGS,
   LOCATOR_SET_BYTES,
 } from './abi.generated.js'
 import { addressOf, keyText } from './eid-keys.js'
@@ -109,10 +110,10 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
 function encodeSet(encapsulations: readonly Encapsulation[]): Uint8Array {
   const { indexes, buckets } = locatorBuckets(encapsulations.map(({ locator }) => locator))
   const locators = indexes.slice(0, LIMITS['maximum-locators']).map((index): BpfLocator => {
-    const { locator, source, pathMtu } = encapsulations[index]!
+    const { locator, source, pathMtu, gpe } = encapsulations[index]!
     return {
       family: locator.rloc.family,
-      flags: 0,
+      flags: gpe ? LOCATOR_FLAGS.gpe : 0,
       pathMtu,
       source: source.bytes,
       destination: locator.rloc.bytes,
@@ -143,6 +144,7 @@ function decodeSet(value: Uint8Array): Encapsulation[] {
       },
       source,
       pathMtu: bpf.pathMtu,
+      ...(bpf.flags & LOCATOR_FLAGS.gpe ? { gpe: true } : {}),
     })
   }
   return encapsulations

@@ -4,6 +4,7 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
+import { chooseEncapsulations } from '../../src/control/encapsulation-choice.js'
 import { locator } from '../../src/lisp/locator.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
 import type { MapReply, MapRequest } from '../../src/lisp/message.js'
@@ -410,3 +411,17 @@ t.test('what an earlier run cached is believed for a minute', async (t) => {
     'delete-map-cache 10.1.0.5/32',
   ])
 })
+
+t.test(
+  'the P bit is asked for towards peers that are known to speak RFC 9305, and no others',
+  async (t) => {
+    const { address } = aPrefix('192.0.2.0/24')
+    const config = aNodeConfig({ gpePeers: [{ address, maskLength: 24 }] })
+    const locators = [aLocator('192.0.2.1'), aLocator('198.51.100.1')]
+    const chosen = chooseEncapsulations(config, locators, () => false)
+    t.same(
+      chosen.map(({ gpe }) => gpe),
+      [true, undefined],
+    )
+  },
+)

@@ -145,6 +145,7 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
     },
     missHoldMs: 5000,
     pathMtu: 1500,
+    gpePeers: [],
     rlocProbe: { enabled: true, intervalMs: 10_000, failures: 3 },
     mobility: {
       key: undefined,
