@@ -139,7 +139,8 @@ export function createEtr(
     // Null version: nobody told us one, and the Map-Server orders such claims by arrival.
     entry.claimVersion = 0
     placement.local(entry, mac, interfaceName, now, outputs)
-    registrar.register([entry], now, outputs)
+    // An endpoint has several EIDs, and its first frames come together.
+    registrar.gather(entry)
     report(outputs, 'eid-arrived', 'notice', {
       reason: how,
       eid: formatEid(eid),
@@ -424,6 +425,7 @@ export function createEtr(
       if (database.getEid(eid)?.state === 'local')
         return refusal(409, 'already-local', `${formatEid(eid)} is here already`)
       arrive(eid, undefined, interfaceName, 'operator', now, outputs)
+      registrar.flush(now, outputs)
       return { ok: true, value: { eidPrefix: formatEidPrefix(eidPrefix), state: 'local' } }
     },
     remove(eidPrefix, now, outputs) {

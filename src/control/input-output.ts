@@ -37,7 +37,12 @@ export type Input =
       readonly to: Rloc
       readonly bytes: Uint8Array
     }
-  | { readonly kind: 'datapath'; readonly event: DatapathEvent }
+  | {
+      readonly kind: 'datapath'
+      readonly event: DatapathEvent
+      /** Further events of the same batch follow at once: what can be said together waits for them. */
+      readonly more?: true
+    }
   | { readonly kind: 'command'; readonly commandId: string; readonly command: Command }
   | { readonly kind: 'restored'; readonly state: RestoredState }
   | { readonly kind: 'deadline' }

@@ -179,7 +179,9 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return handleMessage(message, input, now, outputs)
         }
         case 'datapath':
-          return xtr?.handleDatapath(input.event, now, outputs)
+          xtr?.handleDatapath(input.event, now, outputs)
+          if (!input.more) xtr?.endBatch(now, outputs)
+          return
         case 'command': {
           const { commandId, command } = input
           if (xtr !== undefined) return xtr.handleCommand(commandId, command, now, outputs)

@@ -30,6 +30,9 @@ export interface RegistrarCallbacks {
 export interface Registrar {
   /** Registers these entries at every Map-Server now, in as few messages as fit. */
   register(entries: readonly DatabaseEntry[], now: Instant, outputs: Output[]): void
+  /** Registers it with the next `flush`, together with what else has come meanwhile. */
+  gather(entry: DatabaseEntry): void
+  flush(now: Instant, outputs: Output[]): void
   /** Withdraws them (TTL 0), once, without asking for an answer. */
   withdraw(entries: readonly DatabaseEntry[], now: Instant, outputs: Output[]): void
   /** The entry is no longer ours to register: nothing that names it is repeated. */
@@ -82,6 +85,7 @@ export function createRegistrar(
 ): Registrar {
   const locators = ownLocators(config)
   const outstanding = new Map<string, Outstanding>()
+  const gathered = new Set<DatabaseEntry>()
   const deadlines = createDeadlines()
   const lastNonce = config.mapServers.map(() => 0n)
   const sentNonces = config.mapServers.map(() => new Set<bigint>())
@@ -233,14 +237,27 @@ export function createRegistrar(
     callbacks.acknowledged(entry, now, outputs)
   }
 
+  function register(entries: readonly DatabaseEntry[], now: Instant, outputs: Output[]): void {
+    const wanted = entries.filter((entry) => entry.registering)
+    for (const entry of wanted) gathered.delete(entry)
+    for (let index = 0; index < config.mapServers.length; index += 1)
+      registerAt(index, wanted, now, outputs)
+  }
+
   return {
-    register(entries, now, outputs) {
-      const wanted = entries.filter((entry) => entry.registering)
-      for (let index = 0; index < config.mapServers.length; index += 1)
-        registerAt(index, wanted, now, outputs)
+    register,
+    gather: (entry) => gathered.add(entry),
+    flush(now, outputs) {
+      if (gathered.size === 0) return
+      const entries = [...gathered]
+      gathered.clear()
+      register(entries, now, outputs)
     },
     withdraw(entries, _now, outputs) {
-      for (const entry of entries) forget(entry)
+      for (const entry of entries) {
+        gathered.delete(entry)
+        forget(entry)
+      }
       config.mapServers.forEach((server, index) => {
         for (const batch of batches(server, entries, locators.length)) {
           const records = batch.map((entry) =>
@@ -256,7 +273,10 @@ export function createRegistrar(
         }
       })
     },
-    forget: (entry) => forget(entry),
+    forget(entry) {
+      gathered.delete(entry)
+      forget(entry)
+    },
     start(now) {
       for (let index = 0; index < config.mapServers.length; index += 1) scheduleRefresh(index, now)
     },

@@ -42,6 +42,8 @@ export interface Xtr {
   /** The first thing asked of it; `restored` is what an earlier run left. */
   start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void
   handleDatapath(event: DatapathEvent, now: Instant, outputs: Output[]): void
+  /** After the last of the datapath events that came together. */
+  endBatch(now: Instant, outputs: Output[]): void
   handleMove(
     message: MoveMessage,
     bytes: Uint8Array,
@@ -167,6 +169,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           if (!moves.handleMacSeen(event, now, outputs)) etr.handleMacSeen(event, now, outputs)
           return
         case 'away-eid-hit':
+          source.awayHit(event.eid, event.sender, now, outputs)
           return smr.handleAwayHit(event, now, outputs)
         case 'sender-seen':
           return moves.convergence.senderSeen(event.eid, event.sender, now, outputs)
@@ -194,6 +197,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           })
       }
     },
+    endBatch: (now, outputs) => etr.registrar.flush(now, outputs),
     handleMove(message, bytes, from, now, outputs) {
       const question = exchange.receive(message, bytes, from, now, outputs)
       if (question === undefined) return

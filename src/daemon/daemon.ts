@@ -11,7 +11,7 @@ import type { ConfigError } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { Capabilities, Input, RestoredState } from '../control/input-output.js'
+import type { Capabilities, DatapathEvent, Input, RestoredState } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
@@ -22,6 +22,7 @@ import { createIcmpResponder, type IcmpResponder } from './icmp.js'
 import { readInterfaces } from './interfaces.js'
 import { createLog, type Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
+import { rehearse } from './rehearsal.js'
 import { type RunningNode, runNode } from './run-node.js'
 import { createUdpWire, type UdpWire } from './udp-wire.js'
 
@@ -101,6 +102,7 @@ export async function startDaemon(options: {
   })
   log.say('notice', 'ready', { version: options.version, api: api.addresses })
   notifyReady()
+  const endRehearsal = rehearse(capabilities)
 
   /** Other RLOCs need other sockets; throws with the former ones open when they cannot be had. */
   const rebind = (next: NodeConfig): void => {
@@ -148,6 +150,7 @@ export async function startDaemon(options: {
   }
 
   const stop = async (): Promise<void> => {
+    endRehearsal()
     // With the programs gone nobody shall send us packets; with `keep` we forward on.
     const withdraw = config.datapath.onStop === 'detach'
     await running.command({ kind: 'shutdown', withdraw })
@@ -161,6 +164,13 @@ export async function startDaemon(options: {
     log.close()
   }
   return { reload, stop, log }
+}
+
+function inputsOf(events: readonly DatapathEvent[]): Input[] {
+  const last = events.length - 1
+  return events.map((event, index): Input => {
+    return index < last ? { kind: 'datapath', event, more: true } : { kind: 'datapath', event }
+  })
 }
 
 /** What forwards, and what helps it: ICMP errors, the neighbour watch. */
@@ -198,7 +208,7 @@ function createHands(options: {
     addon,
     interfaces: interfaces(),
     log: log.say,
-    onEvents: (events) => take(events.map((event) => ({ kind: 'datapath', event }))),
+    onEvents: (events) => take(inputsOf(events)),
     onPacketTooBig: (packet) => icmp.take(packet),
   })
   return {
@@ -208,7 +218,7 @@ function createHands(options: {
       neighbours = watchNeighbours({
         nodeConfig,
         interfaces,
-        onEvents: (events) => take(events.map((event) => ({ kind: 'datapath', event }))),
+        onEvents: (events) => take(inputsOf(events)),
         onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
       })
     },

@@ -1,10 +1,12 @@
 /**
  * The loop around a node: inputs in, outputs performed in their order, one timer at its deadline.
  *
- * A batch of inputs (datagrams of one receive call, events of one ring batch) is handled whole
- * before anything is performed, and everything it sends leaves in one batch. Inputs that arise
- * while outputs are performed wait for the next round: a node is never entered twice. Exceptions
- * of a node are our own bugs and are not caught here.
+ * What packets wait for comes first: operations of the datapath are performed as soon as the node
+ * has said them, and the datagrams of a batch of inputs leave right after it, in one system call if
+ * they are many. Writes, results and events (log, API) come after that, in their order. Measured:
+ * half of the time from an arrival to the redirect was log lines and calls of the store. Inputs that
+ * arise while outputs are performed wait for the next round: a node is never entered twice.
+ * Exceptions of a node are our own bugs and are not caught here.
  */
 import type { Event } from '../control/event.js'
 import type {
@@ -74,6 +76,8 @@ export function runNode(options: {
   let timerAt: number | undefined
   let lastCommand = 0
   const outputs: Output[] = []
+  /** Outputs of this batch for which no packet waits. */
+  const later: Output[] = []
   const commands = new Map<string, (result: CommandResult) => void>()
   const listeners = new Set<EventListener>()
 
@@ -84,40 +88,43 @@ export function runNode(options: {
       while (queue.length > 0 && !stopped && !suspended) {
         const batch = queue
         queue = []
-        for (const input of batch) node.handle(input, clock.now(), outputs)
-        performAll(outputs.splice(0))
+        const isShort = batch.length <= SHORT_BATCH
+        for (const input of batch) {
+          node.handle(input, clock.now(), outputs)
+          for (const output of outputs.splice(0)) perform(output)
+          if (isShort) wire.flush()
+        }
+        if (!isShort) wire.flush()
+        finish()
       }
     } finally {
       draining = false
     }
-    wire.flush()
     arm()
   }
 
-  const performAll = (batch: readonly Output[]): void => {
-    for (const output of batch) perform(output)
+  const perform = (output: Output): void => {
+    if (output.kind === 'send') wire.send(output.from, output.to, output.toPort, output.bytes)
+    else if (output.kind === 'datapath') datapath?.perform(output.operation)
+    else later.push(output)
   }
 
-  const perform = (output: Output): void => {
-    switch (output.kind) {
-      case 'send':
-        wire.send(output.from, output.to, output.toPort, output.bytes)
-        break
-      case 'datapath':
-        datapath?.perform(output.operation)
-        break
-      case 'persist':
-        persist(output.records, output.then)
-        break
-      case 'result':
-        commands.get(output.commandId)?.(output.result)
-        commands.delete(output.commandId)
-        return
-      case 'event':
-        raise(output.event)
-        return
-      default:
-        throw new Error(`not an output: ${JSON.stringify(output satisfies never)}`)
+  const finish = (): void => {
+    for (const output of later.splice(0)) {
+      switch (output.kind) {
+        case 'persist':
+          persist(output.records, output.then)
+          break
+        case 'result':
+          commands.get(output.commandId)?.(output.result)
+          commands.delete(output.commandId)
+          break
+        case 'event':
+          raise(output.event)
+          break
+        default:
+          throw new Error(`not an output: ${JSON.stringify(output)}`)
+      }
     }
   }
 
@@ -131,8 +138,9 @@ export function runNode(options: {
     saving += 1
     const afterwards = options.store.save(stored).then(() => {
       if (stopped) return
-      performAll(then)
+      for (const output of then) perform(output)
       wire.flush()
+      finish()
       // What an output brought about, such as the failure of an operation.
       drain()
     }, options.onStoreFailure)
@@ -217,6 +225,9 @@ export function runNode(options: {
   }
 }
 
+// Choice: the next hop works on the first datagram while we make the second; in a long batch one
+// system call for all counts for more.
+const SHORT_BATCH = 8
 // setTimeout fires at once for anything above 2^31 - 1 ms.
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 // Choice: half a second of a busy Map-Server; reading its store again takes less.

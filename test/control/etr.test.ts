@@ -219,6 +219,22 @@ t.test('a frame of an EID in a dynamic prefix is an arrival', async (t) => {
   t.match(talk.node.snapshot(3000).moves, [{ trigger: 'detected', state: 'converged' }])
 })
 
+t.test('EIDs whose first frames come together are registered together', async (t) => {
+  const talk = anEtr()
+  acknowledge(talk, 10, registersOf([talk.begun])[0]!, 1)
+  const first = talk.datapath(1000, seen('10.1.0.5'), true)
+  t.match(first.words, [/^put-local-eid 10.1.0.5.32 local/, /^put-map-cache 10.1.0.5.32 native/])
+  t.same(first.sent, [], 'more is to come')
+  const second = talk.datapath(1000, seen('10.1.0.6'))
+  const [register, ...others] = registersOf([second])
+  t.same(others, [])
+  t.same(
+    register?.records.map((one) => one.eidPrefix.address),
+    [anAddress('10.1.0.5'), anAddress('10.1.0.6')],
+  )
+  t.same(registersOf([talk.datapath(1100, { ...seen(), kind: 'mac-seen' })]), [], 'once')
+})
+
 t.test('frames that are no arrival are counted and change nothing', async (t) => {
   const talk = anEtr()
   const cases = [
@@ -280,7 +296,7 @@ t.test('a Map-Notify naming another place is a departure', async (t) => {
       const straggler = moving.datapath(at + 5, seen())
       t.same(straggler.names, ['datagram-ignored straggler'])
       const back = moving.datapath(at + 1200, seen())
-      t.same(back.names, ['map-register-sent register', 'eid-arrived arp'], `return ${round}`)
+      t.same(back.names, ['eid-arrived arp', 'map-register-sent register'], `return ${round}`)
       acknowledge(moving, at + 1210, registersOf([back])[0]!, 11 + 2 * round)
     }
   })

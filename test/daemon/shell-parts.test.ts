@@ -11,9 +11,11 @@ import type { Event } from '../../src/control/event.js'
 import { missingCapabilities, oldKernel } from '../../src/daemon/capabilities.js'
 import { createIcmpResponder, icmpFrame, tooBigMessage } from '../../src/daemon/icmp.js'
 import { createLog } from '../../src/daemon/log.js'
+import { createRehearsal } from '../../src/daemon/rehearsal.js'
 import type { PacketTooBig } from '../../src/datapath/bpf-events.js'
 import { internetChecksum } from '../../src/datapath/internet-checksum.js'
 import { parseIpAddress } from '../../src/lisp/address.js'
+import { someCapabilities } from '../support/builders.js'
 
 const godwitd = fileURLToPath(new URL('../../src/daemon/main.js', import.meta.url))
 const at = new Date('2026-01-02T03:04:05.678Z')
@@ -198,4 +200,13 @@ mapServer: {sites: [{name: s, keys: [{secretFile: ${key}}], prefixes: [{prefix: 
   t.match(run(['--version']).stdout, /^\d+\.\d+\.\d+/)
   t.match(run(['--help']).stdout, /check-config/)
   t.not(run([]).status, 0, 'a configuration is needed')
+})
+
+t.test('the rehearsal really moves its endpoint, announced and not', async (t) => {
+  const rehearsal = createRehearsal(someCapabilities())
+  const owners = Array.from({ length: 8 }, () => {
+    rehearsal.performMove()
+    return rehearsal.owner()
+  })
+  t.same(owners, Array.from({ length: 4 }, () => ['cloud-1', 'cloud-2']).flat())
 })

@@ -71,8 +71,10 @@ export function createConversation(
       const input = { kind: 'datagram', from: anAddress(from), fromPort, to, bytes } as const
       return step(at, (outputs) => node.handle(input, at, outputs))
     },
-    datapath(at: number, event: DatapathEvent): Reaction {
-      return step(at, (outputs) => node.handle({ kind: 'datapath', event }, at, outputs))
+    /** `more`: further events of the same batch follow. */
+    datapath(at: number, event: DatapathEvent, more = false): Reaction {
+      const input = { kind: 'datapath', event, ...(more ? { more: true as const } : {}) } as const
+      return step(at, (outputs) => node.handle(input, at, outputs))
     },
     command(at: number, command: Command): Reaction {
       commands += 1

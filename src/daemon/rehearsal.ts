@@ -1,0 +1,212 @@
+/**
+ * A rehearsal of moves in memory, so that the first real one does not meet code that never ran.
+ *
+ * A control plane is idle for hours and then has milliseconds. Until a function has run a few times
+ * it is compiled lazily and interpreted: measured, the steps of a move take three to five times as
+ * long at first. Two clouds, a client and a mapping system, all of them nodes like the real one with
+ * virtual time and nothing behind them, move an endpoint to and fro in small slices. Nothing leaves
+ * this file: no datagram, no file, no event.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import type { Capabilities, DatapathEvent, Input, Node, Output } from '../control/input-output.js'
+import { createNode } from '../control/node.js'
+import { formatIpAddress, type IpAddress, parseIpAddress } from '../lisp/address.js'
+import type { AuthenticationKey } from '../lisp/authentication.js'
+import { type EidPrefix, eidFromPrefix, parseEidPrefix } from '../lisp/eid.js'
+
+export interface Rehearsal {
+  /** One move, announced or not in turn; virtual time passes, real time 1 to 10 ms. */
+  performMove(): void
+  /** Where the mapping system believes the endpoint to be: the name of a cloud. */
+  owner(): string | undefined
+}
+
+/** Plays moves in slices until they are done; returns what ends it early. */
+export function rehearse(capabilities: Capabilities): () => void {
+  const rehearsal = createRehearsal(capabilities)
+  let moves = 0
+  let timer = setTimeout(next, BEGIN_MS)
+  function next(): void {
+    rehearsal.performMove()
+    moves += 1
+    if (moves < MOVES) timer = setTimeout(next, PAUSE_MS).unref()
+  }
+  timer.unref()
+  return () => clearTimeout(timer)
+}
+
+export function createRehearsal(capabilities: Capabilities): Rehearsal {
+  const nodes = new Map<string, Player>()
+  for (const config of [cloud(1), cloud(2), client(3), mapping()]) {
+    const node = createNode(config, capabilities)
+    nodes.set(formatIpAddress(config.rlocs[0]!.address), { node, name: config.node })
+  }
+  const [a, b, sender] = [...nodes.values()] as [Player, Player, Player]
+  let now = 0
+  let moves = 0
+  const mail: { readonly to: Player; readonly input: Input }[] = []
+
+  const perform = (output: Output): void => {
+    if (output.kind === 'persist') for (const one of output.then) perform(one)
+    if (output.kind !== 'send') return
+    const to = nodes.get(formatIpAddress(output.to))
+    const { from, bytes } = output
+    const input: Input = { kind: 'datagram', from, fromPort: 4342, to: output.to, bytes }
+    if (to !== undefined) mail.push({ to, input })
+  }
+  const feed = (player: Player, input: Input): void => {
+    const outputs: Output[] = []
+    player.node.handle(input, now, outputs)
+    for (const output of outputs) perform(output)
+  }
+  /** Delivers all mail, each a little later. */
+  const settle = (): void => {
+    for (let letters = 0; letters < MAXIMUM_LETTERS; letters += 1) {
+      const first = mail.shift()
+      if (first === undefined) return
+      now += 0.1
+      feed(first.to, first.input)
+    }
+  }
+  const see = (player: Player, event: DatapathEvent): void => {
+    feed(player, { kind: 'datapath', event })
+    settle()
+  }
+  const pass = (milliseconds: number): void => {
+    now += milliseconds
+    for (const player of nodes.values()) {
+      if ((player.node.deadline() ?? now) < now) feed(player, { kind: 'deadline' })
+      settle()
+    }
+  }
+
+  for (const player of nodes.values()) {
+    feed(player, { kind: 'restored', state: { records: [], localEids: [], mapCache: [] } })
+  }
+  settle()
+  return {
+    performMove() {
+      const [to, from] = moves % 2 === 0 ? [a, b] : [b, a]
+      const announced = moves % 4 >= 2
+      moves += 1
+      if (announced) {
+        const command = { kind: 'start-move', eids: EIDS, source: undefined } as const
+        feed(to, { kind: 'command', commandId: `rehearsal-${moves}`, command })
+        settle()
+      }
+      for (const eid of EIDS) {
+        see(to, { ...SEEN, eid })
+        see(sender, { kind: 'packet-held', eid, source: SOURCE, why: 'map-cache-miss' })
+      }
+      pass(150)
+      for (const eid of EIDS) {
+        see(from, { kind: 'away-eid-hit', eid, sender: CLIENT })
+        see(to, { kind: 'sender-seen', eid, sender: CLIENT })
+        see(to, { kind: 'hold-released', eid, packets: 1, heldMs: 1 })
+      }
+      pass(50)
+      // Longer than any rate limit; the registers and probes of that time come as well.
+      pass(15_000)
+    },
+    owner() {
+      const server = nodes.get(formatIpAddress(MAPPING))!.node.snapshot(now)
+      const found = server.registrations.find((one) => one.eidPrefix.endsWith('10.0.0.5/32'))
+      const rloc = found?.locators[0]?.rloc
+      return rloc === undefined ? undefined : nodes.get(rloc)?.name
+    },
+  }
+}
+
+interface Player {
+  readonly node: Node
+  readonly name: string
+}
+
+/** Choice: after the first packets of a fresh daemon, which matter more. */
+const BEGIN_MS = 500
+const PAUSE_MS = 20
+/** Measured: from then on the steps do not get faster any more. */
+const MOVES = 32
+const MAXIMUM_LETTERS = 200
+
+const INTERFACE = 'site'
+const KEY: AuthenticationKey = { keyId: 1, algorithm: 3, secret: new Uint8Array(32).fill(7) }
+const PREFIXES = ['[7]10.0.0.0/24', '[7]fd00:10::/64'].map(prefix)
+const CLIENT_PREFIX = prefix('[7]10.1.0.0/24')
+const EIDS = ['[7]10.0.0.5/32', '[7]fd00:10::5/128'].map((text) => eidFromPrefix(prefix(text)))
+const SOURCE = eidFromPrefix(prefix('[7]10.1.0.2/32'))
+const MAPPING = address('192.0.2.4')
+const CLIENT = address('192.0.2.3')
+const SEEN = {
+  kind: 'local-eid-seen',
+  mac: new Uint8Array([2, 0, 0, 0, 0, 5]),
+  interfaceName: INTERFACE,
+  how: 'packet',
+} as const
+
+function cloud(index: number): NodeConfig {
+  return player(`cloud-${index}`, index, {
+    dynamicEidPrefixes: PREFIXES.map((eidPrefix) => ({ eidPrefix, interfaceName: INTERFACE })),
+  })
+}
+
+function client(index: number): NodeConfig {
+  const own = { eidPrefix: CLIENT_PREFIX, interfaceName: INTERFACE }
+  return player('client', index, { eidPrefixes: [own] })
+}
+
+function mapping(): NodeConfig {
+  const prefixes = [...PREFIXES, CLIENT_PREFIX].map((eidPrefix) => {
+    return { eidPrefix, acceptMoreSpecifics: true }
+  })
+  const site = { name: 'rehearsal', keys: [KEY], prefixes, xtrIds: [], legacyNonces: false }
+  return player('mapping', 4, {
+    roles: ['map-server', 'map-resolver'],
+    mapServer: { sites: [site], registrationMs: 180_000, maximumRegistrations: 100 },
+  })
+}
+
+function player(node: string, index: number, about: Partial<NodeConfig>): NodeConfig {
+  const own = address(`192.0.2.${index}`)
+  const server = { address: MAPPING, key: KEY, proxyReply: true }
+  return {
+    node,
+    roles: ['itr', 'etr'],
+    xtrId: new Uint8Array(16).fill(index),
+    siteId: 0n,
+    rlocs: [{ address: own, interfaceName: 'core', priority: 1, weight: 100 }],
+    siteInterfaces: [{ name: INTERFACE, instanceId: 7, proxyNeighbours: true }],
+    eidPrefixes: [],
+    dynamicEidPrefixes: [],
+    mapServers: [{ ...server, registerMs: 60_000, ttlMinutes: 15 }],
+    mapResolvers: [MAPPING],
+    mapCache: { maximumEntries: 100, smrPerLocatorPerSecond: 100, maximumPendingRequests: 100 },
+    missHoldMs: 5000,
+    pathMtu: 1500,
+    gpePeers: [],
+    rlocProbe: { enabled: true, intervalMs: 10_000, failures: 3 },
+    mobility: {
+      key: KEY,
+      peers: [],
+      endpointTimeoutMs: 2000,
+      awayMs: 60_000,
+      hold: true,
+      redirect: true,
+      solicit: true,
+    },
+    mapServer: { sites: [], registrationMs: 180_000, maximumRegistrations: 100 },
+    ...about,
+  }
+}
+
+function address(text: string): IpAddress {
+  const parsed = parseIpAddress(text)
+  if (parsed === undefined) throw new Error(`not an address: ${text}`)
+  return parsed
+}
+
+function prefix(text: string): EidPrefix {
+  const parsed = parseEidPrefix(text)
+  if (parsed === undefined) throw new Error(`not an EID-prefix: ${text}`)
+  return parsed
+}
