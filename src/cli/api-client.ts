@@ -123,6 +123,7 @@ function unreachable(target: Target, cause: NodeJS.ErrnoException): CliFailure {
   const start = 'start it with "godwitd run CONFIG", or name another with --socket, --node or --url'
   switch (cause.code) {
     case 'ENOENT':
+    case 'ENOTDIR':
       return new CliFailure(`no daemon answers on ${place}: no such socket`, start)
     case 'ECONNREFUSED':
       return new CliFailure(`no daemon answers on ${place}: nobody listens`, start)

@@ -76,7 +76,7 @@ function addCommand(program: Command, groups: Map<string, Command>, row: CliComm
   if (row.needsDaemon !== false) {
     command
       .option('--socket <path>', 'Unix socket of the daemon (default: the only one here)')
-      .option('--node <name>', 'the daemon of this node: /run/godwit/NAME.sock')
+      .option('--node <name>', 'the daemon of this node, here or in a running lab')
       .option('--url <url>', 'http or https address of the daemon instead of a socket')
       .option('--ca <file>', 'with https: PEM of the CA that signed its certificate')
       .option('--cert <file>', 'with https: PEM of our client certificate')

@@ -1,5 +1,6 @@
 /**
- * Which daemon a command talks to: `--url`, `--socket`, `--node`, else the only socket there is.
+ * Which daemon a command talks to: `--url`, `--socket`, `--node`, `GODWIT_SOCKET`, else the only
+ * socket there is.
  */
 import { lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,27 +28,51 @@ export interface TargetOptions {
   readonly key?: string
 }
 
-/** Throws a `CliFailure` when nothing is chosen and there is not exactly one socket. */
-export function chooseTarget(options: TargetOptions, directory = SOCKET_DIRECTORY): Target {
+/**
+ * Daemons of a running lab are found by node name too; `GODWIT_SOCKET` is what `godwit lab exec`
+ * sets. Throws a `CliFailure` when nothing is chosen and there is not exactly one socket.
+ */
+export function chooseTarget(
+  options: TargetOptions,
+  directory = SOCKET_DIRECTORY,
+  environment: NodeJS.ProcessEnv = process.env,
+): Target {
   if (options.url !== undefined) {
     const url = readUrl(options.url)
     return { kind: 'url', url, tls: readTlsFiles(url, options) }
   }
   refuseTls(options, 'without --url')
   if (options.socket !== undefined) return { kind: 'socket', path: options.socket }
-  if (options.node !== undefined) {
-    return { kind: 'socket', path: join(directory, `${options.node}.sock`) }
-  }
-  const sockets = listSockets(directory)
-  if (sockets.length === 1) return { kind: 'socket', path: join(directory, sockets[0]!) }
-  if (sockets.length === 0) {
+  if (options.node !== undefined) return namedNode(options.node, directory)
+  const given = environment['GODWIT_SOCKET'] ?? ''
+  if (given !== '') return { kind: 'socket', path: given }
+  const own = listSockets(directory)
+  const found = own.length > 0 ? own : labSockets(directory)
+  const [only] = found
+  if (only !== undefined && found.length === 1) return { kind: 'socket', path: only.path }
+  if (only === undefined) {
     throw new CliFailure(
       `no daemon has a socket in ${directory}`,
       'start one with "godwitd run CONFIG", or name its socket with --socket PATH',
     )
   }
-  const nodes = sockets.map((name) => name.replace(/\.sock$/, '')).join(', ')
+  const nodes = [...new Set(found.map(({ node }) => node))].join(', ')
   throw new CliFailure(`several daemons run here: ${nodes}`, 'choose one with --node NAME')
+}
+
+/** The daemon of that name, else the only one of that name in a lab. */
+function namedNode(node: string, directory: string): Target {
+  const path = join(directory, `${node}.sock`)
+  const inLabs = labSockets(directory).filter((one) => one.node === node)
+  if (inLabs.length === 0 || listSockets(directory).some((one) => one.node === node)) {
+    return { kind: 'socket', path }
+  }
+  if (inLabs.length === 1) return { kind: 'socket', path: inLabs[0]!.path }
+  const paths = inLabs.map((one) => one.path).join(', ')
+  throw new CliFailure(
+    `several topologies have a ${node}: ${paths}`,
+    'choose one with --socket PATH, or use "godwit lab exec --topology NAME"',
+  )
 }
 
 function readUrl(text: string): URL {
@@ -89,14 +114,28 @@ function readPem(name: string, path: string): Buffer {
 
 const TLS_OPTIONS = ['ca', 'cert', 'key'] as const
 
-function listSockets(directory: string): string[] {
+interface FoundSocket {
+  readonly node: string
+  readonly path: string
+}
+
+function listSockets(directory: string): FoundSocket[] {
+  return entriesOf(directory)
+    .filter((name) => name.endsWith('.sock'))
+    .map((name) => ({ node: name.slice(0, -'.sock'.length), path: join(directory, name) }))
+    .filter(({ path }) => lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true)
+}
+
+function labSockets(directory: string): FoundSocket[] {
+  const labs = join(directory, 'lab')
+  return entriesOf(labs).flatMap((topology) => listSockets(join(labs, topology)))
+}
+
+function entriesOf(directory: string): string[] {
   try {
-    return readdirSync(directory)
-      .filter((name) => name.endsWith('.sock'))
-      .filter((name) => lstatSync(join(directory, name)).isSocket())
-      .sort()
+    return readdirSync(directory).sort()
   } catch {
-    // A missing or closed directory has no socket for us; the caller says so.
+    // A missing, closed or no directory has no socket for us; the caller says so.
     return []
   }
 }

@@ -73,7 +73,7 @@ export function registerLabCommands(program: Command): void {
     .option('--json', 'for programs')
     .action((file: string | undefined, options: { json?: boolean }) =>
       guarded(async () => {
-        const status = await labStatus(upTopology(file && nameOf(file)).topology)
+        const status = await labStatus(upTopology(file && nameOf(file), 'by name').topology)
         if (options.json) process.stdout.write(`${JSON.stringify(status)}\n`)
         else printStatus(status)
       }),
@@ -83,6 +83,7 @@ export function registerLabCommands(program: Command): void {
     .description('a command, or a shell, inside a node')
     .option('--topology <name>', 'when several are up')
     .passThroughOptions()
+    .addHelpText('after', EXEC_EXAMPLES)
     .action((node: string, command: string[], options: { topology?: string }) =>
       guarded(async () => {
         process.exitCode = execInNode(upTopology(options.topology).topology, node, command)
@@ -144,11 +145,11 @@ function nameOf(fileOrName: string): string {
   return existsSync(fileOrName) ? load(fileOrName).topology.name : fileOrName
 }
 
-function upTopology(name: string | undefined): LoadedTopology {
+function upTopology(name: string | undefined, how = 'with --topology NAME'): LoadedTopology {
   const names = name === undefined ? labNames() : [name]
   if (names.length === 0) throw new LabError('No topology is up; begin with: godwit lab up FILE')
   if (names.length > 1) {
-    throw new LabError(`Several topologies are up (${names.join(', ')}): say which.`)
+    throw new LabError(`Several topologies are up (${names.join(', ')}): say which, ${how}.`)
   }
   const loaded = topologyOf(names[0]!)
   if (loaded === undefined) throw new LabError(`${names[0]} is not up.`)
@@ -169,6 +170,13 @@ function printStatus(status: LabStatus): void {
     process.stdout.write(`${panel}: connected to ${node ?? 'nobody'}\n`)
   }
 }
+
+const EXEC_EXAMPLES = `
+Examples:
+  godwit lab exec host1 -- ping 10.10.0.5
+  godwit lab exec cloud-a -- godwit show map-cache
+  godwit lab exec cloud-a -- godwit capture core0
+  godwit lab exec --topology two-clouds vm1`
 
 function say(line: string): void {
   process.stderr.write(`${line}\n`)

@@ -19,7 +19,14 @@ import {
   waitUntilRegistered,
   writeConfigurations,
 } from './daemons.js'
-import { BPF_FILE_SYSTEM, LAB_DIRECTORY, labPaths, namespaceFile, socketOf } from './names.js'
+import {
+  BPF_FILE_SYSTEM,
+  compiledFile,
+  LAB_DIRECTORY,
+  labPaths,
+  namespaceFile,
+  socketOf,
+} from './names.js'
 import { buildNetwork, runProgram } from './network.js'
 import { openPanel, setUpPanels } from './panel.js'
 import {
@@ -185,14 +192,30 @@ export function execInNode(topology: Topology, node: string, command: readonly s
   }
   const shell = process.env['SHELL'] ?? '/bin/sh'
   const words = command.length > 0 ? command : [shell]
-  const env = {
+  const env: NodeJS.ProcessEnv = {
     ...process.env,
     PS1: `${node}# `,
-    GODWIT_SOCKET: socketOf(topology.name, node),
+    PATH: `${ownCommands(topology.name)}:${process.env['PATH'] ?? ''}`,
   }
+  // Where there is no daemon, the command shall look for one as it always does.
+  if (daemonNodes(topology).includes(node)) env['GODWIT_SOCKET'] = socketOf(topology.name, node)
   const netns = `--net=${namespaceFile(topology.name, node)}`
   const result = spawnSync('nsenter', [netns, ...words], { stdio: 'inherit', env })
   return result.status ?? 1
+}
+
+/** A directory with `godwit` and `godwitd` of this build: nobody has to have installed them. */
+function ownCommands(topology: string): string {
+  const directory = join(labPaths(topology).state, 'bin')
+  mkdirSync(directory, { recursive: true })
+  for (const [name, module] of [
+    ['godwit', '../cli/main.js'],
+    ['godwitd', '../daemon/main.js'],
+  ] as const) {
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${compiledFile(module)}' "$@"\n`
+    writeFileSync(join(directory, name), script, { mode: 0o755 })
+  }
+  return directory
 }
 
 /** Plugs an endpoint into another cloud, and lets it say so (RARP) as a hypervisor would. */

@@ -300,6 +300,28 @@ t.test('the only socket is the default; several must be chosen from', async (t) 
   })
   await one.close()
   await two.close()
+
+  const place = (path: string) => ({ kind: 'socket', path })
+  t.same(chooseTarget({}, directory, { GODWIT_SOCKET: '/x.sock' }), place('/x.sock'))
+  t.same(chooseTarget({ socket: '/y' }, directory, { GODWIT_SOCKET: '/x.sock' }), place('/y'))
+})
+
+t.test('daemons of a lab are found by node name, unless two labs have one', async (t) => {
+  const directory = temporaryDirectory()
+  const apis = []
+  for (const path of ['lab/one/a.sock', 'lab/one/b.sock', 'lab/two/b.sock']) {
+    const of = aConfig()
+    of.api.socket = join(directory, path)
+    const options = { node, datapath: undefined, version: '1', startedAt: new Date() }
+    apis.push(await startApi({ ...options, config: of }))
+  }
+  t.same(chooseTarget({ node: 'a' }, directory), {
+    kind: 'socket',
+    path: join(directory, 'lab/one/a.sock'),
+  })
+  t.throws(() => chooseTarget({ node: 'b' }, directory), { message: /several topologies have a b/ })
+  t.throws(() => chooseTarget({}, directory, {}), { message: /several daemons run here: a, b/ })
+  for (const api of apis) await api.close()
 })
 
 t.test('lig asks a Map-Resolver directly, again when the answer is lost', async (t) => {

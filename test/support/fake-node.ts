@@ -97,10 +97,17 @@ export const aDatapath: ApiDatapath = {
   ],
 }
 
+const directories: string[] = []
+
 /** A new directory that is gone when the test process is. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'godwit-test-'))
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+  if (directories.length === 0) {
+    process.on('exit', () => {
+      for (const one of directories) rmSync(one, { recursive: true, force: true })
+    })
+  }
+  directories.push(directory)
   return directory
 }
 

@@ -53,6 +53,7 @@ async function runCapture(context: CommandContext): Promise<void> {
   const live = openInterface(name)
   const sink = file === undefined ? undefined : openFile(file, live.linkType)
   let captured = 0
+  let timer: NodeJS.Timeout | undefined
   const ended = new Promise<void>((resolve, reject) => {
     if (count === 0) resolve()
     live.onFrame((bytes, at) => {
@@ -71,13 +72,14 @@ async function runCapture(context: CommandContext): Promise<void> {
       }
       if (captured === count) resolve()
     })
-    if (seconds !== undefined) setTimeout(resolve, seconds * 1000)
+    if (seconds !== undefined) timer = setTimeout(resolve, seconds * 1000)
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })
   process.stderr.write(`listening on ${name}\n`)
   try {
     await ended
   } finally {
+    clearTimeout(timer)
     live.close()
     sink?.close()
   }

@@ -16,7 +16,7 @@ export const eventCommands: readonly CliCommand[] = [
     options: [
       ['--follow', 'stay and print events as they happen'],
       ['--name <names>', 'only these, separated by commas'],
-      ['--backlog <number>', 'begin with the last N (default: 1000, with --follow 0)'],
+      ['--backlog <number>', 'begin with the last N (default 1000, with --follow none)'],
     ],
     examples: [
       'godwit events --follow --name move-requested,move-converged,move-failed',
@@ -46,10 +46,16 @@ function formatEvent(name: string, data: string, colour: boolean): string {
   const tint = SEVERITY_COLOURS[String(severity)]
   const label = String(severity).padEnd(7)
   const rest = Object.entries(fields)
-    .map(([key, value]) => `${key}=${Array.isArray(value) ? value.join(',') : String(value)}`)
+    .map(([key, value]) => `${key}=${fieldText(value)}`)
     .join(' ')
   const shown = tint === undefined ? label : coloured(colour, tint, label)
   return `${time}  ${shown}  ${coloured(colour, 'bold', name)}${rest === '' ? '' : `  ${rest}`}`
+}
+
+function fieldText(value: unknown): string {
+  if (Array.isArray(value)) return value.join(',')
+  // Times come with more digits than a person wants.
+  return typeof value === 'number' ? String(Math.round(value * 100) / 100) : String(value)
 }
 
 const SEVERITY_COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'dim'>> = {

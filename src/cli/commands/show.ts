@@ -41,7 +41,13 @@ const mapCacheColumns: readonly Column<MapCache>[] = [
   { title: 'ACTION', text: ({ action }) => action },
   { title: 'LOCATORS', text: ({ locators }) => formatLocators(locators) },
   { title: 'VERSION', text: ({ mapVersion }) => String(mapVersion), align: 'right' },
-  { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
+  {
+    title: 'EXPIRES',
+    // Own prefixes stay while they are ours, those that left while they are away.
+    text: ({ origin, expiresInMs }) =>
+      origin === 'local' || origin === 'away' ? '-' : formatDuration(expiresInMs),
+    align: 'right',
+  },
   { title: 'PACKETS', text: ({ counters }) => String(counters?.packets ?? '-'), align: 'right' },
   { title: 'BYTES', text: ({ counters }) => String(counters?.bytes ?? '-'), align: 'right' },
   { title: 'IDLE', text: ({ counters }) => formatDuration(counters?.idleMs), align: 'right' },
@@ -175,7 +181,7 @@ function tableCommand<Row>(
       const answer = await context.client().get<Record<string, unknown>>(`/v1/${name}${query}`)
       if (context.json) return printJson(context, answer)
       const rows = answer[key] as readonly Row[]
-      context.print(formatTable(columns, rows, `no ${name} entries`, context.colour))
+      context.print(formatTable(columns, rows, EMPTY[name] ?? 'nothing', context.colour))
       const next = Number(answer['offset'] ?? 0) + rows.length
       const more = Number(answer['total'] ?? next) - next
       if (more > 0) context.print(`… ${more} more: --offset ${next}, or narrow with --eid`)
@@ -263,6 +269,14 @@ function tookMs({ timeline }: MoveEntryView): number | undefined {
   const last = timeline.at(-1)
   const finished = last?.stage === 'converged' || last?.stage === 'failed'
   return finished ? (timeline[0]?.agoMs ?? 0) - last.agoMs : undefined
+}
+
+const EMPTY: Readonly<Record<string, string>> = {
+  'map-cache': 'no mappings',
+  'mapping-database': 'no EID-prefixes',
+  registrations: 'no registrations (they are at the Map-Server)',
+  sites: 'no sites (they are at the Map-Server)',
+  locators: 'no locators',
 }
 
 const NO_DATAPATH = 'this node has no datapath (datapath.kind: none)'
