@@ -8,7 +8,7 @@
  * if it still names us, the destination is gone and the EIDs are local again.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { formatIpAddress } from '../lisp/address.js'
+import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import { type Eid, eidFromPrefix, formatEid, isHostPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
@@ -32,6 +32,8 @@ export interface MoveSource {
   handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void
   /** An SMR went to this sender of an EID that moved away. */
   solicited(entry: DatabaseEntry, sender: Rloc, now: Instant, outputs: Output[]): void
+  /** A packet for an EID that is redirected came from `sender`. */
+  awayHit(eid: Eid, sender: Rloc | undefined, now: Instant, outputs: Output[]): void
   /** A Map-Notify told that the EID is elsewhere: as good as a confirmation. */
   departed(entry: DatabaseEntry, now: Instant): void
   /** Whether a move away from here is under way for it. */
@@ -69,6 +71,8 @@ const MAXIMUM_TOLD_SENDERS = 64
 /** Moves away from here that are remembered, for late questions about them. */
 const MAXIMUM_DEPARTURES = 1000
 const MAPPING_ANSWER_MS = 4000
+/** Until then what the destination sends us may be from before it began to hold: a long round trip. */
+const LAST_RETURN_MS = 200
 
 export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): MoveSource {
   const { database, itr, placement, smr, etr, exchange, log } = parts
@@ -282,13 +286,36 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       const entry = database.get(eidPrefix)
       if (entry === undefined || entry.state !== 'away' || entry.committed) continue
       if (byEid.get(entry.key)?.state === 'redirected') continue
-      const names = locators.map((one) => formatIpAddress(one.rloc))
-      if (!entry.awayLocators.some((one) => names.includes(formatIpAddress(one.rloc)))) continue
+      if (locators.some((one) => leadsTo(entry, one.rloc))) mine.push(entry)
+    }
+    for (const entry of mine) {
       smr.forget(entry)
       placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
-      mine.push(entry)
     }
     if (mine.length > 0) etr.registrar.register(mine, now, outputs)
+  }
+
+  function leadsTo(entry: DatabaseEntry, rloc: Rloc): boolean {
+    return entry.awayLocators.some((one) => equalIpAddresses(one.rloc, rloc))
+  }
+
+  /** The destination sends us what we redirect to it: it does not hold, so the attempt is over. */
+  function takeBackReturned(
+    entry: DatabaseEntry,
+    sender: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    if (entry.state !== 'away' || entry.committed || !leadsTo(entry, sender)) return
+    if (now - entry.departedAt < LAST_RETURN_MS) return
+    const departure = byEid.get(entry.key)
+    if (departure?.state === 'redirected') {
+      takeBack(departure, 'returned', now, outputs)
+      return
+    }
+    smr.forget(entry)
+    placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
+    etr.registrar.register([entry], now, outputs)
   }
 
   /** The destination is silent: who has it, says the mapping system. */
@@ -345,6 +372,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       if (departure.senders.has(name)) return
       departure.senders.set(name, sender)
       deadlines.set(`tell/${departure.record.name}`, now + GATHER_MS)
+    },
+    awayHit(eid, sender, now, outputs) {
+      const entry = database.getEid(eid)
+      if (entry !== undefined && sender !== undefined) takeBackReturned(entry, sender, now, outputs)
     },
     departed(entry, now) {
       const departure = byEid.get(entry.key)
