@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, statfsSync } from 'node:fs'
 import { release } from 'node:os'
 
-/** The datapath needs CAP_BPF (or CAP_SYS_ADMIN), CAP_NET_ADMIN and CAP_NET_RAW. */
+/** The datapath needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), CAP_NET_ADMIN and CAP_NET_RAW. */
 export function missingCapabilities(
   status = readFileSync('/proc/self/status', 'utf8'),
 ): string | undefined {
@@ -50,6 +50,8 @@ const BPF_FILESYSTEM_MAGIC = 0xcafe4a11
 // linux/capability.h
 const REQUIRED: readonly { name: string; bits: readonly number[] }[] = [
   { name: 'CAP_BPF', bits: [39, 21] },
+  // The verifier allows pointer arithmetic between maps and packets only with it.
+  { name: 'CAP_PERFMON', bits: [38, 21] },
   { name: 'CAP_NET_ADMIN', bits: [12] },
   { name: 'CAP_NET_RAW', bits: [13] },
 ]

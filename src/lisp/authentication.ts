@@ -98,7 +98,8 @@ export function authenticationCoverage(
   if (bytes[KEY_ID_AT] !== key.keyId || bytes[ALGORITHM_AT] !== key.algorithm) return undefined
   if (LENGTHS[key.algorithm]?.includes(length) !== true || bytes.length < end) return undefined
   const received = bytes.subarray(DATA_AT, end)
-  const zeroed = bytes.slice()
+  // Not slice(): of a Buffer it would be a view, and zeroing would reach the sender's bytes.
+  const zeroed = Uint8Array.from(bytes)
   zeroed.fill(0, DATA_AT, end)
   if (equalInConstantTime(digest(zeroed, key, hmac), received)) return 'whole'
   if (!hasOptionalTrailer(bytes) || bytes.length < end + XTR_IDENTITY_BYTES) return undefined

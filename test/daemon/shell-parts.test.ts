@@ -157,7 +157,7 @@ t.test('what is lacking is said in one sentence with the remedy', async (t) => {
   t.equal(missingCapabilities('CapEff:\t000001ffffffffff\n'), undefined)
   t.match(
     missingCapabilities('CapEff:\t0000000000000000\n'),
-    /CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW .* run it as root/,
+    /CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_NET_RAW .* run it as root/,
   )
   t.match(
     missingCapabilities('CapEff:\t0000000000203000\n'),
