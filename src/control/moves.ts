@@ -4,8 +4,8 @@
  * An orchestrated move holds packets for the EIDs here, has the source redirect to us, says "ready",
  * and looks for the endpoint. The first frame of the endpoint is the turning point: held packets are delivered in order,
  * the EIDs are registered with the version after the one the source told, the source is told to let
- * go. Nothing is published before (our choice: an attempt that fails leaves no trace in the mapping
- * system). Without the endpoint in time everything goes back, held packets included.
+ * go; so it is after a detected move, if we know where the EID was. Nothing is published before (our
+ * choice: an attempt that fails leaves no trace in the mapping system). Without the endpoint in time everything goes back, held packets included.
  * A move has converged when every sender that was solicited has been seen sending here directly.
  */
 import type { NodeConfig } from '../config/node-config.js'
@@ -21,12 +21,13 @@ import { createDeadlines } from './deadlines.js'
 import { usableLocators } from './encapsulation-choice.js'
 import { createEndpointSearch } from './endpoint-search.js'
 import { hear, refusal } from './etr.js'
+import { groupNewcomers, type Newcomer, tellFormerSite } from './former-site.js'
 import type { CommandResult, Instant, Output, Random } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { type MoveRecord, moveView, stamp } from './move-log.js'
-import { isMovePeer, objectionToMove } from './move-objections.js'
+import { chooseMovePeer, objectionToMove } from './move-objections.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
 import { createStrayRefusal } from './stray-answers.js'
@@ -47,8 +48,10 @@ export interface Moves {
   handleHoldReleased(eid: Eid, now: Instant): void
   /** True when it concerns a move to here. */
   handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): boolean
-  /** An EID came by itself. */
-  detected(entry: DatabaseEntry, former: readonly Locator[], now: Instant, outputs: Output[]): void
+  /** An EID came by itself; what that means is done by `endBatch`. */
+  detected(entry: DatabaseEntry, former: readonly Locator[]): void
+  /** EIDs that came by themselves, together, with one MAC address, from one place, are one move. */
+  endBatch(now: Instant, outputs: Output[]): void
   isMoving(eid: Eid): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -96,8 +99,9 @@ export function createMoves(
   const byEid = new Map<string, Arrival>()
   const byId = new Map<bigint, Arrival>()
   const deadlines = createDeadlines()
-  /** EIDs that go back to their source and are forgotten once the hold is empty. */
-  const returning = new Set<DatabaseEntry>()
+  /** EIDs that go back to their source and are forgotten soon, with the moment of their return. */
+  const returning = new Map<DatabaseEntry, Instant>()
+  const newcomers: Newcomer[] = []
   const convergence = createMoveConvergence()
   const refuseStray = createStrayRefusal(config, parts)
   const search = createEndpointSearch()
@@ -133,7 +137,7 @@ export function createMoves(
       return {
         eid,
         entry: undefined,
-        source: source ?? choose(known),
+        source: source ?? chooseMovePeer(config, known),
         sourceLocators: known,
         guessed: source === undefined,
         wasAway: database.getEid(eid)?.state === 'away',
@@ -160,13 +164,6 @@ export function createMoves(
     return usableLocators(config, locators)
   }
 
-  /** The locator to speak to: best priority among those of the mobility domain. */
-  function choose(locators: readonly Locator[]): Rloc | undefined {
-    return locators
-      .filter((one) => isMovePeer(config, one.rloc))
-      .sort((a, b) => a.priority - b.priority)[0]?.rloc
-  }
-
   function locate(arrival: Arrival, one: Passenger, now: Instant, outputs: Output[]): void {
     one.source = undefined
     one.guessed = false
@@ -184,7 +181,7 @@ export function createMoves(
       }
       const usable = usableLocators(config, mapping.locators)
       one.sourceLocators = usable
-      one.source = usable.length === 0 ? 'none' : choose(usable)
+      one.source = usable.length === 0 ? 'none' : chooseMovePeer(config, usable)
       // Registered by us although it is not here: then there is nobody to ask.
       if (namesUs(config, mapping.locators)) one.source = 'none'
       if (one.source === undefined) {
@@ -456,7 +453,7 @@ export function createMoves(
       return
     }
     entry.solicitAfter = Number.POSITIVE_INFINITY
-    returning.add(entry)
+    returning.set(entry, entry.departedAt)
     deadlines.set(`return/${entry.key}`, now + RETURN_MS)
   }
 
@@ -477,10 +474,15 @@ export function createMoves(
     return one.entry?.state === 'standby' && !byEid.has(formatEid(one.eid))
   }
 
+  /** Not when the endpoint has come, or come and gone, in the meantime. */
+  const isReturning = (entry: DatabaseEntry): boolean =>
+    entry.state === 'away' && returning.get(entry) === entry.departedAt
+
   function forgetReturned(entry: DatabaseEntry, outputs: Output[]): void {
-    if (!returning.delete(entry)) return
+    const isSame = isReturning(entry)
+    returning.delete(entry)
     deadlines.cancel(`return/${entry.key}`)
-    if (entry.state === 'away') placement.forget(entry, outputs)
+    if (isSame) placement.forget(entry, outputs)
   }
 
   const isExpecting = (arrival: Arrival | undefined): arrival is Arrival =>
@@ -530,7 +532,7 @@ export function createMoves(
       // Not forgotten at once: the way back must stand until the last queue of the EID is empty
       // and until what the source had sent to us has come.
       const entry = database.getEid(eid)
-      if (entry !== undefined && returning.has(entry))
+      if (entry !== undefined && isReturning(entry))
         deadlines.set(`return/${entry.key}`, now + RETURN_MS)
     },
     handleQuestion(message, from, now, outputs) {
@@ -552,14 +554,20 @@ export function createMoves(
       exchange.answer(message, from, { phase: 'ack', moveId: message.moveId }, outputs)
       return true
     },
-    detected(entry, former, now, outputs) {
-      const source = former[0]?.rloc
-      const record = log.add(
-        { id: newId(outputs), trigger: 'detected', eids: [entry.eid], source, destination },
-        'arrived',
-      )
-      stamp(record, 'endpoint-seen', now)
-      convergence.watch(record, [entry], former, now)
+    detected(entry, former) {
+      newcomers.push({ entry, former })
+    },
+    endBatch(now, outputs) {
+      for (const group of groupNewcomers(newcomers.splice(0))) {
+        const entries = group.map(({ entry }) => entry)
+        const former = group.flatMap((one) => one.former)
+        const eids = entries.map(({ eid }) => eid)
+        const [id, source] = [newId(outputs), former[0]?.rloc]
+        const record = log.add({ id, trigger: 'detected', eids, source, destination }, 'arrived')
+        stamp(record, 'endpoint-seen', now)
+        tellFormerSite(config, exchange, record, entries, former, now, outputs)
+        convergence.watch(record, entries, former, now)
+      }
     },
     isMoving: (eid) => byEid.has(formatEid(eid)),
     handleDeadline(now, outputs) {
