@@ -40,7 +40,7 @@ import type { Smr } from './smr.js'
 
 export interface EtrCallbacks {
   /** An EID came without a prepared move; `former` is where it was thought to be. */
-  arrived(entry: DatabaseEntry, former: readonly Locator[], now: Instant, outputs: Output[]): void
+  arrived(entry: DatabaseEntry, former: readonly Locator[]): void
   /** A Map-Server holds our mapping of it. */
   registered(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
   /** The mapping system says it is elsewhere for good. */
@@ -134,6 +134,7 @@ export function createEtr(
       return
     }
     const former = entry.state === 'away' ? entry.awayLocators : itr.knownLocators(eid, now)
+    if (entry.heardVersion === 0) hear(entry, itr.knownVersion(eid, now))
     smr.forget(entry)
     deadlines.cancel(`age/${entry.key}`)
     // Null version: nobody told us one, and the Map-Server orders such claims by arrival.
@@ -147,7 +148,7 @@ export function createEtr(
       interfaceName,
       ...(mac === undefined ? {} : { mac: formatMac(mac) }),
     })
-    callbacks.arrived(entry, former, now, outputs)
+    callbacks.arrived(entry, former)
   }
 
   function ignoreFrame(eid: Eid, reason: string, outputs: Output[]): void {
@@ -425,7 +426,6 @@ export function createEtr(
       if (database.getEid(eid)?.state === 'local')
         return refusal(409, 'already-local', `${formatEid(eid)} is here already`)
       arrive(eid, undefined, interfaceName, 'operator', now, outputs)
-      registrar.flush(now, outputs)
       return { ok: true, value: { eidPrefix: formatEidPrefix(eidPrefix), state: 'local' } }
     },
     remove(eidPrefix, now, outputs) {

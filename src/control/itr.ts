@@ -69,6 +69,8 @@ export interface Itr {
   question(eid: Eid, giveUpAt: Instant, onAnswer: OnAnswer, now: Instant, outputs: Output[]): void
   /** Usable locators known for `eid` at this moment, from any source. */
   knownLocators(eid: Eid, now: Instant): readonly Locator[]
+  /** The version of the mapping that these come from; 0 without one. */
+  knownVersion(eid: Eid, now: Instant): number
   /** Forgets learned entries at or below the prefix (all without one); returns how many. */
   clear(eidPrefix: EidPrefix | undefined, outputs: Output[]): number
   restore(state: RestoredState, now: Instant, outputs: Output[]): void
@@ -251,6 +253,10 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     knownLocators(eid, now) {
       const found = cache.lookup(eid, now)
       return found.kind === 'hit' ? usableLocators(config, found.entry.mapping.locators) : []
+    },
+    knownVersion(eid, now) {
+      const found = cache.lookup(eid, now)
+      return found.kind === 'hit' ? found.entry.mapping.mapVersion : 0
     },
     clear(eidPrefix, outputs) {
       const entries = [...(eidPrefix === undefined ? cache.entries() : cache.coveredBy(eidPrefix))]

@@ -1,19 +1,19 @@
 /**
- * Why a move to this node cannot even begin, as the answer to who asked for it.
+ * Why a move to this node cannot even begin, as the answer to who asked for it; and whom to ask.
  *
  * Looks only at what is known here; whether the source agrees is its own decision (move-source.ts).
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import { type Eid, formatEid } from '../lisp/eid.js'
-import type { Rloc } from '../lisp/locator.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
 import type { MappingDatabase } from '../tables/mapping-database.js'
 import { isOwnRloc } from './control-datagram.js'
 import { refusal } from './etr.js'
 import type { CommandResult } from './input-output.js'
 
 /** EIDs of one endpoint; a Move message must fit a datagram. */
-const MAXIMUM_EIDS = 8
+export const MAXIMUM_EIDS = 8
 
 /** Undefined when the move may begin; `isMoving` tells of EIDs that are on a move, to here or away. */
 export function objectionToMove(
@@ -43,7 +43,14 @@ export function objectionToMove(
 }
 
 /** Whether the RLOC is of the mobility domain; without a list every xTR that has the key is. */
-export function isMovePeer(config: NodeConfig, rloc: Rloc): boolean {
+function isMovePeer(config: NodeConfig, rloc: Rloc): boolean {
   const { peers } = config.mobility
   return peers.length === 0 || peers.some((one) => equalIpAddresses(one, rloc))
+}
+
+/** The RLOC to speak to about a move: of the best priority among those of the mobility domain. */
+export function chooseMovePeer(config: NodeConfig, locators: readonly Locator[]): Rloc | undefined {
+  return locators
+    .filter((one) => isMovePeer(config, one.rloc))
+    .sort((a, b) => a.priority - b.priority)[0]?.rloc
 }

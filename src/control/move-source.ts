@@ -240,7 +240,8 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   ): boolean {
     if (entry.kind !== 'dynamic-eid' || entry.state === 'standby') return false
     // Without a prepared move only the version tells a late message from a new one.
-    const late = known === undefined && isNewerMapVersion(newest(entry), record.mapVersion)
+    const [told, ours] = [record.mapVersion, newest(entry)]
+    const late = known === undefined && told !== 0 && ours !== 0 && !isNewerMapVersion(told, ours)
     if (late || (entry.state === 'away' && entry.committed)) return false
     if (usableLocators(config, record.locators).length === 0) return false
     hear(entry, record.mapVersion)

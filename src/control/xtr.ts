@@ -89,8 +89,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     capabilities,
     { database, itr, placement, smr, nonces },
     {
-      arrived: (entry, former, now, outputs) =>
-        hears.callbacks.arrived(entry, former, now, outputs),
+      arrived: (entry, former) => hears.callbacks.arrived(entry, former),
       registered: (entry, now, outputs) => hears.callbacks.registered(entry, now, outputs),
       departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
     },
@@ -100,7 +99,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const moves: Moves = createMoves(config, random, moveCounter, parts, source)
   hears.source = source
   hears.callbacks = {
-    arrived: (entry, former, now, outputs) => moves.detected(entry, former, now, outputs),
+    arrived: (entry, former) => moves.detected(entry, former),
     registered: (entry, now, outputs) => moves.convergence.registered(entry, now, outputs),
     departed(entry, now) {
       source.departed(entry, now)
@@ -151,6 +150,12 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     itr.question(command.eid, now + QUERY_MS, onAnswer, now, outputs)
   }
 
+  function endBatch(now: Instant, outputs: Output[]): void {
+    // The former site first: until it redirects, packets are lost.
+    moves.endBatch(now, outputs)
+    etr.registrar.flush(now, outputs)
+  }
+
   return {
     itr,
     etr,
@@ -197,7 +202,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           })
       }
     },
-    endBatch: (now, outputs) => etr.registrar.flush(now, outputs),
+    endBatch,
     handleMove(message, bytes, from, now, outputs) {
       const question = exchange.receive(message, bytes, from, now, outputs)
       if (question === undefined) return
@@ -216,11 +221,12 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'cancel-move':
           return result(moves.cancel(command.moveId, now, outputs))
         case 'add-eid':
-          return result(
+          result(
             moves.isMoving(eidFromPrefix(command.eidPrefix))
               ? refusal(409, 'move-in-progress', 'the EID is being moved')
               : etr.add(command.eidPrefix, command.interfaceName, now, outputs),
           )
+          return endBatch(now, outputs)
         case 'remove-eid':
           return result(etr.remove(command.eidPrefix, now, outputs))
         case 'query-mapping':

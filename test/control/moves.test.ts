@@ -245,6 +245,40 @@ t.test('a detected move converges by itself and loses only what was on its way',
 })
 
 t.test(
+  'a site that an endpoint left is told directly, also when the Map-Server is dead',
+  async (t) => {
+    let isDead = false
+    const told: string[] = []
+    const carries: WorldOptions['carries'] = (kind, from, to) => {
+      if (kind === 'move confirm') told.push(`${from} ${to}`)
+      return !(isDead && (from === 'm' || to === 'm'))
+    }
+    const world = aWorld({ carries })
+    traffic(world, 100, 4000)
+    world.at(1000, () => world.attach([V4, V6], 'b'))
+    world.run(1999)
+    t.same(told, [], 'B cannot know the version of what has never been there')
+    isDead = true
+    world.attach([V4, V6], 'a')
+    world.run(3000)
+    t.same(told, ['a b'], 'both EIDs in one message')
+    const states = ['10.1.0.5/32', '2001:db8:1::5/128'].map((key) => {
+      return ['a', 'b'].map((site) => world.siteOf(site).localEids.get(key)?.state).join(' ')
+    })
+    t.same(states, ['local away', 'local away'])
+    t.match(viewOf(world, 'a'), { trigger: 'detected', eids: ['10.1.0.5', '2001:db8:1::5'] })
+    t.equal(viewOf(world, 'b').destination, '203.0.113.1')
+    isDead = false
+    world.run(9000)
+    // One word of vm1 (0-10 ms), A to B (5 ms), and what C had sent (5 ms).
+    const { lost } = verdict(world, 1990, 3900)
+    t.ok(lost <= 20, `${lost} lost`)
+    t.equal(ownerOf(world, '10.1.0.5/32'), '01'.repeat(16))
+    t.equal(ownerOf(world, '2001:db8:1::5/128'), '01'.repeat(16))
+  },
+)
+
+t.test(
   'the endpoint that never comes: held packets go back and the source delivers again',
   async (t) => {
     const world = aWorld()

@@ -7,7 +7,7 @@ import type { NodeConfig } from '../../src/config/node-config.js'
 import type { StoredRecord } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
-import { encodeMessage, type MoveMessage } from '../../src/lisp/message.js'
+import { encodeMessage, type MapRegister, type MoveMessage } from '../../src/lisp/message.js'
 import type { MovePhase } from '../../src/lisp/move-phases.js'
 import {
   aKey,
@@ -26,6 +26,7 @@ import { createConversation, namesOf, sentOf } from '../support/conversation.js'
 import { MAC } from '../support/xtr-world.js'
 
 const PEER = '203.0.113.2'
+const SERVER = '203.0.113.9'
 const DOMAIN = aKey('mobility domain')
 const mobility = { ...aNodeConfig().mobility, key: DOMAIN, peers: [anAddress(PEER)] }
 
@@ -33,14 +34,14 @@ function anXtr(about: Partial<NodeConfig> = {}, records: readonly StoredRecord[]
   const config = aNodeConfig({
     mapServers: [
       {
-        address: anAddress('203.0.113.9'),
+        address: anAddress(SERVER),
         key: aKey(),
         proxyReply: true,
         registerMs: 60_000,
         ttlMinutes: 15,
       },
     ],
-    mapResolvers: [anAddress('203.0.113.9')],
+    mapResolvers: [anAddress(SERVER)],
     dynamicEidPrefixes: [{ eidPrefix: aPrefix('10.1.0.0/16'), interfaceName: 'site' }],
     mobility,
     ...about,
@@ -200,6 +201,32 @@ t.test(
     )
   },
 )
+
+t.test('a confirm of a move that was never prepared counts by its version', async (t) => {
+  const confirm = (nonce: bigint, mapVersion: number) => {
+    const records = [aMapping({ mapVersion, locators: [PEER] })]
+    return signed(aMove('confirm', nonce, { moveId: nonce << 32n, records }))
+  }
+  const stateOf = (talk: ReturnType<typeof anXtr>) =>
+    talk.node.snapshot(100).mappingDatabase.find((one) => one.eidPrefix === '10.1.0.5/32')?.state
+  const talk = anXtr()
+  const arrival = talk.datapath(5, seen())
+  const register = sentOf([arrival], 'map-register')[0]!.message as MapRegister
+  const records = register.records.map((one) => ({ ...one, mapVersion: 9 }))
+  const notify = { ...register, kind: 'map-notify' as const, records, identity: undefined }
+  talk.bytes(8, SERVER, encodeSigned(notify, aKey(), hmac))
+  for (const [nonce, version] of [
+    [50n, 8],
+    [51n, 9],
+  ] as const) {
+    const late = talk.bytes(10, PEER, confirm(nonce, version))
+    t.match(sentOf([late], 'move')[0]?.message, { phase: 'ack' }, 'so that it is not repeated')
+    t.equal(stateOf(talk), 'local', `version ${version} changes nothing`)
+  }
+  const departure = talk.bytes(20, PEER, confirm(52n, 10))
+  t.ok(departure.names.includes('eid-departed'))
+  t.equal(stateOf(talk), 'away')
+})
 
 t.test(
   'Move messages are believed only from peers, with the key, fresh and not reflected',

@@ -53,6 +53,8 @@ interface Site {
   readonly expected: Map<string, Held[]>
   readonly lastUsed: Map<string, number>
   readonly lastReport: Map<string, number>
+  /** Events on their way to the node. */
+  readonly raised: DatapathEvent[]
   armedAt: number | undefined
 }
 
@@ -147,10 +149,19 @@ export function createWorld(
     }
   }
 
+  /** Events of one moment come in one batch, as from a ring. */
   function raise(site: Site, event: DatapathEvent): void {
-    at(now, () =>
-      feed(site, (outputs) => site.node.handle({ kind: 'datapath', event }, now, outputs)),
-    )
+    site.raised.push(event)
+    if (site.raised.length > 1) return
+    at(now, () => {
+      const events = site.raised.splice(0)
+      const last = events.pop()!
+      feed(site, (outputs) => {
+        for (const one of events)
+          site.node.handle({ kind: 'datapath', event: one, more: true }, now, outputs)
+        site.node.handle({ kind: 'datapath', event: last }, now, outputs)
+      })
+    })
   }
 
   /** At most one report of a kind per interval. */
@@ -310,6 +321,7 @@ export function createWorld(
       expected: new Map(),
       lastUsed: new Map(),
       lastReport: new Map(),
+      raised: [],
       armedAt: undefined,
     }
     sites.set(name, site)
