@@ -26,7 +26,6 @@ import type { Action, Mapping } from '../lisp/mapping.js'
 import type { MapReply, MapRequest } from '../lisp/message.js'
 import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
 import { namesUs } from './control-datagram.js'
-import { createDeadlines } from './deadlines.js'
 import { usableLocators } from './encapsulation-choice.js'
 import type {
   Capabilities,
@@ -38,7 +37,7 @@ import type {
 } from './input-output.js'
 import { createInstalledMappings, earliest, report } from './installed-mappings.js'
 import { createPendingRequests, type OnAnswer, type PendingRequest } from './pending-requests.js'
-import { createRateLimit } from './rate-limit.js'
+import { createSmrFollowing } from './smr-following.js'
 import type { LocatorStateView, MapCacheView } from './snapshot.js'
 
 export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
@@ -80,10 +79,6 @@ export interface Itr {
   locatorViews(now: Instant): LocatorStateView[]
 }
 
-/** RFC 9301 §6.1: one SMR-invoked request per 3 s and prefix is recommended; the burst is ours. */
-const SMR_INVOKED_LIMIT = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536 }
-/** Trailing questions remembered at once. */
-const MAXIMUM_TRAILING = 16_384
 /** What an earlier run left is believed this long, then asked for again when used. */
 const RESTORED_LIFETIME_MS = 60_000
 /** A mapping that names ourselves is wrong or will be soon: ask again after this. */
@@ -94,10 +89,10 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
   const mappings = createInstalledMappings(config, capabilities)
   const { cache } = mappings
   const pending = createPendingRequests(config, capabilities.random)
-  const smrInvoked = createRateLimit(SMR_INVOKED_LIMIT)
-  /** Solicitations over the rate: asked for once when the bucket has a token again. */
-  const trailing = createDeadlines()
-  const trailingEids = new Map<string, Eid>()
+  const following = createSmrFollowing(
+    pending,
+    (eid, now) => cache.lookup(eid, now).kind !== 'miss',
+  )
 
   function resolve(eid: Eid, source: Eid, now: Instant, outputs: Output[]): void {
     const outcome = pending.ask(hostPrefix(eid), source, { kind: 'hold' }, now, outputs)
@@ -143,7 +138,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       records: reply.records.length,
     })
     for (const one of request.questions.splice(0)) one.onAnswer(narrowFirst[0], now, outputs)
-    if (request.held || request.refresh || request.smrInvoked) {
+    const installs = request.held || request.refresh || request.smrInvoked
+    if (installs) {
       // Only what belongs to the answer: a reply must not plant unrelated prefixes in the cache.
       const widest = narrowFirst[narrowFirst.length - 1]!.eidPrefix
       const scope = coversPrefix(widest, request.eidPrefix) ? widest : request.eidPrefix
@@ -155,24 +151,13 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       for (const mapping of related) install(mapping, now, outputs)
     }
     pending.finish(request, now, outputs)
+    following.settled(request.key, installs ? narrowFirst[0]!.locators : undefined, now, outputs)
   }
 
-  function smrFor(eid: Eid, now: Instant, outputs: Output[]): void {
-    const key = formatEid(eid)
-    if (smrInvoked.take(key, now)) {
-      pending.ask(hostPrefix(eid), undefined, { kind: 'smr' }, now, outputs)
-      return
-    }
-    report(outputs, 'smr-suppressed', 'info', { reason: 'invoked-rate', eid: key })
-    // One trailing question, so that the last move of a quick series is never missed.
-    if (trailingEids.has(key) || trailingEids.size >= MAXIMUM_TRAILING) return
-    trailing.set(key, smrInvoked.reserve(key, now))
-    trailingEids.set(key, eid)
-  }
-
-  function giveUp(request: PendingRequest, outputs: Output[]): void {
+  function giveUp(request: PendingRequest, now: Instant, outputs: Output[]): void {
     report(outputs, 'resolution-failed', 'warning', { reason: 'no-reply', eidPrefix: request.key })
     if (request.held) mappings.dropHeld(eidFromPrefix(request.eidPrefix), 'no-reply', outputs)
+    following.settled(request.key, undefined, now, outputs)
   }
 
   return {
@@ -220,7 +205,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
           eid: name,
           from: formatIpAddress(from),
         })
-        if (!ignored) smrFor(eid, now, outputs)
+        if (found.kind === 'hit' && !ignored)
+          following.follow(eid, from, found.entry.mapping.locators, now, outputs)
       }
     },
     handleUsage(one, now, outputs) {
@@ -274,15 +260,10 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     },
     handleDeadline(now, outputs) {
       mappings.handleDeadline(now, outputs)
-      for (const key of trailing.due(now)) {
-        const eid = trailingEids.get(key)
-        trailingEids.delete(key)
-        if (eid !== undefined && cache.lookup(eid, now).kind !== 'miss')
-          pending.ask(hostPrefix(eid), undefined, { kind: 'smr' }, now, outputs)
-      }
-      for (const request of pending.handleDeadline(now, outputs)) giveUp(request, outputs)
+      following.handleDeadline(now, outputs)
+      for (const request of pending.handleDeadline(now, outputs)) giveUp(request, now, outputs)
     },
-    deadline: () => earliest(mappings.deadline(), trailing.next(), pending.deadline()),
+    deadline: () => earliest(mappings.deadline(), following.deadline(), pending.deadline()),
     views: (now) => mappings.views(now),
     locatorViews: (now) => mappings.probe.views(now),
   }

@@ -41,8 +41,6 @@ export interface PendingRequest {
   held: boolean
   refresh: boolean
   smrInvoked: boolean
-  /** A solicitation came after the last request left: its answer may be too old. */
-  askAgain: boolean
   questions: { readonly giveUpAt: Instant; readonly onAnswer: OnAnswer }[]
 }
 
@@ -66,7 +64,10 @@ export interface PendingRequests {
   find(nonce: bigint): PendingRequest | undefined
   /** The request is answered; asks once more, in time, if a solicitation came meanwhile. */
   finish(request: PendingRequest, now: Instant, outputs: Output[]): void
+  /** A request is planned or sent. */
   isPending(eidPrefix: EidPrefix): boolean
+  /** A request has been sent: what is learned now it cannot know. */
+  isUnderWay(eidPrefix: EidPrefix): boolean
   /** Sends what is due; returns the requests given up, which are no longer pending. */
   handleDeadline(now: Instant, outputs: Output[]): readonly PendingRequest[]
   deadline(): Instant | undefined
@@ -101,7 +102,6 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
     const nonce = random.nonce()
     request.attempts += 1
     request.lastSentAt = now
-    request.askAgain = false
     request.nonces.push(nonce)
     byNonce.set(nonce, request)
     lastSent.delete(request.key)
@@ -151,7 +151,6 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
       held: false,
       refresh: false,
       smrInvoked: false,
-      askAgain: false,
       questions: [],
     }
     byKey.set(key, request)
@@ -179,10 +178,7 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
       request.questions.push(reason)
     } else if (reason.kind === 'hold') request.held = true
     else if (reason.kind === 'refresh') request.refresh = true
-    else {
-      request.smrInvoked = true
-      if (request.attempts > 0) request.askAgain = true
-    }
+    else request.smrInvoked = true
     if (request.nextAt <= now) transmit(request, now, outputs)
     schedule(request)
     return known ? 'already-pending' : 'asked'
@@ -199,10 +195,9 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
       remove(request)
       heldDown.delete(request.key)
       for (const question of request.questions.splice(0)) question.onAnswer(undefined, now, outputs)
-      // The trailing question of a burst of solicitations: without it the last move could be missed.
-      if (request.askAgain) ask(request.eidPrefix, undefined, { kind: 'smr' }, now, outputs)
     },
     isPending: (eidPrefix) => byKey.has(formatEidPrefix(eidPrefix)),
+    isUnderWay: (eidPrefix) => (byKey.get(formatEidPrefix(eidPrefix))?.attempts ?? 0) > 0,
     handleDeadline(now, outputs) {
       const givenUp: PendingRequest[] = []
       for (const key of deadlines.due(now)) {

@@ -18,8 +18,11 @@ export interface RateLimitOptions {
 export interface RateLimit {
   /** Keys remembered now. */
   readonly size: number
-  /** Takes one token of `key`; false when there is none, and then nothing changes. */
-  take(key: string, now: Instant): boolean
+  /**
+   * Takes one token of `key`; false when there is none, and then nothing changes. With `keep` only
+   * if so many remain for something more important.
+   */
+  take(key: string, now: Instant, keep?: number): boolean
   /** Takes one token, from the future if need be: returns the moment at which it may be used. */
   reserve(key: string, now: Instant): Instant
 }
@@ -44,10 +47,10 @@ export function createRateLimit(options: RateLimitOptions): RateLimit {
     get size() {
       return fullAt.size
     },
-    take(key, now) {
+    take(key, now, keep = 0) {
       const full = Math.max(fullAt.get(key) ?? now, now)
       // The tolerance keeps a token that is due at this very moment from being lost to rounding.
-      if (full - now > slackMs + ROUNDING_MS) return false
+      if (full - now > slackMs - keep * intervalMs + ROUNDING_MS) return false
       spend(key, full)
       return true
     },

@@ -6,6 +6,8 @@
  * knows the new place, or the sender would fetch the old mapping again.
  * Deviation: one SMR per 3 s and RLOC is *recommended*; ours is a token bucket per RLOC and EID (burst
  * 4, one per 3 s) under a ceiling per RLOC, so that the second EID of a host is not delayed by the first.
+ * The first SMR of a departure may take the last token, a repetition (1 s later, should it be lost)
+ * leaves one for the next departure.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
@@ -45,6 +47,10 @@ const PER_RLOC_AND_EID = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536
 const MAXIMUM_RLOCS = 16_384
 /** Senders remembered per EID until they may be solicited. */
 const MAXIMUM_WAITING = 64
+/** Our choice: who is limited itself follows within 3 s without being told again. */
+const REPETITION_MS = 1000
+/** Senders remembered per EID as told; any more are told at the rate of the bucket. */
+const MAXIMUM_TOLD = 1024
 
 /** A bucket of one second's worth of messages for each RLOC. */
 export function ceilingPerRloc(config: NodeConfig): RateLimit {
@@ -65,6 +71,8 @@ export function createSmr(
   const limit = createRateLimit(PER_RLOC_AND_EID)
   const ceiling = ceilingPerRloc(config)
   const waiting = new Map<string, Map<string, Rloc>>()
+  /** EID → who was told of its present departure, and when. */
+  const told = new Map<string, Map<string, Instant>>()
   const deadlines = createDeadlines()
 
   function suppress(entry: DatabaseEntry, sender: Rloc, reason: string, outputs: Output[]): void {
@@ -78,7 +86,12 @@ export function createSmr(
       suppress(entry, sender, 'is-destination', outputs)
       return
     }
-    if (!limit.take(`${name} ${entry.key}`, now)) {
+    const toldAt = told.get(entry.key)?.get(name)
+    if (toldAt !== undefined && now - toldAt < REPETITION_MS) {
+      suppress(entry, sender, 'told-just-now', outputs)
+      return
+    }
+    if (!limit.take(`${name} ${entry.key}`, now, toldAt === undefined ? 0 : 1)) {
       suppress(entry, sender, 'eid-rate', outputs)
       return
     }
@@ -95,8 +108,15 @@ export function createSmr(
       suppress(entry, sender, 'no-rloc-of-that-family', outputs)
       return
     }
+    remember(entry, name, now)
     report(outputs, 'smr-sent', 'info', { eid: formatEid(entry.eid), sender: name })
     onSolicited(entry, sender, now, outputs)
+  }
+
+  function remember(entry: DatabaseEntry, sender: string, now: Instant): void {
+    const senders = told.get(entry.key) ?? new Map<string, Instant>()
+    told.set(entry.key, senders)
+    if (senders.has(sender) || senders.size < MAXIMUM_TOLD) senders.set(sender, now)
   }
 
   function flush(entry: DatabaseEntry, now: Instant, outputs: Output[]): void {
@@ -133,6 +153,7 @@ export function createSmr(
       else solicit(entry, one.sender, now, outputs)
     },
     departed(entry) {
+      told.delete(entry.key)
       if (waiting.has(entry.key)) deadlines.set(entry.key, entry.solicitAfter)
     },
     mappingKnown(entry, now, outputs) {
@@ -140,6 +161,7 @@ export function createSmr(
       flush(entry, now, outputs)
     },
     forget(entry) {
+      told.delete(entry.key)
       waiting.delete(entry.key)
       deadlines.cancel(entry.key)
     },

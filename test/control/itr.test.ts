@@ -278,20 +278,39 @@ t.test('of a storm of SMRs four are followed, and one more when it may be', asyn
       )
     }
   }
-  for (let at = 10_000; at < 11_000; at += 50) {
+  for (let at = 10_000; at < 20_000; at += 50) {
     answer(talk.runUntil(at))
     answer([talk.message(at, '192.0.2.66', smr)])
   }
-  for (let at = 11_000; at < 30_000; at += 250) answer(talk.runUntil(at))
+  for (let at = 20_000; at < 40_000; at += 250) answer(talk.runUntil(at))
   const asked = sentOf(reactions, 'map-request').map((one) => one.at)
   t.equal(asked[0], 10_000)
   t.ok(
     asked.every((at, index) => index === 0 || at - asked[index - 1]! >= 1000),
     asked.join(),
   )
-  t.ok(asked.length >= 2 && asked.length <= 3, 'the burst shares one question a second')
-  t.ok(asked[asked.length - 1]! > 10_950, 'the last word is asked for after the storm')
+  t.ok(asked.length >= 7 && asked.length <= 9, `four, then one in three seconds: ${asked.join()}`)
+  const last = asked[asked.length - 1]!
+  t.ok(last > 19_950 && last < 23_000, 'the last word is asked for after the storm')
   t.ok(namesOf(reactions).includes('smr-suppressed invoked-rate'))
+})
+
+t.test('two solicitations of one departure cost one request', async (t) => {
+  const former = aMapping({ ttlMinutes: 60, locators: ['192.0.2.1', '2001:db8:a::1'] })
+  const smr = aMapRequest({ solicitMapRequest: true, doNotReply: true })
+  const requestsAfter = (answer: string, second: string): number => {
+    const talk = anItr()
+    learn(talk, 0, former)
+    const [request] = sentOf([talk.message(10_000, '192.0.2.1', smr)], 'map-request')
+    t.same(talk.message(10_001, second, smr).sent, [], 'it is under way')
+    const nonce = request?.inner?.kind === 'map-request' ? request.inner.nonce : 0n
+    const reply = aReply(nonce, aMapping({ ttlMinutes: 60, locators: [answer] }))
+    const replied = talk.message(10_010, '198.51.100.1', reply)
+    return sentOf([replied, ...talk.runUntil(11_500)], 'map-request').length
+  }
+  t.equal(requestsAfter('192.0.2.9', '2001:db8:a::1'), 0, 'it has left, as both said')
+  t.equal(requestsAfter('2001:db8:a::1', '2001:db8:a::1'), 1, 'the answer is from before')
+  t.equal(requestsAfter('192.0.2.9', '192.0.2.66'), 1, 'a stranger may mean something newer')
 })
 
 t.test(

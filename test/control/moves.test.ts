@@ -227,6 +227,31 @@ t.test('twelve moves to and fro lose nothing and all converge', async (t) => {
   t.equal(ownerOf(world, '10.1.0.5/32'), '01'.repeat(16), 'home again')
 })
 
+t.test('however often it moves, senders have followed within 3 s of the last move', async (t) => {
+  for (const [everyMs, moves] of [
+    [2500, 30],
+    [1000, 20],
+    [700, 21],
+  ] as const) {
+    const world = aWorld()
+    const end = 2000 + everyMs * (moves - 1)
+    traffic(world, 100, end + 4000)
+    for (let index = 0; index < moves; index += 1)
+      world.at(2000 + everyMs * index, () => world.attach([V4, V6], index % 2 === 0 ? 'b' : 'a'))
+    world.run(end + 5000)
+    const home = moves % 2 === 0 ? '203.0.113.1' : '203.0.113.2'
+    const cached = world.siteOf('c').mapCache.get('10.1.0.5/32')?.encapsulations[0]?.locator.rloc
+    t.same(cached, anAddress(home), `every ${everyMs} ms`)
+    const direct = world.deliveries.filter((one) => one.eid === V4 && one.at - one.number <= 10)
+    const detour = world.deliveries.filter((one) => one.eid === V4 && one.at - one.number > 10)
+    const followedAt = Math.max(...detour.map((one) => one.number))
+    t.ok(followedAt <= end + 3100, `every ${everyMs} ms: after ${followedAt - end} ms`)
+    t.ok(direct.length > 0)
+    const { lost } = verdict(world, end + 50, end + 3900)
+    t.equal(lost, 0, 'and nothing is lost on the detour')
+  }
+})
+
 t.test('a detected move converges by itself and loses only what was on its way', async (t) => {
   const world = aWorld()
   traffic(world, 100, 3000)
