@@ -163,6 +163,10 @@ def start_daemons(net, topology):
         config.setdefault("store", {"directory": f"{STATE}/store/{name}"})
         if config.setdefault("datapath", {}).get("kind") != "none":
             config["datapath"].setdefault("pinDirectory", f"{PINS}/{name}")
+            # The panel is switched by a program that takes half a second to start, and longer on a
+            # busy machine: the move must not be rolled back meanwhile.
+            config.setdefault("mobility", {}).setdefault("endpointTimeoutMs", 10_000)
+            config.setdefault("hold", {}).setdefault("endpointMs", 12_000)
         for secret in secrets_of(config):
             make_secret(f"{STATE}/config/{secret}")
         path = f"{STATE}/config/{name}.yaml"
