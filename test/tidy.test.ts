@@ -21,7 +21,8 @@ const arrows: Record<string, readonly string[]> = {
   daemon: ['lisp', 'control', 'datapath', 'config', 'api', 'store'],
   lab: ['lisp', 'config', 'datapath'],
   demo: ['lab', 'config', 'lisp'],
-  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'type:control'],
+  sim: ['lisp', 'tables', 'control', 'datapath', 'config'],
+  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'sim', 'type:control'],
 }
 /** What makes a run depend on anything but its inputs; banned where decisions are made. */
 const coreRooms = ['lisp', 'tables', 'control']
@@ -54,6 +55,12 @@ t.test('imports go downward only', async (t) => {
       t.ok(ok, `${file} imports ${target}: ${room} may import ${allowed.join(', ') || 'nothing'}`)
     }
   }
+})
+
+t.test('the simulator knows no datapath but the model', async (t) => {
+  for (const file of sources.filter((one) => roomOf(one) === 'sim'))
+    for (const { target } of importsOf(file))
+      if (roomOf(target) === 'datapath') t.match(target, /\/model-/, `${file} imports ${target}`)
 })
 
 t.test('no import cycle', async (t) => {

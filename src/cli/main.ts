@@ -16,6 +16,7 @@ import { eventCommands } from './commands/events.js'
 import { ligCommands } from './commands/lig.js'
 import { moveCommands } from './commands/move.js'
 import { showCommands } from './commands/show.js'
+import { simCommands } from './commands/sim.js'
 import { CliFailure } from './failure.js'
 import { chooseTarget } from './target.js'
 
@@ -28,6 +29,7 @@ const COMMANDS: readonly CliCommand[] = [
   ...decodeCommands,
   ...captureCommands,
   ...checkConfigCommands,
+  ...simCommands,
 ]
 
 const GROUPS: Readonly<Record<string, string>> = {

@@ -1,0 +1,57 @@
+/**
+ * Fresh seeds through the swarm until the time is over or one fails: `--minutes M` (default 5),
+ * `--from N` to begin with that seed instead of one made from the time of day. Prints the first
+ * failing seed with the command that replays it, and the end of its trace; exit code 1 then.
+ */
+import { resolve } from 'node:path'
+import type { Topology } from '../src/config/topology-schema.js'
+import { packageFile } from '../src/lab/names.js'
+import { loadTopology } from '../src/lab/topology.js'
+import { runSimulation } from '../src/sim/run.js'
+import { readSimulatedTopology, type SimulatedTopology } from '../src/sim/topology.js'
+
+const minutes = argument('--minutes') ?? 5
+const first = argument('--from') ?? Math.floor(Date.now() / 1000)
+const file = resolve(packageFile('topologies'), 'two-clouds.yaml')
+process.exitCode = soak(simulated(topologyOf(file)))
+
+function soak(topology: SimulatedTopology): number {
+  const until = performance.now() + minutes * 60_000
+  let seed = first
+  for (; performance.now() < until; seed += 1) {
+    const result = runSimulation(topology, { seed: String(seed), mode: 'swarm' })
+    if (result.ok) continue
+    const { invariant, message, atMs } = result.violation!
+    say(result.tail.join('\n'))
+    say(`seed ${seed}: ${invariant} at ${atMs} ms: ${message}`)
+    say(`faults: ${result.faults}`)
+    say(`replay: npx godwit sim ${file} --swarm --seed ${seed} --trace`)
+    return 1
+  }
+  say(`${seed - first} seeds from ${first} on: every invariant holds`)
+  return 0
+}
+
+function topologyOf(path: string): Topology {
+  const loaded = loadTopology(path)
+  if (!loaded.ok) throw new Error(`${path}: ${loaded.errors[0]?.problem}`)
+  return loaded.topology
+}
+
+function simulated(topology: Topology): SimulatedTopology {
+  const read = readSimulatedTopology(topology, () => '')
+  if (!read.ok) throw new Error(`${read.errors[0]?.path}: ${read.errors[0]?.problem}`)
+  return read.topology
+}
+
+function argument(name: string): number | undefined {
+  const at = process.argv.indexOf(name)
+  if (at < 0) return undefined
+  const value = Number(process.argv[at + 1])
+  if (!Number.isFinite(value) || value < 0) throw new RangeError(`${name} wants a number`)
+  return value
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

@@ -1,0 +1,45 @@
+/**
+ * A packet as the model sees it: who, to whom, which one of its flow, how large, how far it may go.
+ *
+ * Texts and hash of a flow are computed once, because a world carries many packets and few flows.
+ */
+import { type Eid, formatEid } from '../lisp/eid.js'
+
+export interface ModelFlow {
+  readonly source: Eid
+  readonly destination: Eid
+  /** Canonical texts, the keys of the host tables. */
+  readonly sourceText: string
+  readonly destinationText: string
+  /** 32 bits; chooses the locator. */
+  readonly hash: number
+}
+
+export interface ModelPacket {
+  readonly flow: ModelFlow
+  readonly sequence: number
+  /** Inner packet from its IP header. */
+  readonly sizeBytes: number
+  /** Inner TTL or hop limit: one less for every encapsulation. */
+  ttl: number
+  /** How often it was sent on because its EID was away. */
+  redirects: number
+}
+
+/** Initial TTL of hosts. */
+export const INITIAL_TTL = 64
+
+export function modelFlow(source: Eid, destination: Eid): ModelFlow {
+  const [sourceText, destinationText] = [formatEid(source), formatEid(destination)]
+  return { source, destination, sourceText, destinationText, hash: hashOf(source, destination) }
+}
+
+/** FNV-1a over both addresses, 32 bits, with a final mix: neighbouring hosts must spread. */
+function hashOf(source: Eid, destination: Eid): number {
+  let hash = 0x811c9dc5
+  for (const bytes of [source.address.bytes, destination.address.bytes])
+    for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b) >>> 0
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35) >>> 0
+  return (hash ^ (hash >>> 16)) >>> 0
+}
