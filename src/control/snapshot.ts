@@ -26,7 +26,14 @@ export interface MapCacheView {
   readonly eidPrefix: string
   readonly instanceId: number
   /** forward, or what a negative mapping asks for. */
-  readonly action: 'forward' | 'natively-forward' | 'send-map-request' | 'drop' | 'no-action' | 'drop-policy-denied' | 'drop-auth-failure'
+  readonly action:
+    | 'forward'
+    | 'natively-forward'
+    | 'send-map-request'
+    | 'drop'
+    | 'no-action'
+    | 'drop-policy-denied'
+    | 'drop-auth-failure'
   readonly locators: readonly LocatorView[]
   readonly mapVersion: number
   readonly expiresInMs: number
@@ -62,7 +69,11 @@ export interface RegistrationView {
 
 export interface SiteView {
   readonly name: string
-  readonly prefixes: readonly { readonly prefix: string; readonly instanceId: number; readonly acceptMoreSpecifics: boolean }[]
+  readonly prefixes: readonly {
+    readonly prefix: string
+    readonly instanceId: number
+    readonly acceptMoreSpecifics: boolean
+  }[]
   readonly registrations: number
 }
 
