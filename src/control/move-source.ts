@@ -9,7 +9,7 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
-import { type Eid, eidFromPrefix, formatEid, isHostPrefix } from '../lisp/eid.js'
+import { type Eid, eidFromPrefix, formatEid, formatEidPrefix, isHostPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
@@ -57,7 +57,7 @@ interface Departure {
   readonly xtrId: string
   /** Whom to answer and tell; the RLOC that the destination speaks from. */
   readonly peer: Rloc
-  readonly entries: readonly DatabaseEntry[]
+  readonly entries: DatabaseEntry[]
   state: 'redirected' | 'committed' | 'over'
   readonly senders: Map<string, Rloc>
 }
@@ -108,14 +108,13 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   function prepare(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
     const known = departures.get(message.moveId)
     if (known?.state === 'redirected') {
-      sendPrepared(known, message, from, outputs)
+      prepareMore(known, message, from, now, outputs)
       return
     }
     const reason = known === undefined ? refusalFor(message) : 'superseded'
     const { moveId } = message
     if (reason !== 'none') {
-      exchange.answer(message, from, { phase: 'refused', moveId, reason }, outputs)
-      report(outputs, 'move-refused', 'notice', { reason, moveId: moveName(moveId) })
+      refuse(message, from, reason, outputs)
       return
     }
     const entries = message.records.map((one) => database.getEid(eidFromPrefix(one.eidPrefix))!)
@@ -131,6 +130,41 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     // After the operations above: "prepared" means that they are in the datapath.
     sendPrepared(departure, message, from, outputs)
     deadlines.set(`news/${moveName(moveId)}`, now + 2 * config.mobility.endpointTimeoutMs)
+  }
+
+  /**
+   * The same attempt again: usually a repetition, but a destination that first looked for an EID
+   * elsewhere asks for it with those it has asked for before.
+   */
+  function prepareMore(
+    known: Departure,
+    message: MoveMessage,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const keys = known.entries.map((entry) => entry.key)
+    const more = message.records.filter((one) => !keys.includes(formatEidPrefix(one.eidPrefix)))
+    const reason = more.length === 0 ? 'none' : refusalFor({ ...message, records: more })
+    if (reason !== 'none') {
+      refuse(message, from, reason, outputs)
+      return
+    }
+    for (const record of more) {
+      const entry = database.getEid(eidFromPrefix(record.eidPrefix))!
+      supersede(entry)
+      known.entries.push(entry)
+      byEid.set(entry.key, known)
+      if (config.mobility.redirect) redirect(entry, record, false, now, outputs)
+      else entry.registering = false
+    }
+    sendPrepared(known, message, from, outputs)
+  }
+
+  function refuse(message: MoveMessage, to: Rloc, reason: MoveReason, outputs: Output[]): void {
+    const { moveId } = message
+    exchange.answer(message, to, { phase: 'refused', moveId, reason }, outputs)
+    report(outputs, 'move-refused', 'notice', { reason, moveId: moveName(moveId) })
   }
 
   function redirect(
@@ -149,7 +183,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   function remember(
     message: MoveMessage,
     from: Rloc,
-    entries: readonly DatabaseEntry[],
+    entries: DatabaseEntry[],
     now: Instant,
   ): Departure {
     const record = log.add(

@@ -3,7 +3,11 @@
  * a customer site whose host sends 500 packets a second to vm-1, a mapping node. vm-1 begins in
  * cloud-1. Virtual time; whatever is not scripted is the same in each run.
  */
+import { createHmac } from 'node:crypto'
 import t from 'tap'
+import { encodeSigned, type Hmac } from '../../src/lisp/authentication.js'
+import { hostPrefix } from '../../src/lisp/eid.js'
+import { locator } from '../../src/lisp/locator.js'
 import { decodeMessage, type Message } from '../../src/lisp/message.js'
 import { judgeRest, judgeSilence } from '../../src/sim/at-rest.js'
 import type { Traffic } from '../../src/sim/host.js'
@@ -14,6 +18,7 @@ import { simulatedSize } from '../support/simulated.js'
 
 const topology = simulatedSize()
 const BEGIN = 2000
+const hmac: Hmac = (hash, key, data) => createHmac(hash, key).update(data).digest()
 const EID = '[7]10.10.0.1'
 const TIMING = { blackoutMs: 0, switchMs: 5, announceMs: 1, how: 'arp' as const, lateMs: 500 }
 
@@ -141,6 +146,52 @@ t.test('a prepare that was lost and is said again later is called back at once',
   rest(world, BEGIN + 9000)
   t.same(answers, ['source-unreachable'])
   t.ok(lost(one).length < 10, `${lost(one).length} packets met a destination that did not hold`)
+})
+
+t.test('an attempt that asks again for one EID more gets that one redirected too', async (t) => {
+  const { nodes, hosts } = simulatedSize({ dualStack: true })
+  const world = createWorld({ name: 'two families', nodes, hosts, moves: [] }, { seed: 'more' })
+  world.run(BEGIN)
+  const [one, two] = ['cloud-1', 'cloud-2'].map((name) => world.node(name).specification.nodeConfig)
+  const eids = world.hosts.byName('vm-1').specification.eids
+  const prepare = (nonce: bigint, count: number): void => {
+    const message: Message = {
+      kind: 'move',
+      phase: 'prepare',
+      reason: 'none',
+      nonce,
+      keyId: 0,
+      algorithm: 0,
+      authenticationData: new Uint8Array(0),
+      moveId: 7n << 32n,
+      endpointMac: new Uint8Array(6),
+      senders: [],
+      records: eids.slice(0, count).map((eid) => ({
+        eidPrefix: hostPrefix(eid),
+        ttlMinutes: 15,
+        action: 'no-action' as const,
+        authoritative: true,
+        mapVersion: 0,
+        locators: [locator(two!.rlocs[0]!.address)],
+      })),
+      identity: { xtrId: two!.xtrId, siteId: 0n },
+    }
+    const bytes = encodeSigned(message, two!.mobility.key!, hmac)
+    const [from, to] = [two!.rlocs[0]!.address, one!.rlocs[0]!.address]
+    world.node('cloud-1').receive({ from, fromPort: 4342, to, bytes, genuine: true })
+  }
+  const states = (): string[] =>
+    world
+      .node('cloud-1')
+      .datapath!.view()
+      .localEids.filter((each) => each.state !== 'prefix')
+      .map((each) => each.state)
+  prepare(200n, 1)
+  t.same(states(), ['away', 'local'])
+  prepare(201n, 2)
+  t.same(states(), ['away', 'away'])
+  world.run(BEGIN + 2000)
+  t.same(states(), ['local', 'local'], 'and both come back when nobody knows of it')
 })
 
 t.test('a late cancellation of the first attempt does not end the second', async (t) => {
