@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describeApi } from '../src/api/server.js'
+import { describeApi } from '../src/api/application.js'
 import { parseConfig } from '../src/config/load.js'
 import { ConfigSchema } from '../src/config/schema.js'
 import { describeType, type SchemaPart } from '../src/config/schema-findings.js'

@@ -7,10 +7,11 @@
  * be led to 127.0.0.1 under another name.
  */
 import { chmodSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { createConnection } from 'node:net'
+import { createConnection, Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { TLSSocket } from 'node:tls'
 import { isLoopbackText } from '../config/address-text.js'
 import type { Config } from '../config/schema.js'
 
@@ -83,6 +84,13 @@ export async function listenOnTcp(
 export function isLocalHost(header: string | undefined): boolean {
   const host = (header ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
   return host === 'localhost' || isLoopbackText(host)
+}
+
+/** A request over plain TCP whose Host is not this host: perhaps a browser that was led here. */
+export function isForeignHost({ socket, headers }: IncomingMessage): boolean {
+  const isPlainTcp =
+    socket instanceof Socket && !(socket instanceof TLSSocket) && socket.localPort !== undefined
+  return isPlainTcp && !isLocalHost(headers.host)
 }
 
 function configured<S extends Server>(server: S): S {

@@ -1,38 +1,26 @@
 /**
- * The HTTP API of a node: Fastify with TypeBox schemas that validate, serialize and document.
+ * The HTTP API of a node: where it listens, and who answers.
  *
- * One application, served on a Unix socket (mode 0660) and, when configured, on TCP. It sees a
- * snapshot, commands and events; it decides nothing. Who may open the socket may command the node:
- * on the socket the file mode decides, on TCP loopback or client certificates do.
+ * Served on a Unix socket (mode 0660) and, when configured, on TCP. Who may open the socket may
+ * command the node: on the socket the file mode decides, on TCP loopback or client certificates do.
+ * `/v1/health` is answered from the first moment; all else is the business of application.ts, which
+ * is loaded when the first request needs it or nothing else is to be done, and until then waited for.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
-import swagger from '@fastify/swagger'
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.js'
-import type { ApiContext, ApiDatapath, ApiNode } from './context.js'
-import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
+import type { Event } from '../control/event.js'
+import type { Application } from './application.js'
+import type { ApiDatapath, ApiNode } from './context.js'
+import type { ApiLog } from './errors.js'
 import { createEventLog } from './event-log.js'
+import { readHealth } from './health.js'
 import {
   defaultSocketPath,
-  isLocalHost,
+  isForeignHost,
   type Listener,
   listenOnSocket,
   listenOnTcp,
 } from './listen.js'
-import { createMetrics } from './metrics.js'
-import { eventRoutes } from './routes/events.js'
-import { locatorRoutes } from './routes/locators.js'
-import { mapCacheRoutes } from './routes/map-cache.js'
-import { mappingDatabaseRoutes } from './routes/mapping-database.js'
-import { metricRoutes } from './routes/metrics.js'
-import { moveRoutes } from './routes/moves.js'
-import { nodeRoutes } from './routes/node.js'
-import { queryRoutes } from './routes/queries.js'
-import { registrationRoutes } from './routes/registrations.js'
-import { siteRoutes } from './routes/sites.js'
 import { createTableReader } from './table-reader.js'
 
 export interface ApiOptions {
@@ -58,21 +46,52 @@ export interface Api {
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
   const { node, config } = options
-  const context = createContext(options)
+  const events = createEventLog(options.startedAt)
+  const tables = createTableReader(() => node.snapshot())
+  const uncounted: [Event, Date][] = []
+  let application: Application | undefined
+  let loading: Promise<Application> | undefined
   const unsubscribe = node.onEvent((event, at) => {
-    context.metrics.countEvent(event, at)
-    context.events.append(event, at)
+    events.append(event, at)
+    if (application !== undefined) application.countEvent(event, at)
+    else if (uncounted.length < MAXIMUM_UNCOUNTED) uncounted.push([event, at])
   })
-  const app = await createApp(context, options.log)
+  const load = async (): Promise<Application> => {
+    const { createApplication } = await import('./application.js')
+    const loaded = await createApplication(options, { events, tables })
+    for (const [event, at] of uncounted.splice(0)) loaded.countEvent(event, at)
+    application = loaded
+    return loaded
+  }
+  const ready = (): Promise<Application> => {
+    loading ??= load()
+    return loading
+  }
+  const answerWhenLoaded = (request: IncomingMessage, response: ServerResponse): void => {
+    ready().then(
+      ({ handle }) => handle(request, response),
+      (cause) => {
+        options.log?.error({ err: cause }, 'api-not-loaded')
+        const error = { code: 'internal-error', message: 'the daemon failed; see its log' }
+        answerJson(response, { status: 500, body: { error } })
+      },
+    )
+  }
+  const handler = (request: IncomingMessage, response: ServerResponse): void => {
+    if (application !== undefined) application.handle(request, response)
+    else if (isHealthQuestion(request)) answerJson(response, readHealth({ ...options, tables }))
+    else answerWhenLoaded(request, response)
+  }
   const listeners: Listener[] = []
+  const timer = setTimeout(() => ready().catch(() => {}), LOAD_AFTER_MS)
+  timer.unref()
   const close = async (): Promise<void> => {
     unsubscribe()
-    context.tables.forget()
-    await app.close()
+    clearTimeout(timer)
+    tables.forget()
+    await (await loading?.catch(() => undefined))?.close()
     await Promise.all(listeners.map((listener) => listener.close()))
   }
-  const handler = (request: IncomingMessage, response: ServerResponse): void =>
-    app.routing(request, response)
   try {
     const path = config.api.socket ?? defaultSocketPath(config.node)
     listeners.push(await listenOnSocket(path, handler))
@@ -84,103 +103,18 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   return { close, addresses: listeners.map(({ address }) => address) }
 }
 
-/** The OpenAPI 3.1 document of this API, without serving anything. */
-export async function describeApi(version: string): Promise<object> {
-  const node: ApiNode = {
-    snapshot: () => {
-      throw new Error('not served')
-    },
-    command: () => Promise.reject(new Error('not served')),
-    onEvent: () => () => undefined,
-  }
-  const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
-  const options = { node, datapath: undefined, config, version, startedAt: new Date(0) }
-  const app = await createApp(createContext(options), undefined)
-  const document = app.swagger()
-  await app.close()
-  return document
+function isHealthQuestion(request: IncomingMessage): boolean {
+  const path = request.url?.split('?')[0]
+  return request.method === 'GET' && path === '/v1/health' && !isForeignHost(request)
 }
 
-function createContext(options: ApiOptions): ApiContext {
-  const { node, datapath, version, startedAt } = options
-  const events = createEventLog(startedAt)
-  const tables = createTableReader(() => node.snapshot())
-  const metrics = createMetrics({
-    node: options.config.node,
-    version,
-    startedAt,
-    snapshot: () => tables.read().snapshot,
-    datapath,
-    followers: () => events.followers(),
-  })
-  return {
-    node,
-    tables,
-    datapath,
-    version,
-    startedAt,
-    events,
-    metrics,
-    // Read each time: a daemon that reloads hands in a getter.
-    get config() {
-      return options.config
-    },
-  }
+function answerJson(response: ServerResponse, answer: { status: number; body: object }): void {
+  response.writeHead(answer.status, { 'content-type': 'application/json; charset=utf-8' })
+  response.end(JSON.stringify(answer.body))
 }
 
-async function createApp(context: ApiContext, log: ApiLog | undefined): Promise<FastifyInstance> {
-  const app = Fastify({
-    logger: false,
-    bodyLimit: BODY_LIMIT_BYTES,
-    forceCloseConnections: true,
-    routerOptions: { maxParamLength: MAXIMUM_PARAMETER_LENGTH },
-  })
-    .setValidatorCompiler(TypeBoxValidatorCompiler)
-    .withTypeProvider<TypeBoxTypeProvider>()
-  installErrorHandlers(app, log)
-  app.addHook('onRequest', async (request) => {
-    if (isPlainTcp(request.raw.socket) && !isLocalHost(request.headers.host)) {
-      const message = 'over plain TCP, address the daemon as localhost'
-      throw new ApiError(421, 'host-not-allowed', message, 'header.host')
-    }
-  })
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Godwit node',
-        version: context.version,
-        description: 'Tables, moves and events of one LISP node. Errors: {error: {code, message}}.',
-      },
-    },
-  })
-  for (const routes of ALL_ROUTES) await app.register(routes, { context })
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
-  await app.ready()
-  return app
-}
+/** Choice: the first packets of a start, and the registrations that they cause, go before. */
+const LOAD_AFTER_MS = 100
 
-function isPlainTcp(socket: unknown): boolean {
-  return (
-    socket instanceof Socket && !(socket instanceof TLSSocket) && socket.localPort !== undefined
-  )
-}
-
-const ALL_ROUTES = [
-  nodeRoutes,
-  mapCacheRoutes,
-  mappingDatabaseRoutes,
-  registrationRoutes,
-  siteRoutes,
-  locatorRoutes,
-  moveRoutes,
-  eventRoutes,
-  queryRoutes,
-  metricRoutes,
-]
-
-/** The largest sensible request is a move of 64 EIDs, about 3 KB. */
-const BODY_LIMIT_BYTES = 64 * 1024
-
-/** A percent-decoded IPv6 prefix with an instance-ID is under 64 characters. */
-const MAXIMUM_PARAMETER_LENGTH = 128
+/** Events before the application can count them; a restored node has some per EID. */
+const MAXIMUM_UNCOUNTED = 65_536

@@ -1,6 +1,7 @@
 /** `/v1/health` and `/v1/node`: is it alive, what is it, what has its datapath done. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import type { ApiContext, RouteOptions } from '../context.js'
+import type { RouteOptions } from '../context.js'
+import { readHealth, uptimeSeconds } from '../health.js'
 import { asJson, errorResponses, HealthView, NodeView } from '../views.js'
 
 export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {
@@ -16,17 +17,8 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
       },
     },
     async (_, reply) => {
-      const { config } = context
-      const checks = runChecks(context)
-      const ok = checks.every((check) => check.ok)
-      return reply.code(ok ? 200 : 503).send({
-        ok,
-        node: config.node,
-        roles: [...config.roles],
-        version,
-        uptimeSeconds: uptimeSeconds(startedAt),
-        checks,
-      })
+      const { status, body } = readHealth(context)
+      return reply.code(status).send(body)
     },
   )
   app.get(
@@ -64,24 +56,4 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
     },
   )
   done()
-}
-
-function uptimeSeconds(startedAt: Date): number {
-  return Math.max(0, Math.round((Date.now() - startedAt.getTime()) / 100) / 10)
-}
-
-/** Each check does what a real request would; an exception is the detail. */
-function runChecks(context: ApiContext): { name: string; ok: boolean; detail?: string }[] {
-  const attempt = (name: string, work: () => unknown) => {
-    try {
-      work()
-      return { name, ok: true }
-    } catch (cause) {
-      return { name, ok: false, detail: cause instanceof Error ? cause.message : String(cause) }
-    }
-  }
-  const { datapath } = context
-  const checks = [attempt('tables', () => context.tables.read())]
-  if (datapath !== undefined) checks.push(attempt('datapath', () => datapath.counters()))
-  return checks
 }

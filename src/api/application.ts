@@ -1,0 +1,150 @@
+/**
+ * The application behind the API: Fastify with TypeBox schemas that validate, serialize and document.
+ *
+ * It takes longer to load than everything else of a daemon together, so server.ts loads it when the
+ * node forwards already. It sees a snapshot, commands and events; it decides nothing.
+ */
+import type { RequestListener } from 'node:http'
+import swagger from '@fastify/swagger'
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from '../config/schema.js'
+import type { Event } from '../control/event.js'
+import type { ApiContext, ApiNode } from './context.js'
+import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
+import { createEventLog, type EventLog } from './event-log.js'
+import { isForeignHost } from './listen.js'
+import { createMetrics } from './metrics.js'
+import { eventRoutes } from './routes/events.js'
+import { locatorRoutes } from './routes/locators.js'
+import { mapCacheRoutes } from './routes/map-cache.js'
+import { mappingDatabaseRoutes } from './routes/mapping-database.js'
+import { metricRoutes } from './routes/metrics.js'
+import { moveRoutes } from './routes/moves.js'
+import { nodeRoutes } from './routes/node.js'
+import { queryRoutes } from './routes/queries.js'
+import { registrationRoutes } from './routes/registrations.js'
+import { siteRoutes } from './routes/sites.js'
+import type { ApiOptions } from './server.js'
+import { createTableReader, type TableReader } from './table-reader.js'
+
+export interface Application {
+  readonly handle: RequestListener
+  countEvent(event: Event, at: Date): void
+  /** Ends event streams; resolves when all requests have been answered. */
+  close(): Promise<void>
+}
+
+/** What exists before the application does. */
+export interface EarlyParts {
+  readonly events: EventLog
+  readonly tables: TableReader
+}
+
+export async function createApplication(
+  options: ApiOptions,
+  early: EarlyParts,
+): Promise<Application> {
+  const context = createContext(options, early)
+  const app = await createApp(context, options.log)
+  return {
+    handle: (request, response) => app.routing(request, response),
+    countEvent: (event, at) => context.metrics.countEvent(event, at),
+    close: () => app.close(),
+  }
+}
+
+/** The OpenAPI 3.1 document of this API, without serving anything. */
+export async function describeApi(version: string): Promise<object> {
+  const node: ApiNode = {
+    snapshot: () => {
+      throw new Error('not served')
+    },
+    command: () => Promise.reject(new Error('not served')),
+    onEvent: () => () => undefined,
+  }
+  const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
+  const options = { node, datapath: undefined, config, version, startedAt: new Date(0) }
+  const tables = createTableReader(() => node.snapshot())
+  const early = { events: createEventLog(options.startedAt), tables }
+  const app = await createApp(createContext(options, early), undefined)
+  const document = app.swagger()
+  await app.close()
+  return document
+}
+
+function createContext(options: ApiOptions, { events, tables }: EarlyParts): ApiContext {
+  const { node, datapath, version, startedAt } = options
+  const metrics = createMetrics({
+    node: options.config.node,
+    version,
+    startedAt,
+    snapshot: () => tables.read().snapshot,
+    datapath,
+    followers: () => events.followers(),
+  })
+  return {
+    node,
+    tables,
+    datapath,
+    version,
+    startedAt,
+    events,
+    metrics,
+    // Read each time: a daemon that reloads hands in a getter.
+    get config() {
+      return options.config
+    },
+  }
+}
+
+async function createApp(context: ApiContext, log: ApiLog | undefined): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: MAXIMUM_PARAMETER_LENGTH },
+  })
+    .setValidatorCompiler(TypeBoxValidatorCompiler)
+    .withTypeProvider<TypeBoxTypeProvider>()
+  installErrorHandlers(app, log)
+  app.addHook('onRequest', async (request) => {
+    if (isForeignHost(request.raw)) {
+      const message = 'over plain TCP, address the daemon as localhost'
+      throw new ApiError(421, 'host-not-allowed', message, 'header.host')
+    }
+  })
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Godwit node',
+        version: context.version,
+        description: 'Tables, moves and events of one LISP node. Errors: {error: {code, message}}.',
+      },
+    },
+  })
+  for (const routes of ALL_ROUTES) await app.register(routes, { context })
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  await app.ready()
+  return app
+}
+
+const ALL_ROUTES = [
+  nodeRoutes,
+  mapCacheRoutes,
+  mappingDatabaseRoutes,
+  registrationRoutes,
+  siteRoutes,
+  locatorRoutes,
+  moveRoutes,
+  eventRoutes,
+  queryRoutes,
+  metricRoutes,
+]
+
+/** The largest sensible request is a move of 64 EIDs, about 3 KB. */
+const BODY_LIMIT_BYTES = 64 * 1024
+
+/** A percent-decoded IPv6 prefix with an instance-ID is under 64 characters. */
+const MAXIMUM_PARAMETER_LENGTH = 128
