@@ -394,6 +394,7 @@ napi_value hold_statistics(napi_env env, napi_callback_info info)
 	set_number(env, result, "eids", (double)atomic_load(&counters->eids));
 	set_number(env, result, "heldTotal", (double)atomic_load(&counters->held_total));
 	set_number(env, result, "releasedTotal", (double)atomic_load(&counters->released_total));
+	set_number(env, result, "unsettledTotal", (double)atomic_load(&hold->unsettled));
 	for (int i = HOLD_ACCEPTED + 1; i < HOLD_REASONS; i++)
 		set_number(env, dropped, hold_reason_names[i],
 			   (double)atomic_load(&counters->dropped[i]));

@@ -84,6 +84,7 @@ struct hold {
 
 	struct hold_queues queues; /* of the thread, counters excepted */
 	struct hold_gates gates;   /* of the thread */
+	_Atomic uint64_t unsettled; /* releases whose order could not be kept, see hold_thread.c: settle */
 	uint8_t *frame;            /* one frame just read, and behind it room for another */
 	int patience_ms;           /* how long this turn may still wait for the device */
 };

@@ -1,16 +1,19 @@
 /* See hold_gates.h. */
 #include "hold_gates.h"
 
-#include "tap.h"
-
 #include <errno.h>
 #include <sys/mman.h>
 
 static const size_t GATES_BYTES = LISP_HOLD_GATES * sizeof(struct lisp_hold_gate);
 
+uint32_t hold_gate_slot(const struct hold_key *key)
+{
+	return lisp_hold_gate_slot(key->purpose, &key->eid);
+}
+
 static struct lisp_hold_gate *gate_of(const struct hold_gates *gates, const struct hold_key *key)
 {
-	return &gates->gates[lisp_hold_gate_slot(key->purpose, &key->eid)];
+	return &gates->gates[hold_gate_slot(key)];
 }
 
 static void set_left(struct lisp_hold_gate *gate, uint64_t left)
@@ -36,16 +39,6 @@ void hold_gates_close(struct hold_gates *gates)
 	if (gates->gates)
 		munmap(gates->gates, GATES_BYTES);
 	gates->gates = NULL;
-}
-
-uint32_t hold_segments(const uint8_t *bytes, size_t length)
-{
-	const struct lisp_hold_header *header = (const void *)(bytes + TAP_VNET_HEADER_BYTES);
-	uint8_t gso_type = bytes[1];
-
-	if (length < TAP_VNET_HEADER_BYTES + sizeof(*header))
-		return 0;
-	return gso_type && header->segments ? header->segments : 1;
 }
 
 void hold_gate_leave(struct hold_gates *gates, const struct hold_key *key, uint32_t segments)

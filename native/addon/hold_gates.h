@@ -22,13 +22,12 @@ struct hold_gates {
 int hold_gates_open(struct hold_gates *gates, int map);
 void hold_gates_close(struct hold_gates *gates);
 
-/* For how many packets the frame was counted in; one for each segment of a super-packet. */
-uint32_t hold_segments(const uint8_t *bytes, size_t length);
+uint32_t hold_gate_slot(const struct hold_key *key);
 void hold_gate_leave(struct hold_gates *gates, const struct hold_key *key, uint32_t segments);
 
 uint64_t hold_gate_left(const struct hold_gates *gates, const struct hold_key *key);
 uint64_t hold_gate_entered(const struct hold_gates *gates, const struct hold_key *key);
-/* Packets of the key that are on their way in or in the hold. */
+/* Packets that are on their way in or in the hold: of the key, and of others at the same gate. */
 uint64_t hold_gate_ahead(struct hold_gates *gates, const struct hold_key *key);
 
 #endif

@@ -100,6 +100,16 @@ bool hold_is_fragment(const uint8_t *bytes, size_t length)
 	       header->local2 == 0x02 && header->purpose == LISP_HOLD_FRAGMENT;
 }
 
+uint32_t hold_segments(const uint8_t *bytes, size_t length)
+{
+	const struct lisp_hold_header *header = (const void *)(bytes + TAP_VNET_HEADER_BYTES);
+	uint8_t gso_type = bytes[1];
+
+	if (length < TAP_VNET_HEADER_BYTES + sizeof(*header))
+		return 0;
+	return gso_type && header->segments ? header->segments : 1;
+}
+
 /* FNV-1a with a final mix; the table is sized for its bounded content, so collisions stay cheap. */
 static size_t bucket_of(const struct hold_queues *queues, const struct hold_key *key)
 {
@@ -218,11 +228,13 @@ bool hold_queue_append(struct hold_queues *queues, struct hold_queue *queue, con
 		return false;
 	packet->next = NULL;
 	packet->length = (uint32_t)length;
+	packet->segments = hold_segments(bytes, length);
 	memcpy(packet->bytes, bytes, length);
 	*(queue->last ? &queue->last->next : &queue->first) = packet;
 	queue->last = packet;
 	queue->packets++;
 	queue->bytes += length;
+	queue->segments += packet->segments;
 	add(&queues->counters.packets, 1);
 	add(&queues->counters.bytes, length);
 	add(&queues->counters.held_total, 1);
@@ -240,6 +252,7 @@ struct held_packet *hold_queue_take(struct hold_queues *queues, struct hold_queu
 		queue->last = NULL;
 	queue->packets--;
 	queue->bytes -= packet->length;
+	queue->segments -= packet->segments;
 	subtract(&queues->counters.packets, 1);
 	subtract(&queues->counters.bytes, packet->length);
 	return packet;

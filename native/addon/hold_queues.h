@@ -41,6 +41,7 @@ extern const char *const hold_reason_names[HOLD_REASONS];
 struct held_packet {
 	struct held_packet *next;
 	uint32_t length;
+	uint32_t segments;
 	uint8_t bytes[]; /* virtio_net_hdr and frame, as read */
 };
 
@@ -67,6 +68,7 @@ struct hold_queue {
 	struct held_packet *last;
 	uint32_t packets;
 	uint64_t bytes;
+	uint64_t segments;
 	uint32_t passed; /* written back since the release began */
 	uint64_t since_ns;
 	uint64_t until_ns;
@@ -116,6 +118,8 @@ void hold_queues_free(struct hold_queues *queues);
 bool hold_parse(const struct hold_queues *queues, const uint8_t *bytes, size_t length,
 		struct hold_key *key, size_t *head);
 
+/* For how many packets a frame was counted in at its gate: one for each segment of a super-packet. */
+uint32_t hold_segments(const uint8_t *bytes, size_t length);
 /* Whether the frame is no held packet but one to be split (LISP_HOLD_FRAGMENT). */
 bool hold_is_fragment(const uint8_t *bytes, size_t length);
 

@@ -163,8 +163,9 @@ static __always_inline int accept_from_core(struct __sk_buff *skb, const struct 
 {
 	const struct lisp_node_config *config = get_node_config();
 
-	if (rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
-			  packet->traffic_class))
+	/* most packets come as their sender's tunnel router left them */
+	if (packet->is_changed && rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family,
+						packet->ttl, packet->traffic_class))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	if (config && config->gpe_interface_index && skb->gso_size && packet->protocol == IPPROTO_UDP)
 		return rewrite_to_gpe(skb, outer, packet);

@@ -141,6 +141,7 @@ static __always_inline int combine_with_outer(struct __sk_buff *skb, const struc
 	__u8 dscp = (outer->is_gpe ? packet->traffic_class : outer->traffic_class) & ~ECN_MASK;
 	__u8 inner_ecn = packet->traffic_class & ECN_MASK;
 	__u8 outer_ecn = outer->traffic_class & ECN_MASK;
+	__u8 traffic_class, ttl = packet->ttl;
 
 	if (inner_ecn == ECN_NOT_ECT && outer_ecn == ECN_CE)
 		return drop(skb, LISP_DROP_ECN_NOT_ECT_MARKED);
@@ -151,9 +152,12 @@ static __always_inline int combine_with_outer(struct __sk_buff *skb, const struc
 		inner_ecn = ECN_CE;
 	else if (inner_ecn == ECN_ECT0 && outer_ecn == ECN_ECT1)
 		inner_ecn = ECN_ECT1;
-	packet->traffic_class = dscp | inner_ecn;
-	if (outer->ttl < packet->ttl)
-		packet->ttl = outer->ttl;
+	traffic_class = dscp | inner_ecn;
+	if (outer->ttl < ttl)
+		ttl = outer->ttl;
+	packet->is_changed = traffic_class != packet->traffic_class || ttl != packet->ttl;
+	packet->traffic_class = traffic_class;
+	packet->ttl = ttl;
 	return CONTINUE;
 }
 

@@ -95,10 +95,32 @@ static __noinline int settle(struct __sk_buff *skb, struct packet *packet,
 	}
 }
 
-/* Tell the control plane which RLOC sends to this EID. */
-static __noinline void report_sender(struct __sk_buff *skb, const struct outer *outer,
+static __always_inline struct recent_sender *find_recent(const struct outer *outer,
+							 const struct packet *packet)
+{
+	const __u32 *eid = (const __u32 *)packet->destination.address;
+	const __u32 *peer = (const __u32 *)outer->source.address;
+	/* where addresses differ: all of IPv4, the interface-ID and the last words of IPv6 */
+	__u32 hash = mix(eid[0] ^ eid[2], eid[3] ^ peer[0]), slot;
+
+	hash = mix(hash, peer[1] ^ peer[3]);
+	slot = hash & (RECENT_SENDERS - 1);
+	return bpf_map_lookup_elem(&recent_senders, &slot);
+}
+
+static __always_inline int is_recent(const struct recent_sender *recent, const struct outer *outer,
 				     const struct packet *packet, __u32 type)
 {
+	return recent->until_ns > bpf_ktime_get_coarse_ns() && recent->key.type == type &&
+	       recent->key.eid.instance_family_be == packet->destination.instance_family_be &&
+	       addresses_equal(recent->key.eid.address, packet->destination.address) &&
+	       addresses_equal(recent->key.peer, outer->source.address);
+}
+
+static __noinline int report_new_sender(struct __sk_buff *skb, const struct outer *outer,
+					const struct packet *packet, __u32 type)
+{
+	struct recent_sender *recent = find_recent(outer, packet);
 	struct report report = {
 		.eid = packet->destination,
 		.type = type,
@@ -110,6 +132,25 @@ static __noinline void report_sender(struct __sk_buff *skb, const struct outer *
 
 	__builtin_memcpy(report.peer, outer->source.address, 16);
 	report_event(skb, &report);
+	if (!recent)
+		return 0;
+	recent->until_ns = 0;
+	recent->key.type = type;
+	recent->key.eid = report.eid;
+	__builtin_memcpy(recent->key.peer, report.peer, 16);
+	/* event_limits decides; a sender that it has not let through yet is asked about again soon */
+	recent->until_ns = bpf_ktime_get_coarse_ns() + report.interval_ms * MILLISECONDS / RECENT_SHARE;
+	return 0;
+}
+
+/* Tell the control plane which RLOC sends to this EID. */
+static __always_inline void report_sender(struct __sk_buff *skb, const struct outer *outer,
+					  const struct packet *packet, __u32 type)
+{
+	const struct recent_sender *recent = find_recent(outer, packet);
+
+	if (!recent || !is_recent(recent, outer, packet, type))
+		report_new_sender(skb, outer, packet, type);
 }
 
 /*

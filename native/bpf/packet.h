@@ -27,6 +27,7 @@ struct packet {
 	__u8 protocol;
 	__u8 is_fragment; /* IPv4, also the first */
 	__u8 may_fragment; /* IPv4 without DF */
+	__u8 is_changed; /* ttl and traffic_class are no longer those of the header */
 	__u8 tcp_header_length; /* 0: not TCP */
 	__u8 tcp_flags;
 };
@@ -182,7 +183,7 @@ static __always_inline int rewrite_inner(struct __sk_buff *skb, __u32 offset, __
 		ninth = words[4];
 		ip->tos = traffic_class;
 		ip->ttl = ttl;
-		ip->check = update_checksum(update_checksum(ip->check, first, words[0]), ninth, words[4]);
+		ip->check = update_checksum(ip->check, first, words[0], ninth, words[4]);
 	} else {
 		struct ipv6hdr *ip = (void *)start;
 		__be16 *first = (void *)start;

@@ -18,6 +18,7 @@ enum event_intervals_ms {
 	AWAY_EID_HIT_MS = 100,
 	SENDER_SEEN_MS = 1000,
 	EID_WANTED_MS = 1000,
+	RECENT_SHARE = 10, /* a sender's limit is looked up at most so often per interval */
 	PACKET_TOO_BIG_MS = 100,        /* per destination and source */
 	PACKET_TOO_BIG_TOTAL_MS = 10,   /* 100 a second in all … */
 	PACKET_TOO_BIG_TOTAL_BURST = 50, /* … in bursts up to this */

@@ -120,10 +120,11 @@ static __always_inline __u16 fold_checksum(__u32 sum)
 	return ~sum;
 }
 
-/* RFC 1624: the checksum after one 16-bit word has changed. */
-static __always_inline __u16 update_checksum(__u16 checksum, __u16 before, __u16 after)
+/* RFC 1624: the checksum after two 16-bit words have changed. */
+static __always_inline __u16 update_checksum(__u16 checksum, __u16 before, __u16 after, __u16 before2,
+					     __u16 after2)
 {
-	return fold_checksum((__u16)~checksum + (__u16)~before + after);
+	return fold_checksum((__u16)~checksum + (__u16)~before + after + (__u16)~before2 + after2);
 }
 
 #endif

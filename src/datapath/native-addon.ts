@@ -91,6 +91,7 @@ export interface NativeAddon {
   /**
    * The hold: a persistent TAP (IFF_VNET_HDR, all offloads, txqueuelen 20000) read by a thread of its own.
    * Packets are queued by {purpose, lisp_eid_key of the inner destination} within the limits; drop-newest, counted.
+   * The object must have a map 'hold_gates'. Frames of purpose 'fragment' come back at once in two halves.
    */
   openHold(
     options: {
@@ -106,9 +107,10 @@ export interface NativeAddon {
     onEvents: (events: readonly HoldEvent[]) => void,
   ): { hold: NativeHandle; interfaceIndex: number }
   /**
-   * In the hold's thread: write back, in order, everything held for `key`; then, when `flip` is given,
-   * put `flip.value` into the map; then write back once more what came meanwhile. Ends with a 'released' event,
-   * also when nothing was held. A flip that fails raises 'dropped' with 0 packets and reason 'flip-failed' before it.
+   * In the hold's thread: write back, in order, everything held for `key` and what comes meanwhile, until
+   * the gate of the key (map 'hold_gates', struct lisp_hold_gate) says that nothing is ahead any more;
+   * then, when `flip` is given, put `flip.value` into the map. Ends with a 'released' event, also when
+   * nothing was held. A flip that fails raises 'dropped' with 0 packets and reason 'flip-failed' before it.
    * EAGAIN when 65,536 commands wait.
    */
   releaseHold(
@@ -124,7 +126,12 @@ export interface NativeAddon {
     eids: number
     heldTotal: number
     releasedTotal: number
-    /** By HoldDropReason, 'hold-eids', 'malformed', 'write-failed', and the reasons given to dropHold. */
+    /**
+     * Releases that ended while packets came faster than they could leave, or with another key at the
+     * same gate: packets around the flip may have been overtaken.
+     */
+    unsettledTotal: number
+    /** By HoldDropReason, 'hold-eids', 'malformed', 'write-failed', 'lost', and the reasons given to dropHold. */
     dropped: Record<string, number>
     /** Events that nobody fetched in time (beyond 65,536). */
     eventsLost: number

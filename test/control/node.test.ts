@@ -167,6 +167,11 @@ t.test(
       'put-map-cache 10.1.0.5/32 forward 203.0.113.2',
       'put-local-eid 10.1.0.5/32 away',
     ])
+    t.match(
+      first.operations[1],
+      { state: 'away', proxyNeighbours: false },
+      'it may still be on the segment and answers itself',
+    )
     const [prepared] = sentOf([first], 'move')
     t.match(prepared?.message, {
       phase: 'prepared',
@@ -188,6 +193,9 @@ t.test(
 
     const confirmed = talk.bytes(100, PEER, signed(aMove('confirm', 51n)))
     t.ok(confirmed.names.includes('eid-departed'))
+    const [settled] = confirmed.operations
+    t.match(settled, { kind: 'put-local-eid', state: 'away' })
+    t.notHas(settled, { proxyNeighbours: false }, 'from now on we answer in its place')
     t.match(sentOf([confirmed], 'move')[0]?.message, { phase: 'ack', nonce: 51n })
     const late = talk.bytes(120, PEER, prepare)
     t.match(sentOf([late], 'move')[0]?.message, { phase: 'refused', reason: 'superseded' })

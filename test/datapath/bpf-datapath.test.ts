@@ -25,6 +25,7 @@ import { loadNativeAddon } from '../../src/datapath/native-addon.js'
 import { parseIpAddress } from '../../src/lisp/address.js'
 import { parseEid, parseEidPrefix } from '../../src/lisp/eid.js'
 import { locator } from '../../src/lisp/locator.js'
+import { arp, ethernet, macText } from './frames.js'
 
 const lacking = oldKernel() ?? missingCapabilities() ?? ensureBpfFilesystem()
 if (lacking !== undefined) {
@@ -227,6 +228,56 @@ async function runInside(): Promise<void> {
     t.equal(seen('hold-released')[0]!.packets, 7)
     await until('decapsulated', () => datapath.counters().tallies['decapsulated'] === 7)
     t.same(datapath.localMac(eid), mac('host0'))
+  })
+
+  await t.test('a native or dropping answer ends the wait, too', async (t) => {
+    const answer = async (address: string, action: 'native' | 'drop') => {
+      events.length = 0
+      const eid = parseEid(`[7]${address}`)!
+      const eidPrefix = parseEidPrefix(`[7]${address}/32`)!
+      toSite(address, 5)
+      await until('held', () => datapath.counters().hold.packets === 5)
+      const put = { kind: 'put-map-cache', eidPrefix, action, encapsulations: [] } as const
+      datapath.perform({ ...put, release: [eid] })
+      await until('hold-released', () => seen('hold-released').length > 0)
+      datapath.perform({ kind: 'delete-map-cache', eidPrefix })
+      t.equal(datapath.counters().hold.packets, 0)
+      return seen('hold-released')[0]!.packets
+    }
+    const native = datapath.counters().tallies['native']!
+    t.equal(await answer('10.60.0.1', 'native'), 5)
+    t.equal(datapath.counters().tallies['native'], native + 5, 'all to the kernel')
+    t.equal(await answer('10.60.0.2', 'drop'), 0, 'nothing leaves')
+    t.match(seen('hold-dropped'), [{ packets: 5, reason: 'negative-mapping' }])
+    t.equal(datapath.counters().hold.dropped['negative-mapping'], 5)
+  })
+
+  await t.test('an away EID is answered for unless the operation forbids it', async (t) => {
+    const ask = (): void => {
+      const request = arp({
+        operation: 1,
+        senderMac: macText(mac('host0')),
+        sender: '10.10.0.5',
+        target: '10.10.0.66',
+      })
+      const frame = ethernet('ff:ff:ff:ff:ff:ff', macText(mac('host0')), 0x0806, request)
+      addon.sendFrame(index('host0'), frame)
+    }
+    const answers = () => datapath.counters().tallies['proxied-neighbour']!
+    const eidPrefix = parseEidPrefix('[7]10.10.0.66/32')!
+    const put = { ...local, kind: 'put-local-eid', eidPrefix, dynamicPrefix: false } as const
+    const towardsPeer = { action: 'forward', encapsulations: [towards('172.16.9.1')] } as const
+    datapath.perform({ kind: 'put-map-cache', eidPrefix, ...towardsPeer, release: [] })
+    datapath.perform({ ...put, state: 'away', proxyNeighbours: false })
+    const before = answers()
+    ask()
+    datapath.perform({ ...put, state: 'away' })
+    t.equal(answers(), before, 'it may still answer itself')
+    ask()
+    await until('answered', () => answers() > before)
+    t.equal(answers(), before + 1)
+    datapath.perform({ kind: 'delete-local-eid', eidPrefix })
+    datapath.perform({ kind: 'delete-map-cache', eidPrefix })
   })
 
   await t.test('an operation that cannot be done says so and changes nothing', async (t) => {

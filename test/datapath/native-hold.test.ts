@@ -33,7 +33,7 @@ interface HoldBench {
   readonly object: NativeHandle
   readonly hold: NativeHandle
   readonly events: HoldEvent[]
-  readonly arrivals: { sequence: number; length: number; gsoSize: number }[]
+  readonly arrivals: { sequence: number; length: number; gsoSize: number; fragment: number }[]
   close(remove: boolean): void
 }
 
@@ -57,8 +57,9 @@ function openBench(t: Test, pinDirectory: string, limits: Record<string, unknown
   addon.startEvents(object, 'arrivals', 16, (records, count) => {
     const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
     for (let i = 0; i < count; i++) {
-      const [sequence, length, gsoSize] = [0, 4, 8].map((at) => view.getUint32(i * 16 + at, true))
-      arrivals.push({ sequence: sequence!, length: length!, gsoSize: gsoSize! })
+      const field = (at: number) => view.getUint32(i * 16 + at, true)
+      const [sequence, length, gsoSize, fragment] = [field(0), field(4), field(8), field(12)]
+      arrivals.push({ sequence, length, gsoSize, fragment })
     }
   })
   addon.updateMap(object, 'wiring', u32(0), u32(index))
@@ -145,13 +146,41 @@ function testHold(pinDirectory: string): void {
     },
   )
 
+  t.test('two EIDs that meet at one gate lose nothing', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    const [first, second] = twoAtOneGate()
+    const send = (address: Uint8Array) => {
+      const packet = ipv4Frame({ payload: 64 })
+      packet.set(address, 14 + 16)
+      addon.sendFrame(interfaceIndex('source'), packet)
+    }
+    for (const address of [first, second, first, second, second]) send(address)
+    await until(() => addon.holdStatistics(bench.hold).packets === 5)
+    const release = async (address: Uint8Array) => {
+      const released = () => bench.events.filter(({ kind }) => kind === 'released')
+      const before = released().length
+      const key = Uint8Array.of(0, 0, 7, 4, ...address, ...new Uint8Array(12))
+      addon.updateMap(bench.object, 'gates', key, u32(DRAINING))
+      addon.releaseHold(bench.hold, 1, key, { map: 'gates', key, value: u32(1) })
+      await until(() => released().length > before)
+      addon.deleteMap(bench.object, 'gates', key)
+      return released().at(-1)
+    }
+    t.match(await release(first), { kind: 'released', packets: 2 })
+    t.match(addon.holdStatistics(bench.hold), { packets: 3, unsettledTotal: 1 })
+    t.match(await release(second), { kind: 'released', packets: 3 })
+    const { packets, unsettledTotal, dropped } = addon.holdStatistics(bench.hold)
+    t.same([packets, unsettledTotal, dropped['lost']], [0, 1, 0], 'nothing is taken for lost')
+    bench.close(true)
+  })
+
   t.test('super-packets stay whole', async (t) => {
     const bench = openBench(t, pinDirectory)
     source('10.9.0.4', 0, 20, 1000, 30_000, 1000)
     await until(() => addon.holdStatistics(bench.hold).packets === 20)
     addon.releaseHold(bench.hold, 1, eid(4), open(4))
     await until(() => bench.arrivals.length === 20)
-    t.same(
+    t.match(
       bench.arrivals,
       range(20).map((sequence) => ({ sequence, length: 30_042, gsoSize: 1000 })),
     )
@@ -225,6 +254,45 @@ function testHold(pinDirectory: string): void {
     bench.close(true)
   })
 
+  t.test('a packet to be split comes back at once in two halves (RFC 791)', async (t) => {
+    const bench = openBench(t, pinDirectory)
+    const index = interfaceIndex('gwadd-hold')
+    const arrived = async (frame: Uint8Array) => {
+      bench.arrivals.length = 0
+      addon.sendFrame(index, frame)
+      await until(() => bench.arrivals.length === 2)
+      return bench.arrivals.map(({ length, fragment }) => [length - 14, fragment])
+    }
+    t.same(
+      await arrived(ipv4Frame({ payload: 1481 })),
+      [
+        [20 + 744, MORE_FRAGMENTS],
+        [20 + 737, 744 / 8],
+      ],
+      'halves as equal as units of 8 bytes allow, checksums right',
+    )
+    t.same(
+      await arrived(ipv4Frame({ payload: 1480, fragment: MORE_FRAGMENTS | 185 })),
+      [
+        [20 + 744, MORE_FRAGMENTS | 185],
+        [20 + 736, MORE_FRAGMENTS | (185 + 93)],
+      ],
+      'a fragment in the middle stays in the middle',
+    )
+    // Record route (7) belongs into the first only, loose source route (131) into both.
+    const options = [7, 7, 4, 0, 0, 0, 0, 131, 3, 4, 0, 0]
+    t.same(
+      (await arrived(ipv4Frame({ payload: 800, options }))).map(([length]) => length),
+      [32 + 400, 24 + 400],
+    )
+    bench.arrivals.length = 0
+    addon.sendFrame(index, ipv4Frame({ payload: 800, fragment: DONT_FRAGMENT }))
+    addon.sendFrame(index, ipv4Frame({ payload: 8 }))
+    await until(() => addon.holdStatistics(bench.hold).dropped['malformed'] === 2)
+    t.equal(bench.arrivals.length, 0, 'with DF, or nothing to split: neither')
+    bench.close(true)
+  })
+
   t.test('the device stays when asked, is taken up again, and is never shared', async (t) => {
     const bench = openBench(t, pinDirectory)
     t.throws(() => openBench(t, pinDirectory), { code: 'EBUSY' })
@@ -274,6 +342,47 @@ function source(address: string, first: number, count: number, rate: number, ...
 /** lisp_eid_key of 10.9.0.<host> in instance 7, as the fixture writes it. */
 function eid(host: number): Uint8Array {
   return Uint8Array.from({ length: 20 }, (_, i) => [0, 0, 7, 4, 10, 9, 0, host][i] ?? 0)
+}
+
+/** Two addresses whose keys (purpose 1, instance 7) have the same gate: lisp_hold_gate_slot. */
+function twoAtOneGate(): [Uint8Array, Uint8Array] {
+  const bySlot = new Map<number, Uint8Array>()
+  for (let host = 0; ; host++) {
+    const address = Uint8Array.of(10, 9, 1 + (host >> 8), host & 255)
+    const words = new Uint32Array(
+      Uint8Array.of(0, 0, 7, 4, ...address, ...new Uint8Array(12)).buffer,
+    )
+    let hash = 1
+    for (const word of words) {
+      hash = Math.imul(hash ^ word, 0x9e3779b1)
+      hash ^= hash >>> 15
+    }
+    const slot = hash & 0xffff
+    const other = bySlot.get(slot)
+    if (other !== undefined) return [other, address]
+    bySlot.set(slot, address)
+  }
+}
+
+const MORE_FRAGMENTS = 0x2000
+const DONT_FRAGMENT = 0x4000
+
+/** An IPv4 packet behind the header that the programs write: purpose 3, to be split. */
+function ipv4Frame(fields: {
+  payload: number
+  fragment?: number
+  options?: readonly number[]
+}): Uint8Array {
+  const { payload, fragment = 0, options = [] } = fields
+  const header = 20 + options.length
+  const length = header + payload
+  return Uint8Array.from([
+    ...[2, 3, 0, 0, 7, 0, 2, 1, 0, 0, 0, 1, 8, 0],
+    ...[0x40 | (header / 4), 0, length >> 8, length & 255, 0, 9, fragment >> 8, fragment & 255],
+    ...[64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 8],
+    ...options,
+    ...range(payload).map((at) => at & 255),
+  ])
 }
 
 /** Packets that arrived behind one that was sent later. */
