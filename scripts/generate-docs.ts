@@ -5,9 +5,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describeApi } from '../src/api/application.js'
+import type { SchemaPart } from '../src/config/json-schema.js'
 import { parseConfig } from '../src/config/load.js'
 import { ConfigSchema } from '../src/config/schema.js'
-import { describeType, type SchemaPart } from '../src/config/schema-findings.js'
+import { describeType } from '../src/config/schema-findings.js'
 
 const root = join(import.meta.dirname, '..', '..')
 

@@ -9,14 +9,14 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { parseDocument } from 'yaml'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import { type ConfigError, formatConfigPath } from './config-error.js'
+import { type SchemaPart, withDefaults } from './json-schema.js'
 import { readSecretFile, reasonOf } from './load.js'
 import { ALGORITHMS, Key } from './schema.js'
-import { type SchemaPart, schemaFindings } from './schema-findings.js'
+import { Type } from './schema-builder.js'
+import { schemaFindings } from './schema-findings.js'
 import type { ReadSecret } from './secrets.js'
 
 export type KeyFileResult =
@@ -50,8 +50,9 @@ export function parseKeyFile(text: string, readSecret: ReadSecret): KeyFileResul
     return failed('', reasonOf(cause), 'write the values out')
   }
   if (!Array.isArray(list)) return failed('', 'is not a list of keys', EXAMPLE)
-  const filled = Value.Default(KeyFileSchema, { keys: list })
-  const findings = schemaFindings(KeyFileSchema as unknown as SchemaPart, filled)
+  const schema = KeyFileSchema as unknown as SchemaPart
+  const filled = withDefaults(schema, { keys: list })
+  const findings = schemaFindings(schema, filled)
   if (findings.length > 0) {
     const errors = findings.map(({ keys, problem, hint }) => {
       return { path: formatConfigPath(keys), problem, hint }

@@ -7,19 +7,14 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { Value } from 'typebox/value'
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml'
 import { type ConfigError, type Finding, formatConfigPath } from './config-error.js'
 import { crossChecks } from './cross-checks.js'
+import { type SchemaPart, withDefaults } from './json-schema.js'
 import { makeNodeConfig } from './make-node-config.js'
 import type { NodeConfig } from './node-config.js'
 import { type Config, ConfigSchema } from './schema.js'
-import {
-  MAXIMUM_FINDINGS,
-  repairDocument,
-  type SchemaPart,
-  schemaFindings,
-} from './schema-findings.js'
+import { MAXIMUM_FINDINGS, repairDocument, schemaFindings } from './schema-findings.js'
 import { type ReadSecret, readSecrets, type SecretFile } from './secrets.js'
 
 export type ConfigResult =
@@ -71,11 +66,11 @@ export function parseConfig(text: string, readSecret: ReadSecret): ConfigResult 
     return failed([{ path: '', problem: 'is not a map of keys', hint }])
   }
   const locate = (finding: Finding): ConfigError => located(finding, document, lines)
-  const filled = Value.Default(ConfigSchema, structuredClone(raw))
+  const filled = withDefaults(SCHEMA, structuredClone(raw))
   const findings = distinct(schemaFindings(SCHEMA, filled))
   if (findings.length >= MAXIMUM_FINDINGS) return failed(findings.map(locate))
   const repaired = repairDocument(SCHEMA, filled, findings)
-  const config = Value.Default(ConfigSchema, repaired) as Config
+  const config = withDefaults(SCHEMA, repaired) as Config
   const secrets = readSecrets(config, readSecret)
   const broken = findings.map(({ keys }) => keys)
   const checks = crossChecks(config, secrets, broken)

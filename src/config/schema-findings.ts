@@ -5,39 +5,13 @@
  * hint (the nearest valid key, the range, the allowed words), and can repair a document far enough
  * that the cross checks can still run on the rest of it: an operator sees all errors in one go.
  */
-import { Settings } from 'typebox/system'
-import { Value } from 'typebox/value'
 import type { ConfigKeys, Finding } from './config-error.js'
-
-/** The parts of a JSON Schema that ours uses. */
-export interface SchemaPart {
-  readonly type?: string
-  readonly description?: string
-  readonly default?: unknown
-  readonly const?: unknown
-  readonly enum?: readonly unknown[]
-  readonly anyOf?: readonly SchemaPart[]
-  readonly properties?: Readonly<Record<string, SchemaPart>>
-  readonly required?: readonly string[]
-  readonly items?: SchemaPart
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly pattern?: string
-  readonly minItems?: number
-  readonly uniqueItems?: boolean
-}
+import { type SchemaError, type SchemaPart, schemaErrors } from './json-schema.js'
 
 /** All findings of the schema against `document`, at most `MAXIMUM_FINDINGS`. */
 export function schemaFindings(schema: SchemaPart, document: unknown): Finding[] {
-  // The validator stops at 8 errors unless told otherwise; an operator wants them all.
-  const before = Settings.Get().maxErrors
-  Settings.Set({ maxErrors: MAXIMUM_FINDINGS })
-  try {
-    const errors = Value.Errors(schema as Parameters<typeof Value.Errors>[0], document)
-    return errors.flatMap((error) => translate(schema, document, error as SchemaError))
-  } finally {
-    Settings.Set({ maxErrors: before })
-  }
+  const errors = schemaErrors(schema, document, MAXIMUM_FINDINGS)
+  return errors.flatMap((error) => translate(schema, document, error))
 }
 
 /** A copy of `document` whose faulty places hold something of the right type. */
@@ -94,35 +68,23 @@ export function describeType(part: SchemaPart): string {
   return part.type ?? 'value'
 }
 
-interface SchemaError {
-  readonly keyword: string
-  readonly schemaPath: string
-  readonly instancePath: string
-  readonly params: Readonly<Record<string, unknown>>
-  readonly message: string
-}
-
 function translate(schema: SchemaPart, document: unknown, error: SchemaError): Finding[] {
   const keys = keysOf(document, error.instancePath)
   const part = schemaAt(schema, keys) ?? {}
   const value = valueAt(document, keys)
   switch (error.keyword) {
     case 'additionalProperties':
-      return (error.params['additionalProperties'] as string[]).map((name) => ({
+      return error.names.map((name) => ({
         keys: [...keys, name],
         problem: 'unknown key',
         hint: keyHint(name, Object.keys(part.properties ?? {})),
       }))
     case 'required':
-      return (error.params['requiredProperties'] as string[]).map((name) => ({
+      return error.names.map((name) => ({
         keys: [...keys, name],
         problem: 'missing',
         hint: leafHint(part.properties?.[name] ?? {}),
       }))
-    // Said already, better, by additionalProperties and anyOf.
-    case 'boolean':
-    case 'const':
-      return []
     case 'type':
       return [{ keys, problem: typeProblem(part, value), hint: typeHint(part, value) }]
     case 'anyOf':

@@ -6,7 +6,8 @@
  * references to files and never appear in a snapshot. Numbers that an RFC fixes are not here but
  * beside their use.
  */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from './schema-builder.js'
 
 const closed = { additionalProperties: false }
 

@@ -6,7 +6,8 @@
  * topologies/topology.schema.json derive from it. What a file means in network namespaces is for
  * src/lab to say; nothing here runs anything.
  */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from './schema-builder.js'
 
 const closed = { additionalProperties: false }
 

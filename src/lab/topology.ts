@@ -5,10 +5,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { Value } from 'typebox/value'
 import { parseDocument } from 'yaml'
 import { type ConfigError, formatConfigPath } from '../config/config-error.js'
-import { type SchemaPart, schemaFindings } from '../config/schema-findings.js'
+import { type SchemaPart, withDefaults } from '../config/json-schema.js'
+import { schemaFindings } from '../config/schema-findings.js'
 import {
   BridgeSchema,
   type Topology,
@@ -54,8 +54,8 @@ export function parseTopology(text: string): TopologyResult {
     hint: 'check indentation and quotes',
   }))
   if (yamlErrors.length > 0) return { ok: false, errors: yamlErrors }
-  const filled = withDefaults(document.toJS({ maxAliasCount: 100 }))
-  const findings = schemaFindings(TopologySchema as unknown as SchemaPart, filled)
+  const filled = completed(document.toJS({ maxAliasCount: 100 }))
+  const findings = schemaFindings(schema(TopologySchema), filled)
   if (findings.length > 0) {
     const errors = findings.map(({ keys, problem, hint }) => ({
       path: formatConfigPath(keys),
@@ -124,22 +124,24 @@ export function addressesOf(topology: Topology, node: string): string[] {
   return all.map((address) => address.split('/')[0]!)
 }
 
-/** The library fills defaults of objects and lists, not of maps with free keys: done here. */
-function withDefaults(raw: unknown): unknown {
-  const filled = Value.Default(TopologySchema, raw) as Record<string, unknown>
+/** Defaults inside maps with free keys (nodes, bridges) are filled in here. */
+function completed(raw: unknown): unknown {
+  const filled = withDefaults(schema(TopologySchema), raw) as Record<string, unknown>
   const body = filled?.['topology'] as { nodes?: Record<string, unknown> } | undefined
   for (const [name, node] of Object.entries(body?.nodes ?? {})) {
-    const complete = Value.Default(TopologyNodeSchema, node) as TopologyNode
+    const complete = withDefaults(schema(TopologyNodeSchema), node) as TopologyNode
     body!.nodes![name] = complete
     if (typeof complete !== 'object' || complete === null) continue
-    for (const [bridge, value] of Object.entries(complete.bridges ?? {})) {
-      complete.bridges[bridge] = Value.Default(
-        BridgeSchema,
-        value,
-      ) as TopologyNode['bridges'][string]
-    }
+    const bridges = (complete.bridges ?? {}) as Record<string, unknown>
+    for (const [bridge, value] of Object.entries(bridges))
+      bridges[bridge] = withDefaults(schema(BridgeSchema), value)
   }
   return filled
+}
+
+/** The same schema, seen as the JSON Schema that it is. */
+function schema(part: object): SchemaPart {
+  return part as SchemaPart
 }
 
 function crossCheck(topology: Topology): ConfigError[] {

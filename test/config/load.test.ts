@@ -4,7 +4,9 @@
  */
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import t from 'tap'
+import { Value } from 'typebox/value'
 import {
   formatAddressText,
   formatEidPrefixText,
@@ -15,7 +17,9 @@ import {
   prefixCoversAddress,
 } from '../../src/config/address-text.js'
 import { type ConfigError, formatConfigErrors } from '../../src/config/config-error.js'
+import { type SchemaPart, schemaErrors } from '../../src/config/json-schema.js'
 import { loadConfig, parseConfig } from '../../src/config/load.js'
+import { ConfigSchema } from '../../src/config/schema.js'
 import type { SecretFile } from '../../src/config/secrets.js'
 import { temporaryDirectory } from '../support/fake-node.js'
 
@@ -371,3 +375,55 @@ t.test('address text is parsed strictly and printed canonically', async (t) => {
   )
   t.same(['172.16.1.1', 'fd00::1'].map(unicast), [true, true])
 })
+
+t.test('our schema check agrees with a whole validator about mutilated documents', async (t) => {
+  const result = parseConfig(GOOD, readSecret)
+  if (!result.ok) return t.fail(JSON.stringify(result.errors))
+  const schema = ConfigSchema as unknown as SchemaPart
+  const places = placesOf(result.config)
+  t.ok(places.length > 50)
+  const anything = fc.oneof(
+    fc.constantFrom(null, '', 'itr', 'bpf', 0, -1, 1.5, 256, 1e9, true, [], {}, ['itr', 'itr']),
+    fc.string({ maxLength: 3 }),
+  )
+  const change = fc.record({
+    place: fc.constantFrom(...places),
+    how: fc.constantFrom('replace', 'delete', 'add'),
+    value: anything,
+  })
+  let [valid, invalid] = [0, 0]
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 2 }), (changes) => {
+      const document = structuredClone(result.config)
+      for (const one of changes) mutilate(document, one)
+      const expected = Value.Check(ConfigSchema, document)
+      if (expected) valid += 1
+      else invalid += 1
+      return (schemaErrors(schema, document, 10).length === 0) === expected
+    }),
+    { numRuns: 500, seed: 1 },
+  )
+  t.ok(valid > 50 && invalid > 200, `${valid} valid, ${invalid} invalid`)
+})
+
+type Keys = readonly (string | number)[]
+
+/** The keys that lead to every value inside. */
+function placesOf(value: unknown, keys: Keys = []): Keys[] {
+  if (typeof value !== 'object' || value === null) return [keys]
+  const inner = Object.entries(value).flatMap(([key, one]) => placesOf(one, [...keys, key]))
+  return keys.length === 0 ? inner : [keys, ...inner]
+}
+
+function mutilate(document: unknown, change: { place: Keys; how: string; value: unknown }): void {
+  let parent = document
+  for (const key of change.place.slice(0, -1)) {
+    if (typeof parent !== 'object' || parent === null) return
+    parent = Reflect.get(parent, key)
+  }
+  if (typeof parent !== 'object' || parent === null) return
+  const key = change.place.at(-1)!
+  if (change.how === 'delete' && !Array.isArray(parent)) Reflect.deleteProperty(parent, key)
+  else if (change.how === 'add' && !Array.isArray(parent)) Reflect.set(parent, 'extra', 1)
+  else Reflect.set(parent, key, change.value)
+}

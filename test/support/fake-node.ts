@@ -5,8 +5,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Value } from 'typebox/value'
 import type { ApiDatapath, ApiNode } from '../../src/api/context.js'
+import { type SchemaPart, withDefaults } from '../../src/config/json-schema.js'
 import { type Config, ConfigSchema } from '../../src/config/schema.js'
 import type { Event } from '../../src/control/event.js'
 import type { Command, CommandResult } from '../../src/control/input-output.js'
@@ -114,7 +114,7 @@ export function temporaryDirectory(): string {
 /** A valid configuration whose socket lies in a new temporary directory. */
 export function aConfig(): Config & { api: { socket: string } } {
   const directory = temporaryDirectory()
-  return Value.Default(ConfigSchema, {
+  return withDefaults(ConfigSchema as unknown as SchemaPart, {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
     rlocs: [{ address: '172.16.2.1', interface: 'core0' }],
