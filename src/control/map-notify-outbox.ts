@@ -23,6 +23,7 @@ import type { Mapping } from '../lisp/mapping.js'
 import type { MapNotifyAck } from '../lisp/message.js'
 import { CONTROL_PORT, sourceRloc } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
+import type { Severity } from './event.js'
 import type { Instant, Output, StoredRecord } from './input-output.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram } from './register-guard.js'
@@ -65,6 +66,8 @@ export interface MapNotifyOutbox {
 export const NOTIFY_NONCE_SCOPE = 'map-notify'
 /** Our choice: 10,000 notifies of about 500 bytes; more moves at once than one Map-Server sees. */
 export const MAXIMUM_PENDING_NOTIFIES = 10_000
+/** Our choice: their acknowledgements come within a round trip. */
+const MAXIMUM_SETTLED = 1024
 /** Resends before the notify is given up: RFC 9301 §5.7, three 3 s apart, then three doubling. */
 const RESEND_INTERVALS_MS: readonly number[] = [
   ...retryIntervals({ initialMs: 3000, factor: 1, maximumMs: 3000, count: 3 }),
@@ -87,6 +90,8 @@ const PACE = { burst: 50, refillPerSecond: 500, maximumKeys: 10_000 }
 export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotifyOutbox {
   const pending = new Map<string, Pending>()
   const byPrefix = new Map<string, Set<string>>()
+  /** Ended by what another acknowledgement said; their own may still come. */
+  const settled = new Set<string>()
   const deadlines = createDeadlines()
   const pace = createRateLimit(PACE)
   let nextNonce = FIRST_NONCE
@@ -132,7 +137,11 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       notify.prefixes.delete(prefix)
       byPrefix.get(prefix)?.delete(id)
       // Other prefixes of the same message still stand; the receiver compares versions.
-      if (notify.prefixes.size === 0) forget(id)
+      if (notify.prefixes.size > 0) continue
+      forget(id)
+      settled.add(id)
+      if (settled.size > MAXIMUM_SETTLED)
+        for (const oldest of settled) if (settled.delete(oldest)) break
     }
     if (byPrefix.get(prefix)?.size === 0) byPrefix.delete(prefix)
   }
@@ -191,6 +200,9 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       const id = String(message.nonce)
       const notify = pending.get(id)
       const from = formatIpAddress(datagram.from)
+      if (notify === undefined && settled.delete(id)) {
+        return outputs.push(rejected(from, 'settled-already', 'debug'))
+      }
       if (notify === undefined) return outputs.push(rejected(from, 'unknown-nonce'))
       if (!verifyMessage(datagram.bytes, notify.key, hmac)) {
         return outputs.push(rejected(from, 'authentication-failed'))
@@ -282,9 +294,9 @@ function unsent(to: string, reason: string): Output {
   }
 }
 
-function rejected(from: string, reason: string): Output {
+function rejected(from: string, reason: string, severity: Severity = 'notice'): Output {
   return {
     kind: 'event',
-    event: { name: 'map-notify-rejected', severity: 'notice', reason, from, message: 'ack' },
+    event: { name: 'map-notify-rejected', severity, reason, from, message: 'ack' },
   }
 }

@@ -233,6 +233,9 @@ t.test("one acknowledgement speaks for all RLOCs that are the former owner's own
     [A, '2001:db8:a::1'],
   )
   system.acknowledge(1500, '2001:db8:a::1', claim.notices[1]!)
+  t.strictSame(system.acknowledge(1501, A, claim.notices[0]!).names, [
+    'map-notify-rejected settled-already',
+  ])
   t.strictSame(
     system.runUntil(60_000).flatMap(({ result }) => result.sent),
     [],
