@@ -92,16 +92,13 @@ static void raise_refused(struct hold *hold, const struct hold_queue *queue)
 				      hold_reason_names[reason]);
 }
 
-static bool write_back(struct hold *hold, const uint8_t *bytes, size_t length)
+static bool write_frame(struct hold *hold, const uint8_t *bytes, size_t length)
 {
 	struct pollfd device = { .fd = hold->tap, .events = POLLOUT };
 
 	for (;;) {
-		if (write(hold->tap, bytes, length) >= 0) {
-			atomic_fetch_add_explicit(&hold->queues.counters.released_total, 1,
-						  memory_order_relaxed);
+		if (write(hold->tap, bytes, length) >= 0)
 			return true;
-		}
 		if (errno == EINTR)
 			continue;
 		if ((errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) ||
@@ -112,6 +109,14 @@ static bool write_back(struct hold *hold, const uint8_t *bytes, size_t length)
 	}
 	hold_count(&hold->queues, HOLD_WRITE_FAILED, 1);
 	return false;
+}
+
+static bool write_back(struct hold *hold, const uint8_t *bytes, size_t length)
+{
+	if (!write_frame(hold, bytes, length))
+		return false;
+	atomic_fetch_add_explicit(&hold->queues.counters.released_total, 1, memory_order_relaxed);
+	return true;
 }
 
 /* Whether the map still says what the release made it say; else the key is being held anew. */
@@ -155,8 +160,8 @@ static void split_frame(struct hold *hold, size_t length)
 		hold_count(&hold->queues, HOLD_MALFORMED, 1);
 		return;
 	}
-	if (write_back(hold, hold->frame, length))
-		write_back(hold, second, second_length);
+	if (write_frame(hold, hold->frame, length))
+		write_frame(hold, second, second_length);
 }
 
 /* The packet is held for the key; HOLD_ACCEPTED, or why not. */

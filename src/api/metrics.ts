@@ -211,6 +211,10 @@ function registerDatapath(register: Registry, read: () => DatapathCounters): () 
   const packets = counter('packets_total', 'Packets handled, by what happened to them', 'kind')
   const held = counter('hold_queued_total', 'Packets that went into the hold')
   const released = counter('hold_released_total', 'Packets that left the hold in order')
+  const unsettled = counter(
+    'hold_unsettled_total',
+    'Releases that more packets came for than could leave: order was not kept',
+  )
   const givenUp = counter('hold_dropped_total', 'Held packets given up', 'reason')
   const gauge = (name: string, help: string): Gauge =>
     new Gauge({ name: `godwit_datapath_${name}`, help, registers: [register] })
@@ -227,6 +231,7 @@ function registerDatapath(register: Registry, read: () => DatapathCounters): () 
     for (const [reason, count] of Object.entries(now.hold.dropped)) givenUp.inc({ reason }, count)
     held.inc(now.hold.heldTotal)
     released.inc(now.hold.releasedTotal)
+    unsettled.inc(now.hold.unsettledTotal ?? 0)
     heldBytes.set(now.hold.bytes)
     heldPackets.set(now.hold.packets)
   }

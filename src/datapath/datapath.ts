@@ -43,6 +43,8 @@ export interface DatapathCounters {
     readonly bytes: number
     readonly heldTotal: number
     readonly releasedTotal: number
+    /** Releases that could not keep order because more came than could leave; absent without a hold. */
+    readonly unsettledTotal?: number
     /** By HoldDropReason. */
     readonly dropped: Readonly<Record<string, number>>
   }

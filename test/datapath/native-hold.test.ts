@@ -290,6 +290,7 @@ function testHold(pinDirectory: string): void {
     addon.sendFrame(index, ipv4Frame({ payload: 8 }))
     await until(() => addon.holdStatistics(bench.hold).dropped['malformed'] === 2)
     t.equal(bench.arrivals.length, 0, 'with DF, or nothing to split: neither')
+    t.match(addon.holdStatistics(bench.hold), { heldTotal: 0, releasedTotal: 0 }, 'none was held')
     bench.close(true)
   })
 
