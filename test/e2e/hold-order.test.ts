@@ -37,6 +37,7 @@ const SCANTY = { packetsPerEid: 100, bytesPerEid: 1 << 20, bytesTotal: 1 << 20 }
 const HELD = 'godwit_datapath_packets_total{held}'
 const RELEASED = 'godwit_datapath_hold_released_total'
 const REFUSED = 'godwit_datapath_hold_dropped_total{hold-packets}'
+const UNSETTLED = 'godwit_datapath_hold_unsettled_total'
 const NOTHING_AMISS = { lost: 0, duplicated: 0, reordered: 0 }
 
 t.setTimeout(150_000)
@@ -107,7 +108,7 @@ async function cold(t: Test, lab: RunningLab, family: Family, thinkMs: number): 
   if (thinkMs > 0) await thinking(lab, thinkMs)
   const [one] = await streams.stop()
   const rise = risen(before, await metricsOf(lab, 'client'))
-  checkWhole(t, one!)
+  checkWhole(t, one!, rise)
   const held = rise[HELD] ?? 0
   t.ok(held > thinkMs * 5, `${held} were held`)
   t.equal(rise[RELEASED], held, 'and all of them released')
@@ -127,7 +128,7 @@ async function lateEndpoint(
   t.equal(await moveTo(lab, panel, to, DELAY_MS), 201)
   const [one] = await streams.stop()
   const rise = risen(before, await metricsOf(lab, to))
-  checkWhole(t, one!)
+  checkWhole(t, one!, rise)
   const held = rise[HELD] ?? 0
   t.ok(held > DELAY_MS * 5, `${held} were held`)
 }
@@ -156,11 +157,21 @@ async function thinking(lab: RunningLab, ms: number): Promise<void> {
   signalProcess(pid, 'SIGCONT')
 }
 
-function checkWhole(t: Test, flow: Flow): void {
+/**
+ * Nothing lost or doubled, and nothing reordered, unless packets came faster than this machine could
+ * release them: the hold gives up waiting for a gap after a second then, and counts that.
+ */
+function checkWhole(t: Test, flow: Flow, rise: Readonly<Record<string, number>>): void {
   const figures: FlowFigures = figuresOf(flow)
   const [first, last] = [flow.sent[0]!, flow.sent.at(-1)!]
   const rate = Math.round(flow.sent.length / ((last.sentNs - first.sentNs) / 1e9))
-  t.match(figures, NOTHING_AMISS, `${figures.sent} packets at ${rate}/s`)
+  const unsettled = rise[UNSETTLED] ?? 0
+  const title = `${figures.sent} packets at ${rate}/s`
+  if (unsettled === 0) t.match(figures, NOTHING_AMISS, title)
+  else {
+    t.comment(`${unsettled} releases found no gap: ${figures.reordered} reordered`)
+    t.match(figures, { lost: 0, duplicated: 0 }, title)
+  }
 }
 
 function dropsIn(rise: Readonly<Record<string, number>>): number {
