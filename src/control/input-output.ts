@@ -2,8 +2,9 @@
  * The whole vocabulary between a node and its shell (daemon or simulator).
  *
  * A node is a pure state machine: `handle(input, now, outputs)` appends what is to be done, and the
- * shell does it: operations and datagrams first, then the rest, each in order. A run is fully described by the configuration, the seed and the list of
- * (now, input). Nothing in this room knows sockets, clocks, randomness or async.
+ * shell does it: operations and datagrams first, then the rest, each in order. A run is fully
+ * described by the configuration, the seed and the list of (now, input). Nothing in this room knows
+ * sockets, clocks, randomness or async.
  */
 import type { MacAddress } from '../lisp/address.js'
 import type { Hmac } from '../lisp/authentication.js'
