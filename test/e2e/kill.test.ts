@@ -42,7 +42,13 @@ const RLOC: Readonly<Record<Cloud, string>> = { 'cloud-a': '172.16.1.1', 'cloud-
 
 const RATE = 250
 /** Half a second of it is news; the rest is a daemon's start on a machine that is busy with tests. */
-const CONVERGENCE_LIMIT_MS = 15_000
+const USUAL_LIMIT_MS = 15_000
+/**
+ * A restarted Map-Server may answer before the site has registered again: such a negative answer
+ * stands for a minute (RFC 9301 §8.3). It must stay the exception: one round of all.
+ */
+const CONVERGENCE_LIMIT_MS = 70_000
+const SLOW_ROUNDS = 1
 /** How long the flows of vm1 are watched after convergence, before the next round. */
 const WATCHED_MS = 100
 const POLL_MS = 60
@@ -88,6 +94,8 @@ t.test('a daemon killed at any moment costs nobody but the move', { skip: labSki
   for (const round of rounds) t.comment(describeRound(round))
   t.ok(kills() >= KILLS, `${kills()} kills`)
   t.equal(rounds.at(-1)?.missing, '', 'after each of them the system converged')
+  const slow = rounds.filter(({ convergedMs }) => convergedMs > USUAL_LIMIT_MS)
+  t.ok(slow.length <= SLOW_ROUNDS, `${slow.length} rounds took more than ${USUAL_LIMIT_MS} ms`)
   checkFlows(t, flows, rounds, beganNs)
   await checkRest(t, lab)
 })
