@@ -1,0 +1,227 @@
+/**
+ * Disables one statement of a source text, by a fragment that stands in it exactly once:
+ *
+ * - the condition of an `if` becomes false; a fragment that is itself a whole condition or an operand
+ *   of && or || becomes the value that makes it without effect; a filter lets everything pass,
+ * - a statement that only acts is removed, a `return` returns nothing,
+ * - a declared number becomes 0 (0 becomes 1), another declared value becomes undefined,
+ * - a property of an object literal is turned over when boolean, else undefined.
+ *
+ * TypeScript is read by its own parser, C by matching brackets outside comments and strings.
+ */
+import type { Node, SourceFile } from 'typescript/unstable/ast'
+import { SyntaxKind } from 'typescript/unstable/ast'
+import { API } from 'typescript/unstable/sync'
+
+export interface Disabled {
+  readonly text: string
+  /** What was done, in one line. */
+  readonly how: string
+}
+
+export interface TypeScriptReader {
+  read(file: string): SourceFile | undefined
+  close(): void
+}
+
+/** Opens the project of tsconfig.json under `root`; about a second, once. */
+export function openProject(root: string): TypeScriptReader {
+  const api = new API({ cwd: root })
+  const project = `${root}/tsconfig.json`
+  const snapshot = api.updateSnapshot({ openProjects: [project] })
+  const program = snapshot.getProject(project)?.program
+  return {
+    read: (file) => program?.getSourceFile(`${root}/${file}`),
+    close: () => api.close(),
+  }
+}
+
+/** Where the fragment is; a sentence when it is not there exactly once. */
+export function locate(text: string, fragment: string): number | string {
+  const at = text.indexOf(fragment)
+  if (at === -1) return 'the fragment is not there'
+  if (text.indexOf(fragment, at + 1) !== -1) return 'the fragment is there more than once'
+  return at
+}
+
+/** A sentence when there is nothing that can be disabled. */
+export function disableTypeScript(source: SourceFile, fragment: string): Disabled | string {
+  const text = source.text
+  const at = locate(text, fragment)
+  if (typeof at === 'string') return at
+  const span = trimmed(text, at, at + fragment.length)
+  const chain: Node[] = [] // from the file down to the smallest node around the fragment
+  const visit = (node: Node): void => {
+    if (node.getStart(source) > span.start || node.end < span.end) return
+    chain.push(node)
+    node.forEachChild(visit)
+  }
+  source.forEachChild(visit)
+  const replace = (node: Node, by: string, how: string): Disabled => ({
+    text: text.slice(0, node.getStart(source)) + by + text.slice(node.end),
+    how,
+  })
+  for (let index = chain.length - 1; index >= 0; index--) {
+    const node = chain[index]
+    if (!node) continue
+    const exact = node.getStart(source) === span.start && node.end === span.end
+    const neutral = exact ? neutralValue(node, chain[index - 1], chain[index - 2]) : undefined
+    if (neutral) return replace(node, neutral, `${oneLine(fragment)} is ${neutral}`)
+    const done = disableNode(node, source, replace)
+    if (done) return done
+  }
+  return 'the fragment is in no statement'
+}
+
+/** The smallest nodes that can be disabled as a whole; undefined for all others. */
+function disableNode(
+  node: Node,
+  source: SourceFile,
+  replace: (node: Node, by: string, how: string) => Disabled,
+): Disabled | undefined {
+  const name = oneLine(node.getText(source))
+  switch (node.kind) {
+    case SyntaxKind.IfStatement:
+    case SyntaxKind.WhileStatement: {
+      const condition = part(node, 'expression')
+      return replace(
+        condition,
+        'false as boolean',
+        `if (${oneLine(condition.getText(source))}) never holds`,
+      )
+    }
+    case SyntaxKind.ExpressionStatement:
+    case SyntaxKind.ForOfStatement:
+    case SyntaxKind.ForStatement:
+    case SyntaxKind.ThrowStatement:
+    case SyntaxKind.BreakStatement:
+    case SyntaxKind.ContinueStatement:
+      return replace(node, ';', `without: ${name}`)
+    case SyntaxKind.ReturnStatement:
+      return replace(node, 'return undefined as never', `returns nothing: ${name}`)
+    case SyntaxKind.VariableDeclaration:
+    case SyntaxKind.PropertyAssignment: {
+      const value = part(node, 'initializer')
+      const by = otherValue(value)
+      return replace(value, by, `${oneLine(node.getText(source))} is ${by}`)
+    }
+    case SyntaxKind.SpreadAssignment:
+    case SyntaxKind.SpreadElement:
+      return replace(
+        node,
+        node.kind === SyntaxKind.SpreadElement ? '...[]' : '...{}',
+        `without: ${name}`,
+      )
+    case SyntaxKind.ShorthandPropertyAssignment:
+      return replace(node, `${name}: undefined as never`, `${name} is undefined`)
+    case SyntaxKind.ArrowFunction: {
+      const body = part(node, 'body')
+      if (body.kind === SyntaxKind.Block) return undefined
+      return replace(body, '(undefined as never)', `gives nothing: ${name}`)
+    }
+    default:
+      return undefined
+  }
+}
+
+function part(node: Node, key: 'expression' | 'initializer' | 'body'): Node {
+  return (node as unknown as Record<string, Node>)[key] as Node
+}
+
+/** What replaces a condition so that it has no effect where it stands; undefined for no condition. */
+function neutralValue(node: Node, parent?: Node, grandparent?: Node): string | undefined {
+  if (!parent) return undefined
+  if (parent.kind === SyntaxKind.ParenthesizedExpression)
+    return neutralValue(parent, grandparent) ?? undefined
+  if (parent.kind === SyntaxKind.BinaryExpression) {
+    const operator = (parent as unknown as { operatorToken: Node }).operatorToken.kind
+    if (operator === SyntaxKind.AmpersandAmpersandToken) return 'true'
+    if (operator === SyntaxKind.BarBarToken) return 'false'
+  }
+  if (parent.kind === SyntaxKind.ConditionalExpression && part3(parent) === node) return 'false'
+  if (parent.kind === SyntaxKind.ArrowFunction && part(parent, 'body') === node) {
+    const call = grandparent
+    if (call?.kind !== SyntaxKind.CallExpression) return undefined
+    const called = /\.(filter|every|find|some)$/.exec(part(call, 'expression').getText())?.[1]
+    return called === undefined ? undefined : called === 'some' ? 'false' : 'true'
+  }
+  return undefined
+}
+
+function part3(conditional: Node): Node {
+  return (conditional as unknown as { condition: Node }).condition
+}
+
+function otherValue(value: Node): string {
+  if (value.kind === SyntaxKind.TrueKeyword) return 'false'
+  if (value.kind === SyntaxKind.FalseKeyword) return 'true'
+  if (value.kind === SyntaxKind.NumericLiteral)
+    return Number(value.getText().replaceAll('_', '')) === 0 ? '1' : '0'
+  if (value.kind === SyntaxKind.BigIntLiteral) return value.getText() === '0n' ? '1n' : '0n'
+  // A named number put together from others.
+  if (value.kind === SyntaxKind.BinaryExpression && /^[\d_ .*+-]+$/.test(value.getText()))
+    return '0'
+  return '(undefined as never)'
+}
+
+/** `if (…)` around the fragment becomes `if (0)`; any other statement is removed. */
+export function disableC(text: string, fragment: string): Disabled | string {
+  const at = locate(text, fragment)
+  if (typeof at === 'string') return at
+  const code = blanked(text)
+  const inside = trimmed(text, at, at + fragment.length)
+  for (const match of code.matchAll(/\bif\s*\(/g)) {
+    const open = match.index + match[0].length - 1
+    const close = closing(code, open)
+    if (match.index > inside.start || close < inside.start) continue
+    return {
+      text: `${text.slice(0, open)}(0)${text.slice(close + 1)}`,
+      how: `if ${oneLine(text.slice(open, close + 1))} never holds`,
+    }
+  }
+  const define = /^[ \t]*#define\s+\w+\s+(\d+)/m.exec(text.slice(text.lastIndexOf('\n', at) + 1))
+  if (define?.index === 0 && text.slice(0, at).split('\n').pop()?.trim() === '')
+    return {
+      text: text.replace(define[0], define[0].replace(/\d+$/, define[1] === '0' ? '1' : '0')),
+      how: `${oneLine(define[0])} is ${define[1] === '0' ? '1' : '0'}`,
+    }
+  let start = inside.start
+  while (start > 0 && !/[;{}]/.test(code[start - 1] ?? '')) start -= 1
+  const end = code.indexOf(';', inside.start)
+  if (end === -1) return 'the fragment is in no statement'
+  const indent = /^\s*/.exec(text.slice(start))?.[0].length ?? 0
+  const statement = text.slice(start + indent, end)
+  const by = statement.startsWith('return') ? 'return 0' : ''
+  return {
+    text: text.slice(0, start + indent) + by + text.slice(end),
+    how: `without: ${oneLine(statement)}`,
+  }
+}
+
+function closing(code: string, open: number): number {
+  let depth = 0
+  for (let index = open; index < code.length; index++) {
+    if (code[index] === '(') depth += 1
+    if (code[index] === ')' && --depth === 0) return index
+  }
+  return code.length
+}
+
+/** The same length, with comments and literals as spaces. */
+function blanked(text: string): string {
+  return text.replace(
+    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/g,
+    (part) => part.replace(/[^\n]/g, ' '),
+  )
+}
+
+function trimmed(text: string, start: number, end: number): { start: number; end: number } {
+  while (start < end && /\s/.test(text[start] ?? '')) start += 1
+  while (end > start && /\s/.test(text[end - 1] ?? '')) end -= 1
+  return { start, end }
+}
+
+function oneLine(text: string): string {
+  const flat = text.replace(/\s+/g, ' ')
+  return flat.length > 70 ? `${flat.slice(0, 67)}...` : flat
+}
