@@ -25,6 +25,7 @@ import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Action, Mapping } from '../lisp/mapping.js'
 import type { MapReply, MapRequest } from '../lisp/message.js'
 import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
+import { createAdoptedMappings } from './adopted-mappings.js'
 import { namesUs } from './control-datagram.js'
 import { usableLocators } from './encapsulation-choice.js'
 import type {
@@ -39,6 +40,7 @@ import { createInstalledMappings, earliest, report } from './installed-mappings.
 import { createPendingRequests, type OnAnswer, type PendingRequest } from './pending-requests.js'
 import { createSmrFollowing } from './smr-following.js'
 import type { LocatorStateView, MapCacheView } from './snapshot.js'
+import { createUnregisteredChecks, isStillUnregistered } from './unregistered-checks.js'
 
 export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
 
@@ -79,7 +81,7 @@ export interface Itr {
   locatorViews(now: Instant): LocatorStateView[]
 }
 
-/** What an earlier run left is believed this long, then asked for again when used. */
+/** What an earlier run left is believed this long, should nobody answer what is asked about it. */
 const RESTORED_LIFETIME_MS = 60_000
 /** A mapping that names ourselves is wrong or will be soon: ask again after this. */
 const OWN_LOCATOR_LIFETIME_MS = 15_000
@@ -94,6 +96,9 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     (eid, now) => cache.lookup(eid, now).kind !== 'miss',
   )
 
+  const adopted = createAdoptedMappings(cache, pending)
+  const unregistered = createUnregisteredChecks(cache, pending)
+
   function resolve(eid: Eid, source: Eid, now: Instant, outputs: Output[]): void {
     const outcome = pending.ask(hostPrefix(eid), source, { kind: 'hold' }, now, outputs)
     if (outcome === 'asked' || outcome === 'already-pending') return
@@ -102,8 +107,14 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     report(outputs, 'resolution-failed', 'notice', { reason: outcome, eid: formatEid(eid) })
   }
 
-  function install(mapping: Mapping, now: Instant, outputs: Output[]): void {
+  function install(
+    mapping: Mapping,
+    request: PendingRequest,
+    now: Instant,
+    outputs: Output[],
+  ): void {
     const former = cache.exact(mapping.eidPrefix)
+    if (former !== undefined && !request.held && isStillUnregistered(former, mapping)) return
     const eidPrefix = formatEidPrefix(mapping.eidPrefix)
     const refusal = former === undefined ? undefined : refusalOf(config, former, mapping)
     if (former !== undefined && refusal !== undefined) {
@@ -115,7 +126,9 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     const ours = mapping.locators.length > 0 && namesUs(config, mapping.locators)
     if (ours) report(outputs, 'map-reply-rejected', 'notice', { reason: 'own-locator', eidPrefix })
     const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0)
-    for (const entry of mappings.put(mapping, insertion, [], now, outputs))
+    const entries = mappings.put(mapping, insertion, [], now, outputs)
+    unregistered.installed(entries, now)
+    for (const entry of entries)
       report(outputs, 'mapping-installed', 'info', {
         eidPrefix,
         mapVersion: mapping.mapVersion,
@@ -148,7 +161,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         report(outputs, 'map-reply-rejected', 'notice', { reason: 'unrelated-record' })
       // Coarse before fine: a coarse record removes what it covers, the finer ones then stand on it.
       related.sort((a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength)
-      for (const mapping of related) install(mapping, now, outputs)
+      for (const mapping of related) install(mapping, request, now, outputs)
     }
     pending.finish(request, now, outputs)
     following.settled(request.key, installs ? narrowFirst[0]!.locators : undefined, now, outputs)
@@ -251,19 +264,26 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       return learned.length
     },
     restore(state, now, outputs) {
+      const stale: EidPrefix[] = []
       for (const one of state.mapCache) {
         if (cache.exact(one.eidPrefix) !== undefined) continue
+        // What holds asks by itself, packet by packet.
+        if (one.action !== 'hold') stale.push(one.eidPrefix)
         const locators = one.encapsulations.map((encapsulation) => encapsulation.locator)
         const mapping = { ...negative(one.eidPrefix, RESTORED_ACTION[one.action]), locators }
         mappings.adopt(mapping, one.action, RESTORED_LIFETIME_MS, now, outputs)
       }
+      adopted.begin(stale, now, outputs)
     },
     handleDeadline(now, outputs) {
       mappings.handleDeadline(now, outputs)
       following.handleDeadline(now, outputs)
+      adopted.handleDeadline(now, outputs)
+      unregistered.handleDeadline(now, outputs)
       for (const request of pending.handleDeadline(now, outputs)) giveUp(request, now, outputs)
     },
-    deadline: () => earliest(mappings.deadline(), following.deadline(), pending.deadline()),
+    deadline: () =>
+      earliest(mappings.deadline(), following.deadline(), adopted.deadline(), pending.deadline()),
     views: (now) => mappings.views(now),
     locatorViews: (now) => mappings.probe.views(now),
   }

@@ -59,6 +59,8 @@ export interface SimulatedNode {
   crash(): void
   /** As a crash, and the tables of the datapath are gone too. */
   reboot(): void
+  /** What it had stored is gone; while it is down. */
+  loseStore(): void
   /** Undefined while it is down. */
   snapshot(): NodeSnapshot | undefined
 }
@@ -198,6 +200,7 @@ export function createSimulatedNode(
       die('reboot')
       datapath?.forget()
     },
+    loseStore: () => store.lose(),
     snapshot: () => node?.snapshot(timeline.now()),
   }
 }

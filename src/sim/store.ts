@@ -11,6 +11,8 @@ export interface SimulatedStore {
   /** `durable` is called when the records would survive a crash; never after one. */
   save(records: readonly StoredRecord[], durable: () => void): void
   load(): readonly StoredRecord[]
+  /** As if the disk were new. */
+  lose(): void
   /** Returns how many writes were lost. */
   crash(): number
 }
@@ -46,6 +48,7 @@ export function createSimulatedStore(
       })
     },
     load: () => [...durable.values()],
+    lose: () => durable.clear(),
     crash() {
       const lost = underWay
       generation += 1
