@@ -9,9 +9,13 @@
  * leads to where vm1 is again by itself, and from then on vm1's flows lose nothing either. The seed
  * is printed; GODWIT_SEED repeats a run's choices.
  */
+import { cpSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { listIn } from '../../src/lab/api-request.js'
 import { announceEndpoint } from '../../src/lab/lab.js'
+import { labPaths } from '../../src/lab/names.js'
 import { openPanel, type PanelControl } from '../../src/lab/panel.js'
 import { killDaemon, metricsOf, reviveDaemon, untilHealthy } from '../support/daemon-control.js'
 import { tableDifferences } from '../support/kernel-tables.js'
@@ -42,14 +46,7 @@ const RLOC: Readonly<Record<Cloud, string>> = { 'cloud-a': '172.16.1.1', 'cloud-
 
 const RATE = 250
 /** Half a second of it is news; the rest is a daemon's start on a machine that is busy with tests. */
-const USUAL_LIMIT_MS = 15_000
-/**
- * Seen once in a dozen runs, cause not found: a client killed together with the Map-Server had not
- * converged after 15 s. A negative answer, which stands for a minute (RFC 9301 §8.3), would explain
- * it. It must stay the exception: one round of all.
- */
-const CONVERGENCE_LIMIT_MS = 70_000
-const SLOW_ROUNDS = 1
+const CONVERGENCE_LIMIT_MS = 15_000
 /** How long the flows of vm1 are watched after convergence, before the next round. */
 const WATCHED_MS = 100
 const POLL_MS = 60
@@ -91,12 +88,11 @@ t.test('a daemon killed at any moment costs nobody but the move', { skip: labSki
   while (kills() < KILLS && (rounds.at(-1)?.missing ?? '') === '') {
     rounds.push(await playRound(lab, panel, random, rounds.length + 1))
   }
+  if (rounds.at(-1)?.missing !== '') t.comment(`evidence: ${await keepEvidence(lab)}`)
   const flows = await streams.stop()
   for (const round of rounds) t.comment(describeRound(round))
   t.ok(kills() >= KILLS, `${kills()} kills`)
   t.equal(rounds.at(-1)?.missing, '', 'after each of them the system converged')
-  const slow = rounds.filter(({ convergedMs }) => convergedMs > USUAL_LIMIT_MS)
-  t.ok(slow.length <= SLOW_ROUNDS, `${slow.length} rounds took more than ${USUAL_LIMIT_MS} ms`)
   checkFlows(t, flows, rounds, beganNs)
   await checkRest(t, lab)
 })
@@ -222,6 +218,18 @@ async function whatIsMissing(lab: RunningLab, cloud: Cloud): Promise<string> {
     ),
   )
   return pings.every(({ code }) => code === 0) ? '' : 'vm1 does not answer host1'
+}
+
+/** Logs of the daemons and what their APIs say, where they outlive the lab; returns the directory. */
+async function keepEvidence(lab: RunningLab): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'godwit-kill-'))
+  cpSync(labPaths(lab.topology.name).logs, join(directory, 'logs'), { recursive: true })
+  for (const node of DAEMONS)
+    for (const table of ['map-cache', 'mapping-database', 'registrations', 'locators', 'moves']) {
+      const answer = await lab.api(node, `/v1/${table}`).catch((cause: Error) => cause.message)
+      writeFileSync(join(directory, `${node}-${table}.json`), JSON.stringify(answer, null, 2))
+    }
+  return directory
 }
 
 function checkFlows(t: Test, flows: readonly Flow[], rounds: readonly Round[], beganNs: number) {
