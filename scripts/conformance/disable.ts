@@ -36,20 +36,31 @@ export function openProject(root: string): TypeScriptReader {
   }
 }
 
-/** Where the fragment is; a sentence when it is not there exactly once. */
-export function locate(text: string, fragment: string): number | string {
-  const at = text.indexOf(fragment)
-  if (at === -1) return 'the fragment is not there'
-  if (text.indexOf(fragment, at + 1) !== -1) return 'the fragment is there more than once'
-  return at
+export interface Span {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * Where the fragment is; a sentence when it is not there exactly once. Of `context … target` the
+ * context must be there once, and the target is the first one behind it.
+ */
+export function locate(text: string, fragment: string): Span | string {
+  const [context = '', target] = fragment.split(' … ')
+  const at = text.indexOf(context)
+  if (context === '' || at === -1) return 'the fragment is not there'
+  if (text.indexOf(context, at + 1) !== -1) return 'the fragment is there more than once'
+  if (target === undefined) return trimmed(text, at, at + context.length)
+  const start = text.indexOf(target, at + context.length)
+  if (target === '' || start === -1) return 'the fragment is not there'
+  return trimmed(text, start, start + target.length)
 }
 
 /** A sentence when there is nothing that can be disabled. */
 export function disableTypeScript(source: SourceFile, fragment: string): Disabled | string {
   const text = source.text
-  const at = locate(text, fragment)
-  if (typeof at === 'string') return at
-  const span = trimmed(text, at, at + fragment.length)
+  const span = locate(text, fragment)
+  if (typeof span === 'string') return span
   const chain: Node[] = [] // from the file down to the smallest node around the fragment
   const visit = (node: Node): void => {
     if (node.getStart(source) > span.start || node.end < span.end) return
@@ -66,7 +77,8 @@ export function disableTypeScript(source: SourceFile, fragment: string): Disable
     if (!node) continue
     const exact = node.getStart(source) === span.start && node.end === span.end
     const neutral = exact ? neutralValue(node, chain[index - 1], chain[index - 2]) : undefined
-    if (neutral) return replace(node, neutral, `${oneLine(fragment)} is ${neutral}`)
+    if (neutral)
+      return replace(node, neutral, `${oneLine(text.slice(span.start, span.end))} is ${neutral}`)
     const done = disableNode(node, source, replace)
     if (done) return done
   }
@@ -166,10 +178,10 @@ function otherValue(value: Node): string {
 
 /** `if (…)` around the fragment becomes `if (0)`; any other statement is removed. */
 export function disableC(text: string, fragment: string): Disabled | string {
-  const at = locate(text, fragment)
-  if (typeof at === 'string') return at
+  const inside = locate(text, fragment)
+  if (typeof inside === 'string') return inside
+  const at = inside.start
   const code = blanked(text)
-  const inside = trimmed(text, at, at + fragment.length)
   for (const match of code.matchAll(/\bif\s*\(/g)) {
     const open = match.index + match[0].length - 1
     const close = closing(code, open)
@@ -215,7 +227,9 @@ function blanked(text: string): string {
   )
 }
 
-function trimmed(text: string, start: number, end: number): { start: number; end: number } {
+function trimmed(text: string, from: number, to: number): Span {
+  let start = from
+  let end = to
   while (start < end && /\s/.test(text[start] ?? '')) start += 1
   while (end > start && /\s/.test(text[end - 1] ?? '')) end -= 1
   return { start, end }

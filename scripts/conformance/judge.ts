@@ -26,8 +26,8 @@ export function judgeRow(
   const { file, name } = row.test
   for (const source of row.sources) {
     if (!existsSync(join(root, source.file))) return { row, objection: `no file ${source.file}` }
-    const at = locate(readFileSync(join(root, source.file), 'utf8'), source.fragment)
-    if (typeof at === 'string') return { row, objection: `${source.file}: ${at}` }
+    const place = locate(readFileSync(join(root, source.file), 'utf8'), source.fragment)
+    if (typeof place === 'string') return { row, objection: `${source.file}: ${place}` }
   }
   if (!existsSync(join(root, file))) return { row, objection: `no file ${file}` }
   if (!outcomes) {

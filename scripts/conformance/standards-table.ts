@@ -6,7 +6,7 @@
 
 export type Status = 'met' | 'not applicable' | 'deviates' | 'missing'
 
-/** A fragment of one line that occurs exactly once in the file. */
+/** A fragment of one line; `context … target` names the first target behind the context. */
 export interface SourceFragment {
   readonly file: string
   readonly fragment: string

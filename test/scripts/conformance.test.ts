@@ -221,6 +221,7 @@ f(true, flags.probe, [])
     ['list.pop()', 'if (a || !b) ;'],
     ['one.up', '=> true)'],
     ['f(true, flags.probe, [])', '}\n;\n'],
+    ['LIMIT = 4_000 … LIMIT', 'ttl: (undefined as never)'],
   ]
   for (const [fragment, expected] of expectations) {
     const disabled = disableTypeScript(file, fragment)
