@@ -7,7 +7,6 @@
  * registrations and their answers, probes.
  */
 import { formatEid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
-import type { Host } from './host.js'
 import { MAXIMUM_REDIRECTS } from './invariants.js'
 import type { SimulatedNode } from './simulated-node.js'
 import type { World } from './world.js'
@@ -22,7 +21,7 @@ export function judgeRest(world: World, since: number): void {
       world.invariants.violate('I3', `${books.name}#${sequence} is lost at rest: ${reason}`)
     }
   }
-  for (const host of world.hosts.all) judgeHost(world, host)
+  judgePlaces(world)
   for (const node of world.nodes.values()) judgeMoves(world, node)
   if (world.unanswered() > 0)
     world.invariants.violate('I10', `${world.unanswered()} commands have no result`)
@@ -53,60 +52,130 @@ export function judgeQuiet(world: World, before: ReadonlyMap<string, number>): v
       world.invariants.violate('I8', `a quiet network sends ${kind}`)
 }
 
-function judgeHost(world: World, host: Host): void {
-  const site = host.socket?.site
-  if (site === undefined) return
-  for (const eid of host.specification.eids) {
-    const [name, prefix] = [formatEid(eid), formatEidPrefix(hostPrefix(eid))]
-    judgeRegistration(world, prefix, site)
-    for (const node of world.nodes.values()) {
-      const seen = node.snapshot()?.mappingDatabase.find((one) => one.eidPrefix === prefix)
-      const dynamic = node.specification.nodeConfig.dynamicEidPrefixes.length > 0
-      if (node.name === site && dynamic && seen?.state !== 'local')
-        world.invariants.violate('I3', `${name} is at ${site}, which has it ${seen?.state}`)
-      if (node.name !== site && seen !== undefined && seen.state !== 'away')
-        world.invariants.violate('I3', `${name} is at ${site}, ${node.name} has it ${seen.state}`)
-      const end = wayOf(world, node, prefix)
-      // Who forgot everything cannot send on what others still send to it.
-      const forgotten = end !== undefined && world.rebooted.has(end)
-      if (end !== undefined && end !== site && !forgotten)
-        world.invariants.violate(
-          'I3',
-          `${name} is at ${site}, from ${node.name} one gets to ${end}`,
-        )
-    }
+/** EID-prefix of an EID → the EID and where its host is. */
+type Places = ReadonlyMap<string, { readonly name: string; readonly site: string }>
+
+/** What each node holds, read once: at a thousand sites nothing may be asked per host and node. */
+interface NodeTables {
+  readonly database: ReadonlyMap<string, string>
+  readonly local: ReadonlyMap<string, string>
+  readonly cache: ReadonlyMap<string, { readonly action: string; readonly rloc: string }>
+}
+
+function judgePlaces(world: World): void {
+  const places = new Map<string, { name: string; site: string }>()
+  for (const { socket, specification } of world.hosts.all)
+    if (socket !== undefined)
+      for (const eid of specification.eids)
+        places.set(formatEidPrefix(hostPrefix(eid)), { name: formatEid(eid), site: socket.site })
+  const rlocs = new Map<string, string>()
+  const tables = new Map<string, NodeTables>()
+  for (const node of world.nodes.values()) {
+    for (const { address } of node.specification.config.rlocs) rlocs.set(address, node.name)
+    tables.set(node.name, tablesOf(node))
+  }
+  const isDynamic = (site: string): boolean =>
+    world.node(site).specification.nodeConfig.dynamicEidPrefixes.length > 0
+  for (const node of world.nodes.values()) {
+    judgeRegistrations(world, node, places, rlocs, isDynamic)
+    judgeTables(world, node, places, tables, rlocs)
+  }
+  for (const [prefix, { name, site }] of places) {
+    const state = tables.get(site)!.database.get(prefix)
+    if (isDynamic(site) && state !== 'local')
+      world.invariants.violate('I3', `${name} is at ${site}, which has it ${state}`)
+  }
+}
+
+function tablesOf(node: SimulatedNode): NodeTables {
+  const view = node.datapath?.view()
+  return {
+    database: new Map(
+      node.snapshot()?.mappingDatabase.map((one) => [one.eidPrefix, one.state]) ?? [],
+    ),
+    local: new Map(view?.localEids.map((one) => [one.eidPrefix, one.state]) ?? []),
+    cache: new Map(
+      view?.mapCache.map((one) => [
+        one.eidPrefix,
+        { action: one.action, rloc: one.rlocs[0] ?? '' },
+      ]) ?? [],
+    ),
+  }
+}
+
+function judgeTables(
+  world: World,
+  { name: node }: SimulatedNode,
+  places: Places,
+  tables: ReadonlyMap<string, NodeTables>,
+  rlocs: ReadonlyMap<string, string>,
+): void {
+  const { database, local, cache } = tables.get(node)!
+  for (const [prefix, state] of database) {
+    const place = places.get(prefix)
+    if (place !== undefined && place.site !== node && state !== 'away')
+      world.invariants.violate('I3', `${place.name} is at ${place.site}, ${node} has it ${state}`)
+  }
+  for (const prefix of new Set([...local.keys(), ...cache.keys()])) {
+    const place = places.get(prefix)
+    if (place === undefined) continue
+    const end = wayOf(tables, rlocs, node, prefix)
+    // Who forgot everything cannot send on what others still send to it.
+    const forgotten = end !== undefined && world.rebooted.has(end)
+    if (end !== undefined && end !== place.site && !forgotten)
+      world.invariants.violate(
+        'I3',
+        `${place.name} is at ${place.site}, from ${node} one gets to ${end}`,
+      )
   }
 }
 
 /** Static prefixes are registered whole; only single EIDs can be registered in a wrong place. */
-function judgeRegistration(world: World, prefix: string, site: string): void {
-  for (const node of world.nodes.values()) {
-    const all = node.snapshot()?.registrations ?? []
-    const found = all.filter((one) => one.eidPrefix === prefix)
-    const mobile = node.specification.nodeConfig.mapServer.sites.length > 0
-    const isHere = world.node(site).specification.nodeConfig.dynamicEidPrefixes.length > 0
-    if (!mobile || !isHere) continue
-    if (found.length !== 1)
-      world.invariants.violate('I3', `${prefix} has ${found.length} registrants at ${node.name}`)
-    const [rloc] = found[0]?.locators ?? []
-    const at = rloc === undefined ? undefined : nodeAt(world, rloc.rloc)
+function judgeRegistrations(
+  world: World,
+  node: SimulatedNode,
+  places: Places,
+  rlocs: ReadonlyMap<string, string>,
+  isDynamic: (site: string) => boolean,
+): void {
+  if (node.specification.nodeConfig.mapServer.sites.length === 0) return
+  const found = new Map<string, string[]>()
+  for (const { eidPrefix, locators } of node.snapshot()?.registrations ?? []) {
+    const registrants = found.get(eidPrefix) ?? []
+    found.set(eidPrefix, registrants)
+    registrants.push(locators[0]?.rloc ?? '')
+  }
+  for (const [prefix, { site }] of places) {
+    if (!isDynamic(site)) continue
+    const registrants = found.get(prefix) ?? []
+    if (registrants.length !== 1)
+      world.invariants.violate(
+        'I3',
+        `${prefix} has ${registrants.length} registrants at ${node.name}`,
+      )
+    const at = rlocs.get(registrants[0] ?? '')
     if (at !== site) world.invariants.violate('I3', `${prefix} is at ${site}, registered at ${at}`)
   }
 }
 
 /** Where a packet to the prefix ends that leaves this node; undefined when it would ask. */
-function wayOf(world: World, from: SimulatedNode, prefix: string): string | undefined {
+function wayOf(
+  tables: ReadonlyMap<string, NodeTables>,
+  rlocs: ReadonlyMap<string, string>,
+  from: string,
+  prefix: string,
+): string | undefined {
   let node = from
   for (let hop = 0; hop <= MAXIMUM_REDIRECTS; hop += 1) {
-    const view = node.datapath?.view()
-    const local = view?.localEids.find((one) => one.eidPrefix === prefix)
-    if (local !== undefined && local.state !== 'away') return node.name
-    const entry = view?.mapCache.find((one) => one.eidPrefix === prefix)
-    if (entry === undefined) return hop === 0 ? undefined : node.name
-    if (entry.action !== 'forward') return node.name
-    const next = nodeAt(world, entry.rlocs[0] ?? '')
+    const { local, cache } = tables.get(node)!
+    const state = local.get(prefix)
+    if (state !== undefined && state !== 'away') return node
+    const entry = cache.get(prefix)
+    if (entry === undefined) return hop === 0 ? undefined : node
+    if (entry.action !== 'forward') return node
+    const next = rlocs.get(entry.rloc)
     if (next === undefined) return 'nobody'
-    node = world.node(next)
+    node = next
   }
   return 'nowhere: a loop'
 }
@@ -115,14 +184,6 @@ function judgeMoves(world: World, node: SimulatedNode): void {
   for (const move of node.snapshot()?.moves ?? [])
     if (move.state === 'preparing' || move.state === 'ready')
       world.invariants.violate('I3', `${node.name}: move ${move.moveId} is still ${move.state}`)
-}
-
-function nodeAt(world: World, rloc: string): string | undefined {
-  for (const node of world.nodes.values()) {
-    const views = node.specification.config.rlocs
-    if (views.some((one) => one.address === rloc)) return node.name
-  }
-  return undefined
 }
 
 const ENDLESS = ['map-register', 'map-notify', 'map-notify-ack', 'probe', 'probe-reply']

@@ -34,6 +34,8 @@ export interface Ledger {
   /** Packets of which no copy was delivered although none is under way, since `from`. */
   missing(books: FlowBooks, from: Instant): { sequence: number; reason: string | undefined }[]
   underWay(): number
+  /** Forgets a flow of which nothing is under way; its figures stay in the totals. */
+  retire(books: FlowBooks): void
   totals(): Totals
 }
 
@@ -51,6 +53,7 @@ export function createLedger(now: () => Instant): Ledger {
   const books = new Map<ModelFlow, FlowBooks>()
   const reasons: Record<string, number> = {}
   let underWay = 0
+  const retired = { sent: 0, delivered: 0, duplicated: 0, reordered: 0 }
 
   function of(packet: ModelPacket): FlowBooks {
     const found = books.get(packet.flow)
@@ -118,17 +121,26 @@ export function createLedger(now: () => Instant): Ledger {
           : [],
       ),
     underWay: () => underWay,
-    totals() {
-      let [sent, delivered, duplicated, reordered] = [0, 0, 0, 0]
-      for (const one of books.values()) {
-        sent += one.deliveries.length
-        reordered += one.reordered
-        for (const count of one.deliveries) {
-          if (count > 0) delivered += 1
-          if (count > 1) duplicated += count - 1
-        }
-      }
-      return { sent, delivered, lost: sent - delivered, duplicated, reordered, reasons }
+    retire(one) {
+      if (!books.delete(one.flow)) throw new Error(`no books of ${one.name}`)
+      add(retired, one)
     },
+    totals() {
+      const sum = { ...retired }
+      for (const one of books.values()) add(sum, one)
+      return { ...sum, lost: sum.sent - sum.delivered, reasons }
+    },
+  }
+}
+
+function add(
+  sum: { sent: number; delivered: number; duplicated: number; reordered: number },
+  one: FlowBooks,
+): void {
+  sum.sent += one.deliveries.length
+  sum.reordered += one.reordered
+  for (const count of one.deliveries) {
+    if (count > 0) sum.delivered += 1
+    if (count > 1) sum.duplicated += count - 1
   }
 }

@@ -59,7 +59,10 @@ export function drawTiming(prng: Prng): MoveTiming {
   }
 }
 
-/** Moves `host` to `socket`; `onEnd` is called once, when the move is over for the mover. */
+/**
+ * Moves `host` to `socket`; `onEnd` is called once, when the move is over for the mover, `onSwitch`
+ * when the link has switched, if it does.
+ */
 export function moveHost(
   world: World,
   host: Host,
@@ -67,6 +70,7 @@ export function moveHost(
   kind: MoveKind,
   timing: MoveTiming,
   onEnd: (outcome: MoveOutcome) => void,
+  onSwitch: () => void = () => {},
 ): void {
   const { timeline, hosts } = world
   const startedAt = timeline.now()
@@ -75,6 +79,7 @@ export function moveHost(
 
   function arrive(answer: string): void {
     hosts.attach(host, socket)
+    onSwitch()
     const at = timeline.now()
     const speak = (): void => {
       if (host.socket === socket) hosts.announce(host, timing.how)

@@ -18,6 +18,7 @@ import { type Invariant, InvariantViolation } from './invariants.js'
 import type { Totals } from './ledger.js'
 import { drawTiming, type MoveKind, type MoveOutcome, moveHost } from './mover.js'
 import { createPrng, type Prng } from './prng.js'
+import type { MakeNode } from './simulated-node.js'
 import type { SimulatedTopology } from './topology.js'
 import { createWorld, USUAL_DELAYS, type World } from './world.js'
 
@@ -31,6 +32,7 @@ export interface RunOptions {
   /** Length of the safety phase of a swarm, in ms. */
   readonly safetyMs?: number
   readonly wrap?: (node: Node, name: string) => Node
+  readonly makeNode?: MakeNode
   readonly without?: readonly Invariant[]
   /** Instead of what the seed would draw. */
   readonly mix?: FaultMix
@@ -87,6 +89,7 @@ export function runSimulation(topology: SimulatedTopology, options: RunOptions):
     maximumRedirects: maximumRedirects(mix),
     without: options.without ?? [],
     ...(options.wrap === undefined ? {} : { wrap: options.wrap }),
+    ...(options.makeNode === undefined ? {} : { makeNode: options.makeNode }),
     ...(options.onLine === undefined ? {} : { onLine: options.onLine }),
   })
   const outcomes: MoveOutcome[] = []

@@ -25,6 +25,9 @@ import type { SimulatedStore } from './store.js'
 import type { Timeline } from './timeline.js'
 import type { NodeSpecification } from './topology.js'
 
+/** Makes every new incarnation of a node, instead of `createNode`: how a run is recorded. */
+export type MakeNode = typeof createNode
+
 /** Wraps every new incarnation of a node: how tests break one on purpose. */
 export type WrapNode = (node: Node, name: string) => Node
 
@@ -36,6 +39,7 @@ export interface NodeSurroundings {
   /** Undefined for a node without packets of its own. */
   readonly datapath: ModelDatapath | undefined
   readonly wrap: WrapNode | undefined
+  readonly makeNode: MakeNode | undefined
   /** Mean delay of datapath events, in ms. */
   readonly eventMs: number
   /** Share of ring events that find the ring full. */
@@ -161,7 +165,7 @@ export function createSimulatedNode(
       if (node !== undefined) return
       const own = prng.split(`incarnation/${incarnation}`)
       const random = { nonce: own.nonce, fraction: own.fraction }
-      const made = createNode(nodeConfig, { random, hmac: around.hmac })
+      const made = (around.makeNode ?? createNode)(nodeConfig, { random, hmac: around.hmac })
       node = around.wrap === undefined ? made : around.wrap(made, name)
       around.log('starts')
       const tables = datapath?.restore() ?? { localEids: [], mapCache: [] }

@@ -10,6 +10,8 @@ export interface Trace {
    * when somebody reads it. `at` in ms, `what` a constant word.
    */
   packet(at: number, what: string, flow: number, sequence: number, text: () => string): void
+  /** A line about a datagram: its bytes are hashed, the text is made when somebody reads it. */
+  message(at: number, from: string, to: string, bytes: Uint8Array, text: () => string): void
   /** 16 hexadecimal digits. */
   hash(): string
   /** The last lines, oldest first. */
@@ -48,6 +50,22 @@ export function createTrace(onLine?: (text: string) => void): Trace {
       mix(flow)
       mix(sequence)
       for (let index = 0; index < what.length; index += 1) mix(what.charCodeAt(index))
+      keep(text)
+    },
+    message(at, from, to, bytes, text) {
+      mix(Math.round(at * 1000) >>> 0)
+      for (let index = 0; index < from.length; index += 1) mix(from.charCodeAt(index))
+      for (let index = 0; index < to.length; index += 1) mix(to.charCodeAt(index))
+      mix(bytes.length)
+      // Four at a time: datagrams are most of a trace.
+      for (let index = 0; index < bytes.length; index += 4)
+        mix(
+          ((bytes[index]! << 24) |
+            ((bytes[index + 1] ?? 0) << 16) |
+            ((bytes[index + 2] ?? 0) << 8) |
+            (bytes[index + 3] ?? 0)) >>>
+            0,
+        )
       keep(text)
     },
     hash: () => high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0'),

@@ -12,6 +12,7 @@ import type { ModelPacket } from '../datapath/model-packet.js'
 import { formatIpAddress } from '../lisp/address.js'
 import type { Hmac } from '../lisp/authentication.js'
 import { describeMessage } from '../lisp/describe.js'
+import { MESSAGE_TYPE } from '../lisp/iana.js'
 import { decodeMessage } from '../lisp/message.js'
 import { createHosts, type Hosts, packetText } from './host.js'
 import {
@@ -23,7 +24,12 @@ import {
 import { createLedger, type Ledger } from './ledger.js'
 import { createNetwork, type Datagram, type Network, type NetworkOptions } from './network.js'
 import { createPrng, type Prng } from './prng.js'
-import { createSimulatedNode, type SimulatedNode, type WrapNode } from './simulated-node.js'
+import {
+  createSimulatedNode,
+  type MakeNode,
+  type SimulatedNode,
+  type WrapNode,
+} from './simulated-node.js'
 import { createSimulatedStore } from './store.js'
 import { createTimeline, type Timeline } from './timeline.js'
 import type { NodeSpecification, SimulatedTopology } from './topology.js'
@@ -54,8 +60,14 @@ export interface WorldOptions {
   readonly maximumRedirects?: number
   readonly without?: readonly Invariant[]
   readonly wrap?: WrapNode
+  readonly makeNode?: MakeNode
   readonly carries?: NetworkOptions['carries']
   readonly onLine?: (line: string) => void
+  /** The tables of one node after the other are compared, all once per period: for many nodes. */
+  readonly compareInTurn?: boolean
+  /** All hosts announce themselves within this, in ms. */
+  readonly announceMs?: number
+  readonly maximumSteps?: number
 }
 
 export interface World {
@@ -78,12 +90,16 @@ export interface World {
   readonly rebooted: ReadonlySet<string>
   /** How often the tables are compared, in ms: once a second unless told otherwise. */
   compareEvery(everyMs: number): void
+  /** Compares the tables of all nodes now. */
+  compareAll(): void
   /** Commands without result. */
   unanswered(): number
   /** Share of datapath events that are lost from now on. */
   setEventLoss(share: number): void
   /** Every datagram that is sent is shown to it: the ear of an attacker. */
   onDatagram(listener: (datagram: Datagram, from: string) => void): void
+  /** Every delivery to an endpoint is shown to it. */
+  onDelivered(listener: (packet: ModelPacket, site: string) => void): void
   /** Lets time pass; throws `InvariantViolation`. */
   run(until: number): void
 }
@@ -97,7 +113,7 @@ const hmac: Hmac = (hash, key, data) => createHmac(hash, key).update(data).diges
 export function createWorld(topology: SimulatedTopology, options: WorldOptions): World {
   const prng = createPrng(options.seed)
   const delays = options.delays ?? USUAL_DELAYS
-  const timeline = createTimeline()
+  const timeline = createTimeline(options.maximumSteps)
   const trace = createTrace(options.onLine)
   const ledger = createLedger(timeline.now)
   const nodes = new Map<string, SimulatedNode>()
@@ -105,6 +121,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
   const sent = new Map<string, number>()
   const rebooted = new Set<string>()
   const listeners: ((datagram: Datagram, from: string) => void)[] = []
+  const deliveries: ((packet: ModelPacket, site: string) => void)[] = []
   let eventLoss = 0
   let unanswered = 0
   let compareEveryMs = COMPARE_EVERY_MS
@@ -135,7 +152,10 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
     ledger,
     datapath: (site) => nodes.get(site)?.datapath,
     lost: lose,
-    delivered: (packet, site) => logPacket(packet, site, 'delivered', ''),
+    delivered(packet, site) {
+      logPacket(packet, site, 'delivered', '')
+      for (const listener of deliveries) listener(packet, site)
+    },
     tooOften: invariants.tooOften,
     log,
   })
@@ -161,7 +181,9 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
   function send(from: string, datagram: Datagram): void {
     const kind = kindOf(datagram.bytes)
     sent.set(kind, (sent.get(kind) ?? 0) + 1)
-    log(`${from} sends ${formatIpAddress(datagram.to)} ${textOf(datagram.bytes)}`)
+    const [at, to] = [timeline.now(), formatIpAddress(datagram.to)]
+    const { bytes } = datagram
+    trace.message(at, from, to, bytes, () => `${at} ${from} sends ${to} ${textOf(bytes)}`)
     for (const listener of listeners) listener(datagram, from)
     network.send(from, datagram)
   }
@@ -209,6 +231,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
       store,
       datapath,
       wrap: options.wrap,
+      makeNode: options.makeNode,
       eventMs: delays.meanEventMs,
       eventLoss: () => eventLoss,
       send: (datagram) => send(name, datagram),
@@ -222,13 +245,20 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
     for (const { address } of spec.nodeConfig.rlocs) names.set(formatIpAddress(address), name)
   }
 
+  function compareOne(node: SimulatedNode): void {
+    const snapshot = node.datapath === undefined ? undefined : node.snapshot()
+    if (snapshot !== undefined) invariants.compare(node.name, snapshot, node.datapath!)
+  }
+
   function compare(): void {
-    for (const node of nodes.values()) {
-      const snapshot = node.snapshot()
-      if (snapshot !== undefined && node.datapath !== undefined)
-        invariants.compare(node.name, snapshot, node.datapath)
-    }
+    for (const node of nodes.values()) compareOne(node)
     timeline.after(compareEveryMs, compare)
+  }
+
+  function compareInTurn(all: readonly SimulatedNode[], turn: number): void {
+    compareOne(all[turn]!)
+    const next = (turn + 1) % all.length
+    timeline.after(compareEveryMs / all.length, () => compareInTurn(all, next))
   }
 
   const nodeNamed = (name: string): SimulatedNode => {
@@ -242,8 +272,11 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
   const start = prng.split('start')
   for (const node of nodes.values()) timeline.at(start.between(0, START_MS), () => node.start())
   for (const host of hosts.all)
-    timeline.at(START_MS + start.between(0, START_MS), () => hosts.announce(host, 'arp'))
-  timeline.at(COMPARE_EVERY_MS, compare)
+    timeline.at(START_MS + start.between(0, options.announceMs ?? START_MS), () =>
+      hosts.announce(host, 'arp'),
+    )
+  const inTurn = options.compareInTurn === true
+  timeline.at(COMPARE_EVERY_MS, inTurn ? () => compareInTurn([...nodes.values()], 0) : compare)
 
   return {
     topology,
@@ -277,6 +310,9 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
     compareEvery(everyMs) {
       compareEveryMs = everyMs
     },
+    compareAll() {
+      for (const node of nodes.values()) compareOne(node)
+    },
     unanswered: () => unanswered,
     setEventLoss(share) {
       eventLoss = share
@@ -284,11 +320,16 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
     onDatagram: (listener) => {
       listeners.push(listener)
     },
+    onDelivered: (listener) => {
+      deliveries.push(listener)
+    },
     run: (until) => timeline.run(until),
   }
 }
 
 function kindOf(bytes: Uint8Array): string {
+  const known = KINDS_BY_TYPE[bytes[0]! >> 4]
+  if (known !== undefined) return known
   const message = decodeMessage(bytes)
   if (message.kind === 'move') return `move ${message.phase}`
   if (message.kind === 'encapsulated-control') return kindOf(message.message)
@@ -306,3 +347,9 @@ function textOf(bytes: Uint8Array): string {
 
 /** All nodes start within this, all hosts announce themselves within the next. */
 const START_MS = 50
+/** Kinds that the first byte tells, so that most datagrams are not decoded to be counted. */
+const KINDS_BY_TYPE: Readonly<Record<number, string>> = {
+  [MESSAGE_TYPE.mapRegister]: 'map-register',
+  [MESSAGE_TYPE.mapNotify]: 'map-notify',
+  [MESSAGE_TYPE.mapNotifyAck]: 'map-notify-ack',
+}

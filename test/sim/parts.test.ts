@@ -1,13 +1,19 @@
 /** The parts under the simulator: chance, time, store, network, trace, books, topologies. */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import t from 'tap'
 import { modelFlow } from '../../src/datapath/model-packet.js'
+import { encodeMessage } from '../../src/lisp/message.js'
+import { INVARIANTS } from '../../src/sim/invariants.js'
 import { createLedger } from '../../src/sim/ledger.js'
 import { createNetwork, type Datagram, NO_ERRORS } from '../../src/sim/network.js'
 import { createPrng } from '../../src/sim/prng.js'
+import type { WrapNode } from '../../src/sim/simulated-node.js'
 import { createSimulatedStore } from '../../src/sim/store.js'
 import { createTimeline } from '../../src/sim/timeline.js'
 import { createTrace } from '../../src/sim/trace.js'
-import { anAddress, anEid } from '../support/builders.js'
+import { createWorld } from '../../src/sim/world.js'
+import { aMapRequest, anAddress, anEid } from '../support/builders.js'
 import { simulatedFile, simulatedSize } from '../support/simulated.js'
 
 t.test(
@@ -240,4 +246,39 @@ t.test('a topology file says who can be where', async (t) => {
   const big = simulatedSize({ clouds: 20, customers: 5, endpoints: 300 })
   t.same([big.nodes.length, big.hosts.length], [26, 305])
   t.equal(simulatedFile('static-pair.yaml').hosts.length, 2)
+})
+
+t.test('chance, time, network and trace give one hash, on every machine', async (t) => {
+  // Nodes that only talk: the hash must not change when the protocol does.
+  const talker: WrapNode = (_, name) => {
+    let next = 10
+    return {
+      handle(input, now, outputs) {
+        if (input.kind === 'deadline') next = now + 50
+        const [from, to] = [anAddress('192.0.2.250'), anAddress('192.0.2.1')]
+        const nonce = BigInt(name.length)
+        const message = aMapRequest({ nonce, rlocProbe: true })
+        outputs.push({ kind: 'send', from, to, toPort: 4342, bytes: encodeMessage(message) })
+      },
+      deadline: () => (next > 400 ? undefined : next),
+      snapshot: () => undefined as never,
+    }
+  }
+  const world = createWorld(simulatedSize(), { seed: 'pinned', wrap: talker, without: INVARIANTS })
+  world.network.setErrors({
+    control: { loss: 0.1, duplication: 0.1, reordering: 0.2, corruption: 0.1 },
+    data: { loss: 0, duplication: 0, reordering: 0 },
+  })
+  world.run(900)
+  t.ok(world.trace.count() > 100, `${world.trace.count()} lines`)
+  t.equal(world.trace.hash(), '5451b0f7916d0791')
+})
+
+t.test('one seed, one hash: also in another process, without a compiler', async (t) => {
+  const script = join(import.meta.dirname, 'hash-child.js')
+  const run = (...flags: string[]): string =>
+    execFileSync(process.execPath, [...flags, script, '5'], { encoding: 'utf8' })
+  const [compiled, interpreted] = [run(), run('--jitless', '--no-expose-wasm')]
+  t.match(compiled, /^[0-9a-f]{16}$/)
+  t.equal(interpreted, compiled, 'no decision depends on how numbers are computed')
 })
