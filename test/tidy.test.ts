@@ -18,11 +18,12 @@ const arrows: Record<string, readonly string[]> = {
   store: ['lisp', 'type:control', 'type:config'],
   capture: ['lisp'],
   api: ['lisp', 'control', 'config', 'type:datapath'],
-  daemon: ['lisp', 'control', 'datapath', 'config', 'api', 'store'],
+  journal: ['lisp', 'control', 'type:config'],
+  daemon: ['lisp', 'control', 'datapath', 'config', 'api', 'store', 'journal'],
   lab: ['lisp', 'config', 'datapath'],
   demo: ['lab', 'config', 'lisp'],
   sim: ['lisp', 'tables', 'control', 'datapath', 'config'],
-  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'sim', 'type:control'],
+  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'sim', 'journal', 'type:control'],
 }
 /** What makes a run depend on anything but its inputs; banned where decisions are made. */
 const coreRooms = ['lisp', 'tables', 'control']

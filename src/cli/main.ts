@@ -15,6 +15,7 @@ import { decodeCommands } from './commands/decode.js'
 import { eventCommands } from './commands/events.js'
 import { ligCommands } from './commands/lig.js'
 import { moveCommands } from './commands/move.js'
+import { replayCommands } from './commands/replay.js'
 import { showCommands } from './commands/show.js'
 import { simCommands } from './commands/sim.js'
 import { CliFailure } from './failure.js'
@@ -30,6 +31,7 @@ const COMMANDS: readonly CliCommand[] = [
   ...captureCommands,
   ...checkConfigCommands,
   ...simCommands,
+  ...replayCommands,
 ]
 
 const GROUPS: Readonly<Record<string, string>> = {

@@ -370,6 +370,27 @@ const StoreConfig = Type.Object(
   { ...closed, default: {} },
 )
 
+const RecordConfig = Type.Object(
+  {
+    directory: Type.Optional(
+      Type.String({ description: 'Default /var/lib/godwit/<node>/journal; mode 0700' }),
+    ),
+    maximumBytes: Type.Integer({
+      minimum: 1 << 20,
+      maximum: 2 ** 40,
+      default: 256 << 20,
+      description: 'All journals together; the oldest go first',
+    }),
+  },
+  {
+    ...closed,
+    description:
+      'Write every input of the node and a hash of its decisions to journals, for "godwit replay"; ' +
+      'record: {} turns it on. A journal contains no keys, but every control message in full. When ' +
+      'one has a quarter of maximumBytes, the node is made anew from store and maps, as at a reload',
+  },
+)
+
 const LogConfig = Type.Object(
   {
     level: Type.Union(
@@ -436,6 +457,7 @@ export const ConfigSchema = Type.Object(
     mapServer: MapServerConfig,
     api: ApiConfig,
     store: StoreConfig,
+    record: Type.Optional(RecordConfig),
     log: LogConfig,
   },
   { ...closed, $id: 'godwit-config', title: 'godwitd configuration' },

@@ -6,12 +6,19 @@
  * puts a new node on the same store, sockets and maps: packets are forwarded on meanwhile.
  */
 import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import { type Api, startApi } from '../api/server.js'
 import type { ConfigError } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { Capabilities, DatapathEvent, Input, RestoredState } from '../control/input-output.js'
+import type {
+  Capabilities,
+  DatapathEvent,
+  Input,
+  Node,
+  RestoredState,
+} from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
@@ -22,6 +29,7 @@ import { createIcmpResponder, type IcmpResponder } from './icmp.js'
 import { readInterfaces } from './interfaces.js'
 import { createLog, type Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
+import { createRecorder, type Recorder } from './recorder.js'
 import { rehearse } from './rehearsal.js'
 import { type RunningNode, runNode } from './run-node.js'
 import { createUdpWire, type UdpWire } from './udp-wire.js'
@@ -63,6 +71,9 @@ export async function startDaemon(options: {
     log.say('error', 'stored-record-unreadable', { key })
   })
   const records = await store.load()
+  const recorder = openRecorder(config, options.version, clock, log, () => renew())
+  const makeNode = (next: NodeConfig): Node =>
+    recorder?.createNode(next, capabilities) ?? createNode(next, capabilities)
 
   // From here to the `restored` input nothing is awaited: no event can come before its node is
   // there.
@@ -71,7 +82,7 @@ export async function startDaemon(options: {
     : undefined
   let wire = openWire(nodeConfig, addon, (inputs) => running.enqueue(inputs))
   const running: RunningNode = runNode({
-    node: createNode(nodeConfig, capabilities),
+    node: makeNode(nodeConfig),
     clock,
     wire: {
       send: (from, to, toPort, bytes) => wire.send(from, to, toPort, bytes),
@@ -126,6 +137,11 @@ export async function startDaemon(options: {
     }
     const restart = needsRestart(config, next.config)
     if (restart.length > 0) log.say('warning', 'configuration-needs-restart', { keys: restart })
+    if (await takeUp(next)) running.raise({ name: 'configuration-reloaded', severity: 'notice' })
+  }
+
+  /** A new node of this configuration on the same store, sockets and maps; false: nothing changed. */
+  const takeUp = async (next: Omit<Loaded, 'warnings'>): Promise<boolean> => {
     try {
       const nextInterfaces = forwards ? await readInterfaces() : []
       rebind(next.nodeConfig)
@@ -139,14 +155,30 @@ export async function startDaemon(options: {
       shown = next.config
       nodeConfig = next.nodeConfig
       interfaces = nextInterfaces
-      running.replace(createNode(nodeConfig, capabilities), restoredFrom(stored))
+      running.replace(makeNode(nodeConfig), restoredFrom(stored))
     } catch (error) {
       const errors = [{ path: '', problem: String(error), hint: 'the former one stays in force' }]
       log.say('error', 'configuration-rejected', { errors })
       running.resume()
-      return
+      return false
     }
-    running.raise({ name: 'configuration-reloaded', severity: 'notice' })
+    return true
+  }
+
+  /** One change of nodes at a time: a reload and a full journal may come together. */
+  let changing: Promise<unknown> = Promise.resolve()
+  const inTurn = (change: () => Promise<unknown>): Promise<void> => {
+    const done = changing.then(change)
+    changing = done
+    return done.then(() => {})
+  }
+
+  /** A new node for a new journal, when no move is under way that it would not know. */
+  const renew = (): void => {
+    const isMoving = running
+      .snapshot()
+      .moves.some(({ state }) => state === 'preparing' || state === 'ready')
+    if (!isMoving) void inTurn(() => takeUp({ config: shown, nodeConfig }))
   }
 
   const stop = async (): Promise<void> => {
@@ -160,10 +192,11 @@ export async function startDaemon(options: {
     await closeQuietly(api, log)
     wire.close()
     hands?.close()
+    await recorder?.close()
     await store.close()
     log.close()
   }
-  return { reload, stop, log }
+  return { reload: () => inTurn(reload), stop, log }
 }
 
 function inputsOf(events: readonly DatapathEvent[]): Input[] {
@@ -248,12 +281,26 @@ function socketsOf(nodeConfig: NodeConfig): string {
 
 /** Keys whose new values a running daemon does not take up. */
 function needsRestart(before: Config, after: Config): string[] {
-  const fixed = ['node', 'datapath', 'hold', 'store', 'api', 'log'] as const
+  const fixed = ['node', 'datapath', 'hold', 'store', 'record', 'api', 'log'] as const
   return fixed.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
 }
 
 function storeDirectory(config: Config): string {
   return config.store.directory ?? `/var/lib/godwit/${config.node}`
+}
+
+function openRecorder(
+  config: Config,
+  version: string,
+  clock: Clock,
+  log: Log,
+  onFull: () => void,
+): Recorder | undefined {
+  if (config.record === undefined) return undefined
+  const { maximumBytes } = config.record
+  const directory = config.record.directory ?? join(storeDirectory(config), 'journal')
+  const { node } = config
+  return createRecorder({ directory, maximumBytes, node, version, clock, say: log.say, onFull })
 }
 
 async function closeQuietly(api: Api, log: Log): Promise<void> {

@@ -1,0 +1,94 @@
+/**
+ * A node whose inputs and decisions are kept: the same node, with an ear at its capabilities.
+ *
+ * A run of a node depends on its configuration, its inputs with their moments, the numbers it draws,
+ * and the HMACs it computes, and on nothing else; so these are all there is to record. A result of an
+ * HMAC is kept only as far as it stands in a datagram of the same step, received or sent: what has
+ * been on the wire is no secret, and keys cannot be had from it. Nothing is encoded here while the
+ * node decides: `keep` gets plain values and takes its time.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import type { Capabilities, Input, Instant, Node, Output } from '../control/input-output.js'
+import { createNode } from '../control/node.js'
+import { decisionHash, type JournalStep, outputWords } from './journal-format.js'
+
+/** What happened in one step; nobody changes it afterwards. */
+export interface TakenStep {
+  readonly now: Instant
+  readonly input: Input
+  readonly draws: readonly (bigint | number)[]
+  readonly macs: readonly Uint8Array[]
+  readonly outputs: readonly Output[]
+}
+
+/** @param keep called once per input, before its outputs are performed */
+export function createRecordedNode(
+  config: NodeConfig,
+  capabilities: Capabilities,
+  keep: (step: TakenStep) => void,
+): Node {
+  // What is drawn while the node is made belongs to its first step.
+  let draws: (bigint | number)[] = []
+  let macs: Uint8Array[] = []
+  const drawn = <T extends bigint | number>(value: T): T => {
+    draws.push(value)
+    return value
+  }
+  const { random, hmac } = capabilities
+  const node = createNode(config, {
+    ...capabilities,
+    random: { nonce: () => drawn(random.nonce()), fraction: () => drawn(random.fraction()) },
+    hmac(hash, key, data) {
+      const result = hmac(hash, key, data)
+      macs.push(result)
+      return result
+    },
+  })
+  return {
+    handle(input, now, outputs) {
+      const own: Output[] = []
+      node.handle(input, now, own)
+      keep({ now, input, draws, macs, outputs: own })
+      draws = []
+      macs = []
+      for (const output of own) outputs.push(output)
+    },
+    deadline: () => node.deadline(),
+    snapshot: (now) => node.snapshot(now),
+  }
+}
+
+/** What a journal says of the step; some microseconds of work. */
+export function journalStep({ now, input, draws, macs, outputs }: TakenStep): JournalStep {
+  const wire: Buffer[] = input.kind === 'datagram' ? [Buffer.from(input.bytes)] : []
+  collectSent(outputs, wire)
+  const shown = macs.flatMap((mac, index) => {
+    const length = onWire(mac, wire)
+    return length === 0 ? [] : [[index, mac.slice(0, length)] as const]
+  })
+  const words = outputWords(outputs)
+  return { now, input, draws, macs: shown, decided: decisionHash(outputs), words }
+}
+
+function collectSent(outputs: readonly Output[], into: Buffer[]): void {
+  for (const output of outputs) {
+    if (output.kind === 'send') into.push(Buffer.from(output.bytes))
+    else if (output.kind === 'persist') collectSent(output.then, into)
+  }
+}
+
+/** How many leading bytes of the result can be read on the wire; 0 when it is not there. */
+function onWire(mac: Uint8Array, wire: readonly Buffer[]): number {
+  const start = Buffer.from(mac.subarray(0, SHORTEST_MAC))
+  for (const datagram of wire) {
+    const at = datagram.indexOf(start)
+    if (at < 0) continue
+    let length = SHORTEST_MAC
+    while (length < mac.length && datagram[at + length] === mac[length]) length += 1
+    return length
+  }
+  return 0
+}
+
+/** HMAC-SHA-1-96 (RFC 9301 §5.6); chance does not find 12 bytes. */
+const SHORTEST_MAC = 12
