@@ -7,8 +7,10 @@
  * numbers are 16 hexadecimal digits (the 24-bit nonce of a data packet 6), bytes are hexadecimal, addresses canonical text. A field that
  * a message does not have is left out.
  */
-import { formatIpAddress, type IpAddress } from '../lisp/address.js'
+import { formatIpAddress, formatMac, type IpAddress } from '../lisp/address.js'
+import type { AfiAddress } from '../lisp/afi-address.js'
 import type { DataHeader } from '../lisp/data-header.js'
+import { nameText } from '../lisp/describe.js'
 import { type Eid, type EidPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
 import type { Malformed, Message } from '../lisp/message.js'
 import type { ControlMessage, Dissection, Endpoints, FaultPlace, InnerPacket } from './dissect.js'
@@ -139,9 +141,22 @@ function plain(value: unknown): PlainJson | undefined {
   if (Array.isArray(value)) return value.map((one) => plain(one) ?? '')
   if (typeof value !== 'object' || value === null) return value as PlainJson | undefined
   if ('bytes' in value && 'family' in value) return formatIpAddress(value as IpAddress)
+  if ('kind' in value) return addressJson(value as AfiAddress)
   if ('address' in value && 'instanceId' in value) {
     return 'maskLength' in value ? formatEidPrefix(value as EidPrefix) : formatEid(value as Eid)
   }
+  return plainFields(value)
+}
+
+/** Plain addresses and names as text, an LCAF with its kind and its fields. */
+function addressJson(value: AfiAddress): PlainJson {
+  if (value.kind === 'ip') return formatIpAddress(value.address)
+  if (value.kind === 'mac') return formatMac(value.mac)
+  if (value.kind === 'name') return { name: nameText(value.name) }
+  return plainFields(value)
+}
+
+function plainFields(value: object): JsonObject {
   const fields = Object.entries(value).map(([name, inner]) => [
     SHORT_NAMES[name] ?? name,
     plain(inner),

@@ -3,10 +3,11 @@
  *
  * Three different rules for what is not understood: an unknown AFI has no known length and drops
  * the message (RFC 9301 §5.1); an unknown LCAF type is stepped over and drops only what it names
- * (RFC 9306 §3); a family that is known but of no use in its place (a MAC address as an RLOC) is
- * treated like the latter. EIDs of instance-ID 0 are plain, all others are wrapped in LCAF 2.
+ * (RFC 9306 §3); a vendor LCAF of an unknown OUI drops the message (RFC 9306 §4). EIDs of
+ * instance-ID 0 are plain, all others are wrapped in LCAF 2.
  */
 import { addressBits, type IpAddress, ipAddress } from './address.js'
+import { type AfiAddress, eidOf, holdsUnknownLcaf } from './afi-address.js'
 import {
   type ByteReader,
   failDecoding,
@@ -16,65 +17,57 @@ import {
   readU16,
   remaining,
 } from './byte-reader.js'
-import { type ByteWriter, writeBytes, writeU16 } from './byte-writer.js'
+import { type ByteWriter, writeBytes, writeExactly, writeU8, writeU16 } from './byte-writer.js'
 import { type Eid, type EidPrefix, eidPrefix } from './eid.js'
 import { AFI } from './iana.js'
-import { readLcaf, writeInstanceIdHeader } from './lcaf.js'
-import type { Rloc } from './locator.js'
+import { readLcaf, writeInstanceIdHeader, writeLcaf } from './lcaf.js'
 import type { Malformed } from './message.js'
 
-/** Whatever an AFI-encoded address can be; most places use only some of it. */
-export type AfiAddress =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'ip'; readonly address: IpAddress }
-  | { readonly kind: 'mac'; readonly mac: Uint8Array }
-  /** RFC 9735, without the NUL at its end. */
-  | { readonly kind: 'name'; readonly name: Uint8Array }
-  | { readonly kind: 'instance'; readonly instanceId: number; readonly address: AfiAddress }
-  | { readonly kind: 'list'; readonly addresses: readonly AfiAddress[] }
-  | { readonly kind: 'unknown-lcaf'; readonly type: number }
+/** The EID of a record that is more than a prefix of addresses. */
+export interface StructuredEid {
+  readonly kind: 'structured-eid'
+  readonly eid: AfiAddress
+  /** As on the wire, 0–255; bits of the name where `eid` is a name (RFC 9735 §4). */
+  readonly maskLength: number
+}
 
 export function readAfiAddress(reader: ByteReader, field: string): AfiAddress {
   return readNestedAddress(reader, field, 0)
 }
 
 /**
- * An EID-prefix whose mask length was read before it. Returns a Malformed, with the reader behind
- * the address, when the address is of a kind that cannot be an EID here; throws when the datagram
- * cannot be read on or the mask is longer than the address. Bits beyond the mask are cleared.
+ * An EID whose mask length was read before it. Returns a Malformed, with the reader behind the
+ * address, when the address is none or of an unknown LCAF type; throws when the datagram cannot be
+ * read on or the mask is longer than the address. Bits beyond the mask are cleared.
  */
-export function readEidPrefix(
+export function readRecordEid(
   reader: ByteReader,
   mask: { readonly length: number; readonly offset: number },
-): EidPrefix | Malformed {
+): EidPrefix | StructuredEid | Malformed {
   const start = reader.offset
   const value = readAfiAddress(reader, 'EID-Prefix')
   const eid = eidOf(value)
-  if (eid === undefined) {
-    const code = holdsUnknownLcaf(value) ? 'unknown-lcaf' : 'unsupported-eid'
-    return malformed(code, start, 'EID-Prefix')
+  if (eid !== undefined) {
+    if (mask.length > addressBits(eid.address.family)) {
+      failDecoding('bad-mask-length', mask.offset, 'EID mask-len')
+    }
+    return eidPrefix(eid.instanceId, eid.address, mask.length)
   }
-  if (mask.length > addressBits(eid.address.family)) {
-    failDecoding('bad-mask-length', mask.offset, 'EID mask-len')
-  }
-  return eidPrefix(eid.instanceId, eid.address, mask.length)
+  if (holdsUnknownLcaf(value)) return malformed('unknown-lcaf', start, 'EID-Prefix')
+  if (value.kind === 'none') return malformed('unsupported-eid', start, 'EID-Prefix')
+  return { kind: 'structured-eid', eid: value, maskLength: mask.length }
 }
 
-/** The EID that an address names, or undefined: AFI 0, a name, a range of instances, … */
-export function eidOf(value: AfiAddress): Eid | undefined {
-  if (value.kind === 'ip') return { instanceId: 0, address: value.address }
-  if (value.kind !== 'instance' || value.address.kind !== 'ip') return undefined
-  return { instanceId: value.instanceId, address: value.address.address }
-}
-
-/** The RLOC that an address names: the address itself or the first one of an AFI-List. */
-export function rlocOf(value: AfiAddress): Rloc | undefined {
-  if (value.kind === 'ip') return value.address
-  if (value.kind !== 'list') return undefined
-  for (const entry of value.addresses) {
-    if (entry.kind === 'ip') return entry.address
-  }
-  return undefined
+/** Like `readRecordEid`, where only a prefix of addresses is of use: throws for all else. */
+export function readEidPrefix(
+  reader: ByteReader,
+  mask: { readonly length: number; readonly offset: number },
+): EidPrefix {
+  const start = reader.offset
+  const value = readRecordEid(reader, mask)
+  if (!('kind' in value)) return value
+  if (value.kind === 'malformed') return failDecoding('unknown-lcaf', start, 'EID-Prefix')
+  return failDecoding('unsupported-eid', start, 'EID-Prefix')
 }
 
 export function writeNoAddress(writer: ByteWriter): void {
@@ -92,6 +85,28 @@ export function writeEid(writer: ByteWriter, eid: Eid): void {
     writeInstanceIdHeader(writer, eid.instanceId, 2 + eid.address.bytes.length)
   }
   writeIpAddress(writer, eid.address)
+}
+
+/** Any address. Throws RangeError for a name with a NUL inside or of more than 254 bytes. */
+export function writeAfiAddress(writer: ByteWriter, value: AfiAddress): void {
+  switch (value.kind) {
+    case 'none':
+      writeNoAddress(writer)
+      break
+    case 'ip':
+      writeIpAddress(writer, value.address)
+      break
+    case 'mac':
+      writeU16(writer, AFI.mac)
+      writeExactly(writer, value.mac, 6)
+      break
+    case 'name':
+      writeName(writer, value.name)
+      break
+    default:
+      writeLcaf(writer, value, writeAfiAddress)
+      break
+  }
 }
 
 // Choice: the deepest combination with a meaning is an AFI-List of instance-IDs of addresses.
@@ -138,7 +153,10 @@ function readName(reader: ByteReader, field: string): Uint8Array {
   return failDecoding(reader.shortCode, start, field)
 }
 
-function holdsUnknownLcaf(value: AfiAddress): boolean {
-  if (value.kind === 'instance') return holdsUnknownLcaf(value.address)
-  return value.kind === 'unknown-lcaf'
+function writeName(writer: ByteWriter, name: Uint8Array): void {
+  if (name.length >= NAME_LIMIT) throw new RangeError(`a name of ${name.length} bytes`)
+  if (name.includes(0)) throw new RangeError('a name with a NUL inside')
+  writeU16(writer, AFI.distinguishedName)
+  writeBytes(writer, name)
+  writeU8(writer, 0)
 }

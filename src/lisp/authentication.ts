@@ -1,5 +1,6 @@
 /**
- * Message authentication of Map-Register, Map-Notify, Map-Notify-Ack and Move (RFC 9301 §5.6, §9).
+ * Message authentication of Map-Register, Map-Notify, Map-Notify-Ack, Info-Request, Info-Reply and
+ * Move (RFC 9301 §5.6, §9).
  *
  * HMAC is a capability handed in (`Hmac`): the addon's in the daemon, node:crypto's elsewhere.
  *
@@ -12,6 +13,7 @@
  */
 
 import { MESSAGE_TYPE } from './iana.js'
+import type { InfoReply, InfoRequest } from './info-message.js'
 import type { MoveMessage } from './message.js'
 import { encodeMessage, type MapNotify, type MapNotifyAck, type MapRegister } from './message.js'
 import { XTR_IDENTITY_BYTES } from './xtr-identity.js'
@@ -29,7 +31,13 @@ export interface AuthenticationKey {
   readonly secret: Uint8Array
 }
 
-export type AuthenticatedMessage = MapRegister | MapNotify | MapNotifyAck | MoveMessage
+export type AuthenticatedMessage =
+  | MapRegister
+  | MapNotify
+  | MapNotifyAck
+  | InfoRequest
+  | InfoReply
+  | MoveMessage
 
 /**
  * Bytes of authentication data: 12 (SHA-1-96) or 16, as the algorithms are named; with `legacy` the
@@ -134,11 +142,12 @@ const LENGTHS: { readonly [algorithm: number]: readonly [number, number] } = {
 
 const FIRST_ROUND = Uint8Array.of(1)
 
-/** RFC 9301 §5.6–5.7; the string of the Move message is ours. */
+/** RFC 9301 §5.6–5.7; the strings of type 7 and of the Move message are ours. */
 const SALTS: { readonly [type: number]: Uint8Array } = {
   [MESSAGE_TYPE.mapRegister]: asciiBytes('Map-Register Authentication'),
   [MESSAGE_TYPE.mapNotify]: asciiBytes('Map-Notify Authentication'),
   [MESSAGE_TYPE.mapNotifyAck]: asciiBytes('Map-Notify-Ack Authentication'),
+  [MESSAGE_TYPE.info]: asciiBytes('Info-Request Authentication'),
   [MESSAGE_TYPE.sharedExtension]: asciiBytes('Godwit Move Authentication'),
 }
 
@@ -161,7 +170,7 @@ function reservedLength(bytes: Uint8Array): number {
 /** The I bit of a Map-Register or Map-Notify; a Move always covers its trailer. */
 function hasOptionalTrailer(bytes: Uint8Array): boolean {
   const type = messageType(bytes)
-  if (type === MESSAGE_TYPE.sharedExtension) return false
+  if (type === MESSAGE_TYPE.sharedExtension || type === MESSAGE_TYPE.info) return false
   return (bytes[0]! & (type === MESSAGE_TYPE.mapRegister ? 0x02 : 0x08)) !== 0
 }
 

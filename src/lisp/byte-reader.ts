@@ -26,6 +26,7 @@ export const MALFORMED_CODES = [
   'bad-count',
   'unknown-phase',
   'unknown-reason',
+  'unknown-action',
   'unknown-ad-type',
   'bad-ip-version',
   'bad-ip-header',

@@ -56,6 +56,12 @@ export function writeExactly(writer: ByteWriter, value: Uint8Array, length: numb
   writeBytes(writer, value)
 }
 
+/** Overwrites two bytes written earlier: a length that is known only behind what it counts. */
+export function patchU16(writer: ByteWriter, at: number, value: number): void {
+  writer.bytes[at] = checked(value, 0xffff) >>> 8
+  writer.bytes[at + 1] = value
+}
+
 // Choice: a Map-Register of one record with its trailer fits without growing.
 const INITIAL_BYTES = 256
 

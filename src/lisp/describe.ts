@@ -3,8 +3,10 @@
  * authentication data, and is bounded in length whatever a peer sends.
  */
 import { formatIpAddress, formatMac } from './address.js'
+import type { AfiAddress } from './afi-address.js'
 import { formatEid, formatEidPrefix } from './eid.js'
 import { formatLocator, type Rloc } from './locator.js'
+import type { ReferralRecord } from './map-referral.js'
 import type { Mapping } from './mapping.js'
 import type { Malformed, MapRequest, Message, XtrIdentity } from './message.js'
 
@@ -21,7 +23,9 @@ export function describeMessage(message: Message | Malformed): string {
         nonceText(message.nonce),
         message.rlocProbe && 'rloc-probe',
         message.echoNonceCapable && 'echo-nonce',
+        message.security !== undefined && 'security',
         listText(message.records, mappingText),
+        structuredText(message.structuredRecords),
       ])
     case 'map-register':
       return words([
@@ -34,6 +38,7 @@ export function describeMessage(message: Message | Malformed): string {
         message.eidNotify && 'eid-notify',
         message.securityCapable && 'security',
         listText(message.records, mappingText),
+        structuredText(message.structuredRecords),
         identityText(message.identity),
       ])
     case 'map-notify':
@@ -42,7 +47,30 @@ export function describeMessage(message: Message | Malformed): string {
         message.kind,
         authenticatedText(message),
         listText(message.records, mappingText),
+        structuredText(message.structuredRecords),
         identityText(message.identity),
+      ])
+    case 'map-referral':
+      return words([
+        'map-referral',
+        nonceText(message.nonce),
+        listText(message.records, referralText),
+        structuredText(message.structuredRecords),
+      ])
+    case 'info-request':
+      return words([
+        'info-request',
+        authenticatedText(message),
+        `for ${addressText(message.eid)}/${message.maskLength}`,
+      ])
+    case 'info-reply':
+      return words([
+        'info-reply',
+        authenticatedText(message),
+        `for ${addressText(message.eid)}/${message.maskLength}`,
+        `ttl ${message.ttlMinutes}`,
+        `seen as ${addressText(message.nat.globalEtrRloc)} port ${message.nat.etrPort}`,
+        `rtr ${listText(message.nat.rtrRlocs, addressText)}`,
       ])
     case 'encapsulated-control':
       return words([
@@ -51,6 +79,8 @@ export function describeMessage(message: Message | Malformed): string {
         endpointText(message.innerDestination, message.innerDestinationPort),
         message.security && 'security',
         message.ddtOriginated && 'ddt-originated',
+        message.toEtr === true && 'to-etr',
+        message.toMapServer === true && 'to-map-server',
         `${message.message.length} bytes`,
       ])
     case 'move':
@@ -79,6 +109,36 @@ export function mappingText(mapping: Mapping): string {
   ])
 }
 
+/** What is known of an address in one word or a few: text, or the kind of what holds it. */
+export function addressText(value: AfiAddress): string {
+  switch (value.kind) {
+    case 'ip':
+      return formatIpAddress(value.address)
+    case 'mac':
+      return formatMac(value.mac)
+    case 'name':
+      return JSON.stringify(nameText(value.name))
+    case 'instance':
+      return `[${value.instanceId}]${addressText(value.address)}`
+    case 'multicast-info': {
+      const source = `${addressText(value.source)}/${value.sourceMaskLength}`
+      const group = `${addressText(value.group)}/${value.groupMaskLength}`
+      return `[${value.instanceId}](${source}, ${group})`
+    }
+    case 'unknown-lcaf':
+      return `lcaf-${value.type}`
+    default:
+      return value.kind
+  }
+}
+
+/** The printable ASCII of a name, everything else as a dot. */
+export function nameText(name: Uint8Array): string {
+  return Array.from(name, (byte) =>
+    byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.',
+  ).join('')
+}
+
 // Choice: a line stays readable and a flood of large messages does not fill the log.
 const SHOWN = 4
 
@@ -98,9 +158,29 @@ function mapRequestText(message: MapRequest): string {
     listText(message.records, ({ subscribe, eidPrefix }) =>
       subscribe ? `${formatEidPrefix(eidPrefix)} subscribe` : formatEidPrefix(eidPrefix),
     ),
+    structuredText(message.structuredRecords),
     message.mapReplyRecord !== undefined && `with ${mappingText(message.mapReplyRecord)}`,
     identityText(message.identity),
   ])
+}
+
+function referralText(record: ReferralRecord): string {
+  return words([
+    formatEidPrefix(record.eidPrefix),
+    record.action,
+    `ttl ${record.ttlMinutes}`,
+    record.authoritative && 'authoritative',
+    record.incomplete && 'incomplete',
+    record.signatures.length > 0 && `${record.signatures.length} signatures`,
+    listText(record.locators, formatLocator),
+  ])
+}
+
+function structuredText(
+  records: readonly { readonly eid: AfiAddress; readonly maskLength: number }[] | undefined,
+): string | false {
+  if (records === undefined) return false
+  return listText(records, ({ eid }) => addressText(eid))
 }
 
 function words(parts: readonly (string | false)[]): string {

@@ -13,8 +13,8 @@
  * |                      LISP control message                     |
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
- * LISP-SEC data (RFC 9303 §6.4) is stepped over and never sent: `security` says that it was there,
- * and is written as 0. E and M are ignored and sent as 0.
+ * The figure of RFC 9301 shows E and M as reserved, its §12.6 names them; the NAT traversal draft
+ * uses the same bits as R and N. Choice: both are carried as values and sent only when asked for.
  */
 import { type IpAddress, ipAddress } from './address.js'
 import {
@@ -31,16 +31,21 @@ import {
 import { type ByteWriter, writeBytes, writeU8, writeU16, writeU32 } from './byte-writer.js'
 import { LISP_DATA_PORT, MESSAGE_TYPE, PROTOCOL_UDP } from './iana.js'
 import type { EncapsulatedControl } from './message.js'
+import {
+  ECM_SECURITY,
+  readEcmAuthenticationData,
+  writeEcmAuthenticationData,
+} from './security-data.js'
 
 /**
  * The message behind its first word. Malformed unless the inner packet is one whole UDP datagram
  * with matching lengths, right checksums, a UDP checksum that is not zero, and neither port 4341.
  */
 export function readEncapsulatedControl(reader: ByteReader, word: number): EncapsulatedControl {
-  const security = (word & SECURITY) !== 0
-  if (security) skipSecurityData(reader)
+  const security = (word & ECM_SECURITY) !== 0
+  const securityData = security ? readEcmAuthenticationData(reader) : undefined
   const ip = readIpHeader(reader)
-  return {
+  const message: EncapsulatedControl = {
     kind: 'encapsulated-control',
     security,
     ddtOriginated: (word & DDT_ORIGINATED) !== 0,
@@ -48,10 +53,17 @@ export function readEncapsulatedControl(reader: ByteReader, word: number): Encap
     innerDestination: ip.destination,
     ...readUdp(ip),
   }
+  if (securityData === undefined && (word & (TO_ETR | TO_MAP_SERVER)) === 0) return message
+  return {
+    ...message,
+    ...(securityData === undefined ? {} : { securityData }),
+    ...((word & TO_ETR) === 0 ? {} : { toEtr: true }),
+    ...((word & TO_MAP_SERVER) === 0 ? {} : { toMapServer: true }),
+  }
 }
 
 /**
- * Writes the message with `security` false. The inner packet is of the family of
+ * Writes the message, with the S bit where it has authentication data. The inner packet is of the family of
  * `innerDestination`; an inner source of the other family is only informative (answers go to the
  * ITR-RLOCs) and is written as an IPv4-mapped address or, within IPv4, as the dummy address
  * 192.0.0.8 of RFC 7600. Throws RangeError for an inner port 4341 (RFC 9301 §5.8: MUST NOT).
@@ -63,8 +75,14 @@ export function writeEncapsulatedControl(writer: ByteWriter, message: Encapsulat
   }
   const source = sourceOfFamily(message.innerSource, destination)
   const udpLength = UDP_HEADER_BYTES + message.message.length
-  const flags = message.ddtOriginated ? DDT_ORIGINATED : 0
+  const { securityData } = message
+  const flags =
+    (securityData !== undefined ? ECM_SECURITY : 0) |
+    (message.ddtOriginated ? DDT_ORIGINATED : 0) |
+    (message.toEtr === true ? TO_ETR : 0) |
+    (message.toMapServer === true ? TO_MAP_SERVER : 0)
   writeU32(writer, ((MESSAGE_TYPE.encapsulatedControl << 28) | flags) >>> 0)
+  if (securityData !== undefined) writeEcmAuthenticationData(writer, securityData)
   if (destination.family === 4) writeIpv4Header(writer, source, destination, udpLength)
   else writeIpv6Header(writer, source, destination, udpLength)
   const udpStart = writer.offset
@@ -79,8 +97,9 @@ export function writeEncapsulatedControl(writer: ByteWriter, message: Encapsulat
   putU16(writer.bytes, udpStart + 6, sum === 0 ? 0xffff : sum)
 }
 
-const SECURITY = 0x08000000
 const DDT_ORIGINATED = 0x04000000
+const TO_ETR = 0x02000000
+const TO_MAP_SERVER = 0x01000000
 const UDP_HEADER_BYTES = 8
 const IPV4_HEADER_BYTES = 20
 const DONT_FRAGMENT = 0x4000
@@ -88,8 +107,6 @@ const DONT_FRAGMENT = 0x4000
 const FRAGMENTED = 0x3fff
 // Choice: what hosts send; nobody on the way decrements it.
 const HOP_LIMIT = 64
-/** RFC 9303 §6: the only authentication data type of an ECM. */
-const LISP_SEC = 1
 const IPV4_MAPPED_PREFIX = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff)
 const DUMMY_IPV4 = ipAddress(Uint8Array.of(192, 0, 0, 8))
 
@@ -98,19 +115,6 @@ interface InnerPacket {
   readonly destination: IpAddress
   /** The UDP datagram, exactly. */
   readonly payload: ByteReader
-}
-
-/** AD Type, Requested HMAC ID; OTK Length and OTK; EID-AD, whose length counts itself. */
-function skipSecurityData(reader: ByteReader): void {
-  const start = reader.offset
-  if (readU8(reader, 'AD Type') !== LISP_SEC) failDecoding('unknown-ad-type', start, 'AD Type')
-  skipBytes(reader, 3, 'Requested HMAC ID')
-  const oneTimeKeyLength = readU16(reader, 'OTK Length')
-  skipBytes(reader, 2 + oneTimeKeyLength, 'OTK')
-  const eidDataStart = reader.offset
-  const eidDataLength = readU16(reader, 'EID-AD Length')
-  if (eidDataLength < 4) failDecoding('bad-length', eidDataStart, 'EID-AD Length')
-  skipBytes(reader, eidDataLength - 2, 'EID-AD')
 }
 
 function readIpHeader(reader: ByteReader): InnerPacket {

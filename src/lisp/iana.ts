@@ -18,6 +18,10 @@ export const MESSAGE_TYPE = {
   mapRegister: 3,
   mapNotify: 4,
   mapNotifyAck: 5,
+  /** RFC 8111 §6. */
+  mapReferral: 6,
+  /** Unassigned in RFC 9301; Info-Request and Info-Reply of every NAT traversal in use. */
+  info: 7,
   encapsulatedControl: 8,
   sharedExtension: 15,
 } as const
@@ -38,12 +42,26 @@ export const AFI = {
   lcaf: 16387,
 } as const
 
-/**
- * LCAF types this implementation acts upon or has a rule of its own for (RFC 8060 §4, RFC 9306).
- */
+/** LCAF types, RFC 8060 §6, RFC 9306, RFC 10040; the bodies of 4, 6, 8, 14–16 are RFC 8060 §5. */
 export const LCAF_TYPE = {
+  nullBody: 0,
   afiList: 1,
   instanceId: 2,
+  asNumber: 3,
+  applicationData: 4,
+  geoCoordinates: 5,
+  opaqueKey: 6,
+  natTraversal: 7,
+  nonceLocator: 8,
+  multicastInfo: 9,
+  explicitLocatorPath: 10,
+  securityKey: 11,
+  sourceDestKey: 12,
+  replicationList: 13,
+  json: 14,
+  keyValue: 15,
+  encapsulationFormat: 16,
+  geoLocation: 17,
   vendor: 255,
 } as const
 

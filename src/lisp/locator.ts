@@ -1,8 +1,10 @@
 /**
  * Where an EID-prefix is: routing locators and the sets they form (RFC 9301 §5.4 RLOC-record).
  *
- * A locator-set is kept in ascending order of its addresses, IPv4 before IPv6, because the bit
- * numbers of locator-status-bits count in that order (RFC 9301 §5.5). Choosing among locators is
+ * A locator-set is kept in ascending order of its addresses, IPv4 before IPv6 before LCAF types,
+ * because the bit numbers of locator-status-bits count in that order (RFC 9301 §5.5, RFC 8060 §3).
+ * A locator that is more than an address keeps that in `structure`; its `rloc` is the address to
+ * use for whoever does not look there. Choosing among locators is
  * the business of the tables and of the datapath.
  */
 import {
@@ -14,11 +16,13 @@ import {
   isMulticast,
   isUnspecified,
 } from './address.js'
+import { type AfiAddress, equalAfiAddresses, type LcafAddress, rlocOf } from './afi-address.js'
+import { lcafType } from './lcaf.js'
 
 export type Rloc = IpAddress
 
-export interface Locator {
-  readonly rloc: Rloc
+/** What an RLOC-record says beside its address, RFC 9301 §5.4. */
+export interface LocatorTerms {
   /** 0–255, lower wins; 255 means "do not use for unicast". */
   readonly priority: number
   /** 0–255, share of the flows among locators of one priority. */
@@ -33,6 +37,20 @@ export interface Locator {
   readonly reachable: boolean
 }
 
+export interface Locator extends LocatorTerms {
+  readonly rloc: Rloc
+  /**
+   * The address as encoded, where it is an LCAF: an explicit locator path, a replication list, …
+   * `rloc` is then `rlocOf(structure)`. Absent for a plain address.
+   */
+  readonly structure?: LcafAddress
+}
+
+/** A locator without any address that packets could be sent to: a name, JSON, a key. */
+export interface OtherLocator extends LocatorTerms {
+  readonly structure: AfiAddress
+}
+
 /**
  * A locator with what is usual for everything not given: priority 1, weight 100, not for multicast,
  * reachable, neither local nor the answer to a probe.
@@ -41,8 +59,24 @@ export function locator(rloc: Rloc, given: Partial<Omit<Locator, 'rloc'>> = {}):
   return { ...USUAL, ...given, rloc }
 }
 
-/** Order of a locator-set: by address, IPv4 before IPv6 (RFC 9301 §5.5). */
+/** A locator of an LCAF; undefined when it holds no address that packets could be sent to. */
+export function structuredLocator(
+  structure: LcafAddress,
+  given: Partial<LocatorTerms> = {},
+): Locator | undefined {
+  const rloc = rlocOf(structure)
+  return rloc === undefined ? undefined : { ...USUAL, ...given, rloc, structure }
+}
+
+/**
+ * Order of a locator-set: by address, IPv4 before IPv6 (RFC 9301 §5.5), then LCAF by type
+ * (RFC 8060 §3) and, within one type, by `rloc`.
+ */
 export function compareLocators(a: Locator, b: Locator): number {
+  if (a.structure !== undefined || b.structure !== undefined) {
+    const difference = orderOfStructure(a) - orderOfStructure(b)
+    if (difference !== 0) return difference
+  }
   return compareIpAddresses(a.rloc, b.rloc)
 }
 
@@ -71,7 +105,8 @@ export function equalLocatorSets(a: readonly Locator[], b: readonly Locator[]): 
       left.weight === right.weight &&
       left.multicastPriority === right.multicastPriority &&
       left.multicastWeight === right.multicastWeight &&
-      left.reachable === right.reachable
+      left.reachable === right.reachable &&
+      equalStructures(left.structure, right.structure)
     )
   })
 }
@@ -83,7 +118,9 @@ export function formatLocator(value: Locator): string {
     value.probe ? ' probe' : '',
     value.reachable ? '' : ' unreachable',
   ]
-  return `${formatIpAddress(value.rloc)} ${value.priority}/${value.weight}${flags.join('')}`
+  const structure = value.structure === undefined ? '' : ` ${value.structure.kind}`
+  const terms = `${value.priority}/${value.weight}${flags.join('')}`
+  return `${formatIpAddress(value.rloc)}${structure} ${terms}`
 }
 
 /**
@@ -91,6 +128,15 @@ export function formatLocator(value: Locator): string {
  */
 export function isUsableRloc(rloc: Rloc): boolean {
   return !isMulticast(rloc) && !isBroadcast(rloc) && !isUnspecified(rloc)
+}
+
+function orderOfStructure({ structure }: Locator): number {
+  return structure === undefined ? -1 : lcafType(structure)
+}
+
+function equalStructures(a: LcafAddress | undefined, b: LcafAddress | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return equalAfiAddresses(a, b)
 }
 
 const USUAL = {

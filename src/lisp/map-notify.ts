@@ -19,7 +19,7 @@ import { readAuthenticatedHeader, writeAuthenticatedHeader } from './authenticat
 import type { ByteReader } from './byte-reader.js'
 import { type ByteWriter, writeU32 } from './byte-writer.js'
 import { MESSAGE_TYPE } from './iana.js'
-import { readMappings, writeMappings } from './mapping.js'
+import { readMappings, recordCount, writeMappings } from './mapping.js'
 import type { MapNotify, MapNotifyAck } from './message.js'
 import { readLastXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
@@ -35,18 +35,20 @@ export function writeMapNotify(writer: ByteWriter, message: MapNotify | MapNotif
   const isNotify = message.kind === 'map-notify'
   const type = isNotify ? MESSAGE_TYPE.mapNotify : MESSAGE_TYPE.mapNotifyAck
   const identity = message.identity !== undefined ? IDENTITY : 0
-  writeU32(writer, ((type << 28) | identity | message.records.length) >>> 0)
+  const { records, structuredRecords } = message
+  const count = recordCount(records, structuredRecords)
+  writeU32(writer, ((type << 28) | identity | count) >>> 0)
   writeAuthenticatedHeader(writer, message)
-  writeMappings(writer, message.records)
+  writeMappings(writer, records, structuredRecords)
   if (message.identity !== undefined) writeXtrIdentity(writer, message.identity)
 }
 
 const IDENTITY = 0x08000000
 
 function readBody(reader: ByteReader, word: number): Omit<MapNotify, 'kind'> {
-  return {
-    ...readAuthenticatedHeader(reader),
-    records: readMappings(reader, word & 0xff),
-    identity: readLastXtrIdentity(reader, (word & IDENTITY) !== 0),
-  }
+  const header = readAuthenticatedHeader(reader)
+  const { records, structuredRecords } = readMappings(reader, word & 0xff)
+  const identity = readLastXtrIdentity(reader, (word & IDENTITY) !== 0)
+  const body = { ...header, records, identity }
+  return structuredRecords === undefined ? body : { ...body, structuredRecords }
 }

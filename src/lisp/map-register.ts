@@ -16,12 +16,14 @@ import { readAuthenticatedHeader, writeAuthenticatedHeader } from './authenticat
 import type { ByteReader } from './byte-reader.js'
 import { type ByteWriter, writeU32 } from './byte-writer.js'
 import { MESSAGE_TYPE } from './iana.js'
-import { readMappings, writeMappings } from './mapping.js'
+import { readMappings, recordCount, writeMappings } from './mapping.js'
 import type { MapRegister } from './message.js'
 import { readLastXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 export function readMapRegister(reader: ByteReader, word: number): MapRegister {
-  return {
+  const header = readAuthenticatedHeader(reader)
+  const { records, structuredRecords } = readMappings(reader, word & 0xff)
+  const message: MapRegister = {
     kind: 'map-register',
     proxyReply: (word & PROXY_REPLY) !== 0,
     securityCapable: (word & SECURITY) !== 0,
@@ -29,13 +31,18 @@ export function readMapRegister(reader: ByteReader, word: number): MapRegister {
     useTtlForTimeout: (word & USE_TTL) !== 0,
     mergeRequest: (word & MERGE) !== 0,
     wantMapNotify: (word & WANT_MAP_NOTIFY) !== 0,
-    ...readAuthenticatedHeader(reader),
-    records: readMappings(reader, word & 0xff),
+    nonce: header.nonce,
+    keyId: header.keyId,
+    algorithm: header.algorithm,
+    authenticationData: header.authenticationData,
+    records,
     identity: readLastXtrIdentity(reader, (word & IDENTITY) !== 0),
   }
+  return structuredRecords === undefined ? message : { ...message, structuredRecords }
 }
 
 export function writeMapRegister(writer: ByteWriter, message: MapRegister): void {
+  const { records, structuredRecords } = message
   const flags =
     (message.proxyReply ? PROXY_REPLY : 0) |
     (message.securityCapable ? SECURITY : 0) |
@@ -44,9 +51,10 @@ export function writeMapRegister(writer: ByteWriter, message: MapRegister): void
     (message.useTtlForTimeout ? USE_TTL : 0) |
     (message.mergeRequest ? MERGE : 0) |
     (message.wantMapNotify ? WANT_MAP_NOTIFY : 0)
-  writeU32(writer, ((MESSAGE_TYPE.mapRegister << 28) | flags | message.records.length) >>> 0)
+  const count = recordCount(records, structuredRecords)
+  writeU32(writer, ((MESSAGE_TYPE.mapRegister << 28) | flags | count) >>> 0)
   writeAuthenticatedHeader(writer, message)
-  writeMappings(writer, message.records)
+  writeMappings(writer, records, structuredRecords)
   if (message.identity !== undefined) writeXtrIdentity(writer, message.identity)
 }
 

@@ -24,20 +24,25 @@
  * which takes back a subscription (RFC 9437 §5).
  */
 import {
-  eidOf,
   readAfiAddress,
-  readEidPrefix,
-  rlocOf,
+  readRecordEid,
+  writeAfiAddress,
   writeEid,
   writeIpAddress,
   writeNoAddress,
 } from './afi.js'
+import { eidOf, rlocOf } from './afi-address.js'
 import { type ByteReader, failDecoding, MalformedSignal, readU8, readU64 } from './byte-reader.js'
 import { type ByteWriter, writeU8, writeU32, writeU64 } from './byte-writer.js'
 import { MESSAGE_TYPE } from './iana.js'
 import type { Rloc } from './locator.js'
-import { MAX_RECORDS, type Mapping, readMapping, writeMapping } from './mapping.js'
-import type { Malformed, MapRequest, MapRequestRecord } from './message.js'
+import { type Mapping, readMapping, recordCount, writeMapping } from './mapping.js'
+import type {
+  Malformed,
+  MapRequest,
+  MapRequestRecord,
+  StructuredMapRequestRecord,
+} from './message.js'
 import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 /** IRC has five bits and counts from one. */
@@ -52,8 +57,8 @@ export function readMapRequest(reader: ByteReader, word: number): MapRequest {
   const nonce = readU64(reader, 'Nonce')
   const sourceEid = eidOf(readAfiAddress(reader, 'Source-EID'))
   const itrRlocs = readItrRlocs(reader, ((word >>> 8) & 0x1f) + 1)
-  const records = readRecords(reader, word & 0xff)
-  return {
+  const { records, structuredRecords } = readRecords(reader, word & 0xff)
+  const message: MapRequest = {
     kind: 'map-request',
     authoritative: (word & AUTHORITATIVE) !== 0,
     rlocProbe: (word & RLOC_PROBE) !== 0,
@@ -69,13 +74,14 @@ export function readMapRequest(reader: ByteReader, word: number): MapRequest {
     mapReplyRecord: (word & MAP_DATA) !== 0 ? readMapReplyRecord(reader) : undefined,
     identity: (word & IDENTITY) !== 0 ? readXtrIdentity(reader) : undefined,
   }
+  return structuredRecords === undefined ? message : { ...message, structuredRecords }
 }
 
 export function writeMapRequest(writer: ByteWriter, message: MapRequest): void {
-  const { itrRlocs, records } = message
+  const { itrRlocs, records, structuredRecords = [] } = message
   if (itrRlocs.length > MAX_ITR_RLOCS) throw new RangeError(`${itrRlocs.length} ITR-RLOCs`)
-  if (records.length > MAX_RECORDS) throw new RangeError(`${records.length} records`)
-  const counts = (Math.max(itrRlocs.length - 1, 0) << 8) | records.length
+  const count = recordCount(records, structuredRecords)
+  const counts = (Math.max(itrRlocs.length - 1, 0) << 8) | count
   writeU32(writer, ((MESSAGE_TYPE.mapRequest << 28) | flagsOf(message) | counts) >>> 0)
   writeU64(writer, message.nonce)
   if (message.sourceEid === undefined) writeNoAddress(writer)
@@ -86,6 +92,11 @@ export function writeMapRequest(writer: ByteWriter, message: MapRequest): void {
     writeU8(writer, record.subscribe ? SUBSCRIBE : 0)
     writeU8(writer, record.eidPrefix.maskLength)
     writeEid(writer, record.eidPrefix)
+  }
+  for (const record of structuredRecords) {
+    writeU8(writer, record.subscribe ? SUBSCRIBE : 0)
+    writeU8(writer, record.maskLength)
+    writeAfiAddress(writer, record.eid)
   }
   if (message.mapReplyRecord !== undefined) writeMapping(writer, message.mapReplyRecord)
   if (message.identity !== undefined) writeXtrIdentity(writer, message.identity)
@@ -126,23 +137,36 @@ function readItrRlocs(reader: ByteReader, count: number): Rloc[] {
   return rlocs
 }
 
-function readRecords(reader: ByteReader, count: number): MapRequestRecord[] {
+function readRecords(
+  reader: ByteReader,
+  count: number,
+): {
+  readonly records: MapRequestRecord[]
+  readonly structuredRecords: StructuredMapRequestRecord[] | undefined
+} {
   if (count === 0) failDecoding('bad-count', 3, 'Record Count')
   const records: MapRequestRecord[] = []
+  let structuredRecords: StructuredMapRequestRecord[] | undefined
   let fault: Malformed | undefined
   for (let index = 0; index < count; index += 1) {
     const subscribe = (readU8(reader, 'N bit') & SUBSCRIBE) !== 0
     const offset = reader.offset
     const length = readU8(reader, 'EID mask-len')
-    const eidPrefix = readEidPrefix(reader, { length, offset })
-    if (!('kind' in eidPrefix)) records.push({ subscribe, eidPrefix })
-    else fault ??= eidPrefix
+    const eid = readRecordEid(reader, { length, offset })
+    if (!('kind' in eid)) {
+      records.push({ subscribe, eidPrefix: eid })
+    } else if (eid.kind === 'structured-eid') {
+      structuredRecords ??= []
+      structuredRecords.push({ subscribe, eid: eid.eid, maskLength: eid.maskLength })
+    } else fault ??= eid
   }
-  if (records.length === 0 && fault !== undefined) throw new MalformedSignal(fault)
-  return records
+  if (records.length === 0 && structuredRecords === undefined && fault !== undefined) {
+    throw new MalformedSignal(fault)
+  }
+  return { records, structuredRecords }
 }
 
 function readMapReplyRecord(reader: ByteReader): Mapping | undefined {
   const record = readMapping(reader)
-  return 'kind' in record ? undefined : record
+  return 'eidPrefix' in record ? record : undefined
 }

@@ -17,14 +17,24 @@
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
  * A locator whose address is of an unknown LCAF type is left out (RFC 9306 §3); a record whose EID
- * is, is left out when others remain and makes the message malformed when it is the only one. The
- * unassigned ACT values 6 and 7 are read as 'drop'. Reserved bits are zero and ignored.
+ * is, is left out when others remain and makes the message malformed when it is the only one. A
+ * record whose EID is no prefix of addresses, an (S,G) or a name, is a `StructuredMapping` and
+ * stands in a list of its own, so that no table meets one by accident. The unassigned ACT values 6
+ * and 7 are read as 'drop'. Reserved bits are zero and ignored.
  */
-import { readAfiAddress, readEidPrefix, rlocOf, writeEid, writeIpAddress } from './afi.js'
+import {
+  readAfiAddress,
+  readRecordEid,
+  type StructuredEid,
+  writeAfiAddress,
+  writeEid,
+  writeIpAddress,
+} from './afi.js'
+import { type AfiAddress, type LcafAddress, rlocOf } from './afi-address.js'
 import { type ByteReader, MalformedSignal, readU8, readU16, readU32 } from './byte-reader.js'
 import { type ByteWriter, writeU8, writeU16, writeU32 } from './byte-writer.js'
 import type { EidPrefix } from './eid.js'
-import { type Locator, sortLocators } from './locator.js'
+import { type Locator, type OtherLocator, type Rloc, sortLocators } from './locator.js'
 import type { Malformed } from './message.js'
 
 /**
@@ -41,8 +51,8 @@ export const ACTIONS = [
 ] as const
 export type Action = (typeof ACTIONS)[number]
 
-export interface Mapping {
-  readonly eidPrefix: EidPrefix
+/** What an EID-record says beside its EID. */
+export interface MappingTerms {
   /** Minutes; 0 = remove at once, 0xffffffff = the receiver decides. */
   readonly ttlMinutes: number
   readonly action: Action
@@ -52,6 +62,25 @@ export interface Mapping {
   readonly mapVersion: number
   /** Sorted ascending, IPv4 before IPv6 (RFC 9301 §5.5). Empty = negative mapping. */
   readonly locators: readonly Locator[]
+  /** Locators that hold no address; sent behind the others. Absent when there are none. */
+  readonly otherLocators?: readonly OtherLocator[]
+}
+
+export interface Mapping extends MappingTerms {
+  readonly eidPrefix: EidPrefix
+}
+
+/** A mapping of an EID that is no prefix of addresses: an (S,G), a name, a geo-point, … */
+export interface StructuredMapping extends MappingTerms {
+  readonly eid: AfiAddress
+  /** As on the wire, 0–255. */
+  readonly maskLength: number
+}
+
+/** The records of a message, in the two lists that they are kept in. */
+export interface ReadRecords {
+  readonly records: Mapping[]
+  readonly structuredRecords: StructuredMapping[] | undefined
 }
 
 /** Most records in a message and locators in a record: both counts are 8 bits (RFC 9301 §5.4). */
@@ -62,61 +91,118 @@ export const MAX_LOCATORS = 255
  * `count` records. Those with an EID of no use here are left out; when that leaves none of one or
  * more, throws the first one's fault.
  */
-export function readMappings(reader: ByteReader, count: number): Mapping[] {
-  const mappings: Mapping[] = []
+export function readMappings(reader: ByteReader, count: number): ReadRecords {
+  const records: Mapping[] = []
+  let structuredRecords: StructuredMapping[] | undefined
   let fault: Malformed | undefined
   for (let index = 0; index < count; index += 1) {
     const record = readMapping(reader)
-    if (!('kind' in record)) mappings.push(record)
-    else fault ??= record
+    if ('eidPrefix' in record) {
+      records.push(record)
+    } else if ('eid' in record) {
+      structuredRecords ??= []
+      structuredRecords.push(record)
+    } else fault ??= record
   }
-  if (mappings.length === 0 && fault !== undefined) throw new MalformedSignal(fault)
-  return mappings
+  if (records.length === 0 && structuredRecords === undefined && fault !== undefined) {
+    throw new MalformedSignal(fault)
+  }
+  return { records, structuredRecords }
 }
 
 /** One record, or a Malformed with the reader behind the record when its EID is of no use here. */
-export function readMapping(reader: ByteReader): Mapping | Malformed {
+export function readMapping(reader: ByteReader): Mapping | StructuredMapping | Malformed {
   const ttlMinutes = readU32(reader, 'Record TTL')
   const locatorCount = readU8(reader, 'Locator Count')
   const maskOffset = reader.offset
   const maskLength = readU8(reader, 'EID mask-len')
   const action = readU16(reader, 'ACT')
   const mapVersion = readU16(reader, 'Map-Version Number') & MAP_VERSION_MASK
-  const eidPrefix = readEidPrefix(reader, { length: maskLength, offset: maskOffset })
-  const locators: Locator[] = []
-  for (let index = 0; index < locatorCount; index += 1) {
-    const read = readLocator(reader)
-    if (read !== undefined) locators.push(read)
-  }
-  if ('kind' in eidPrefix) return eidPrefix
-  return {
-    eidPrefix,
+  const eidPrefix = readRecordEid(reader, { length: maskLength, offset: maskOffset })
+  const found = readLocators(reader, locatorCount)
+  const mapping = {
+    // Of another kind only until the next statement, which is rarely true.
+    eidPrefix: eidPrefix as EidPrefix,
     ttlMinutes,
     action: ACTIONS[action >> 13] ?? 'drop',
     authoritative: (action & AUTHORITATIVE) !== 0,
     mapVersion,
-    // A peer that does not sort would otherwise number the locator-status-bits differently.
-    locators: sortLocators(locators),
+    locators: found.locators,
   }
+  if ('kind' in eidPrefix) return withoutPrefix(mapping, eidPrefix, found.otherLocators)
+  return found.otherLocators === undefined
+    ? mapping
+    : { ...mapping, otherLocators: found.otherLocators }
 }
 
-/** Records one after the other, at most `MAX_RECORDS`; the count stands in the message header. */
-export function writeMappings(writer: ByteWriter, mappings: readonly Mapping[]): void {
-  if (mappings.length > MAX_RECORDS) throw new RangeError(`${mappings.length} records`)
+/** Both lists, at most `MAX_RECORDS` together; the count stands in the message header. */
+export function writeMappings(
+  writer: ByteWriter,
+  mappings: readonly Mapping[],
+  structured: readonly StructuredMapping[] = [],
+): void {
+  recordCount(mappings, structured)
   for (const mapping of mappings) writeMapping(writer, mapping)
+  for (const mapping of structured) writeMapping(writer, mapping)
+}
+
+/** For the Record Count field. Throws RangeError beyond `MAX_RECORDS`. */
+export function recordCount(
+  records: readonly unknown[],
+  structured: readonly unknown[] = [],
+): number {
+  const count = records.length + structured.length
+  if (count > MAX_RECORDS) throw new RangeError(`${count} records`)
+  return count
 }
 
 /** One record, its locators in ascending order (RFC 9301 §5.5: MUST). */
-export function writeMapping(writer: ByteWriter, mapping: Mapping): void {
+export function writeMapping(writer: ByteWriter, mapping: Mapping | StructuredMapping): void {
   if (mapping.mapVersion > MAP_VERSION_MASK) throw new RangeError('map-version has 12 bits')
+  const { locators, otherLocators = [] } = mapping
   writeU32(writer, mapping.ttlMinutes)
-  writeU8(writer, mapping.locators.length)
-  writeU8(writer, mapping.eidPrefix.maskLength)
+  writeU8(writer, locators.length + otherLocators.length)
+  writeU8(writer, 'eid' in mapping ? mapping.maskLength : mapping.eidPrefix.maskLength)
   const action = ACTIONS.indexOf(mapping.action) << 13
   writeU16(writer, action | (mapping.authoritative ? AUTHORITATIVE : 0))
   writeU16(writer, mapping.mapVersion)
-  writeEid(writer, mapping.eidPrefix)
-  for (const value of sortLocators(mapping.locators)) writeLocator(writer, value)
+  if ('eid' in mapping) writeAfiAddress(writer, mapping.eid)
+  else writeEid(writer, mapping.eidPrefix)
+  writeLocators(writer, locators, otherLocators)
+}
+
+/** `count` RLOC-records, those with an address in ascending order. */
+export function readLocators(
+  reader: ByteReader,
+  count: number,
+): {
+  readonly locators: readonly Locator[]
+  readonly otherLocators: OtherLocator[] | undefined
+} {
+  const locators: Locator[] = []
+  let otherLocators: OtherLocator[] | undefined
+  for (let index = 0; index < count; index += 1) {
+    const read = readLocator(reader)
+    if (read === undefined) continue
+    if ('rloc' in read) {
+      locators.push(read)
+      continue
+    }
+    otherLocators ??= []
+    otherLocators.push(read)
+  }
+  // A peer that does not sort would otherwise number the locator-status-bits differently.
+  return { locators: sortLocators(locators), otherLocators }
+}
+
+/** Locators in ascending order, those without an address behind them. */
+export function writeLocators(
+  writer: ByteWriter,
+  locators: readonly Locator[],
+  otherLocators: readonly OtherLocator[] = [],
+): void {
+  for (const value of sortLocators(locators)) writeLocator(writer, value)
+  for (const value of otherLocators) writeLocator(writer, value)
 }
 
 const AUTHORITATIVE = 0x1000
@@ -125,16 +211,26 @@ const LOCAL = 0x0004
 const PROBE = 0x0002
 const REACHABLE = 0x0001
 
-function readLocator(reader: ByteReader): Locator | undefined {
+function withoutPrefix(
+  { eidPrefix: _, ...terms }: Mapping,
+  eid: StructuredEid | Malformed,
+  otherLocators: readonly OtherLocator[] | undefined,
+): StructuredMapping | Malformed {
+  if (eid.kind === 'malformed') return eid
+  const mapping = { eid: eid.eid, maskLength: eid.maskLength, ...terms }
+  return otherLocators === undefined ? mapping : { ...mapping, otherLocators }
+}
+
+function readLocator(reader: ByteReader): Locator | OtherLocator | undefined {
   const priority = readU8(reader, 'Priority')
   const weight = readU8(reader, 'Weight')
   const multicastPriority = readU8(reader, 'M Priority')
   const multicastWeight = readU8(reader, 'M Weight')
   const flags = readU16(reader, 'Unused Flags')
-  const rloc = rlocOf(readAfiAddress(reader, 'Locator'))
-  if (rloc === undefined) return undefined
-  return {
-    rloc,
+  const address = readAfiAddress(reader, 'Locator')
+  const terms = {
+    // Undefined only where `withStructure` removes it.
+    rloc: address.kind === 'ip' ? address.address : (rlocOf(address) as Rloc),
     priority,
     weight,
     multicastPriority,
@@ -143,9 +239,18 @@ function readLocator(reader: ByteReader): Locator | undefined {
     probe: (flags & PROBE) !== 0,
     reachable: (flags & REACHABLE) !== 0,
   }
+  return address.kind === 'ip' ? terms : withStructure(terms, address)
 }
 
-function writeLocator(writer: ByteWriter, value: Locator): void {
+/** RFC 9306 §3: what is of an unknown type is not there. */
+function withStructure(value: Locator, structure: AfiAddress): Locator | OtherLocator | undefined {
+  if (structure.kind === 'none' || structure.kind === 'unknown-lcaf') return undefined
+  if (value.rloc !== undefined) return { ...value, structure: structure as LcafAddress }
+  const { rloc: _, ...terms } = value
+  return { ...terms, structure }
+}
+
+function writeLocator(writer: ByteWriter, value: Locator | OtherLocator): void {
   writeU8(writer, value.priority)
   writeU8(writer, value.weight)
   writeU8(writer, value.multicastPriority)
@@ -153,5 +258,6 @@ function writeLocator(writer: ByteWriter, value: Locator): void {
   const local = value.local ? LOCAL : 0
   const probe = value.probe ? PROBE : 0
   writeU16(writer, local | probe | (value.reachable ? REACHABLE : 0))
-  writeIpAddress(writer, value.rloc)
+  if (value.structure !== undefined) writeAfiAddress(writer, value.structure)
+  else if ('rloc' in value) writeIpAddress(writer, value.rloc)
 }

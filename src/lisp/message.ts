@@ -1,27 +1,36 @@
 /**
  * The door of this room: every LISP control message as a value, and `decodeMessage` /
- * `encodeMessage` between values and bytes (RFC 9301 §5, RFC 9304, and our own Move message).
+ * `encodeMessage` between values and bytes (RFC 9301 §5, RFC 8111 §6, RFC 9304, and our own Move
+ * message).
  *
  * Decoding never throws: any bytes give a `Message` or a `Malformed` with a code, the byte offset
  * and the field. Messages that carry authentication data keep it as parsed; whether it is right is
  * asked with `verifyMessage` of authentication.ts over the *original bytes*. Everything decoded is
- * a copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored (a
- * Map-Reply with the S bit has some), but not behind an xTR-ID and Site-ID that a MAC should have
- * covered.
+ * a copy, except `EncapsulatedControl.message`. Bytes behind the last field are ignored, but not
+ * behind an xTR-ID and Site-ID or LISP-SEC data, which a MAC should have covered.
  */
+import type { AfiAddress } from './afi-address.js'
 import { byteReader, failDecoding, MalformedSignal, readU32 } from './byte-reader.js'
 import { byteWriter, writtenBytes } from './byte-writer.js'
 import type { Eid, EidPrefix } from './eid.js'
 import { readEncapsulatedControl, writeEncapsulatedControl } from './encapsulated-control.js'
 import { MESSAGE_TYPE } from './iana.js'
+import {
+  type InfoReply,
+  type InfoRequest,
+  readInfoMessage,
+  writeInfoMessage,
+} from './info-message.js'
 import type { Rloc } from './locator.js'
 import { readMapNotify, readMapNotifyAck, writeMapNotify } from './map-notify.js'
+import { type MapReferral, readMapReferral, writeMapReferral } from './map-referral.js'
 import { readMapRegister, writeMapRegister } from './map-register.js'
 import { readMapReply, writeMapReply } from './map-reply.js'
 import { readMapRequest, writeMapRequest } from './map-request.js'
-import type { Mapping } from './mapping.js'
+import type { Mapping, StructuredMapping } from './mapping.js'
 import { readMove, writeMove } from './move-message.js'
 import type { MovePhase, MoveReason } from './move-phases.js'
+import type { EcmAuthenticationData, MapReplySecurity } from './security-data.js'
 
 export type Message =
   | MapRequest
@@ -29,6 +38,9 @@ export type Message =
   | MapRegister
   | MapNotify
   | MapNotifyAck
+  | MapReferral
+  | InfoRequest
+  | InfoReply
   | EncapsulatedControl
   | MoveMessage
 
@@ -62,6 +74,8 @@ export interface MapRequest {
   /** 1–32 addresses (AFI 0 entries are not listed; empty when all were AFI 0). */
   readonly itrRlocs: readonly Rloc[]
   readonly records: readonly MapRequestRecord[]
+  /** Records of EIDs that are no prefixes of addresses; absent when there are none. */
+  readonly structuredRecords?: readonly StructuredMapRequestRecord[]
   /** M bit: the sender's own mapping; to be verified before use (RFC 9301 §5.3). */
   readonly mapReplyRecord: Mapping | undefined
   /** I bit (RFC 9437 §4). */
@@ -72,6 +86,12 @@ export interface MapRequestRecord {
   readonly subscribe: boolean
   readonly eidPrefix: EidPrefix
 }
+export interface StructuredMapRequestRecord {
+  readonly subscribe: boolean
+  readonly eid: AfiAddress
+  /** As on the wire, 0–255. */
+  readonly maskLength: number
+}
 
 /** RFC 9301 §5.4. */
 export interface MapReply {
@@ -81,6 +101,9 @@ export interface MapReply {
   readonly echoNonceCapable: boolean
   readonly nonce: bigint
   readonly records: readonly Mapping[]
+  readonly structuredRecords?: readonly StructuredMapping[]
+  /** S bit and what stands behind the records (RFC 9303 §6.2). */
+  readonly security?: MapReplySecurity
 }
 
 /** Authentication fields common to Register, Notify, Notify-Ack and Move (RFC 9301 §5.6). */
@@ -108,6 +131,7 @@ export interface MapRegister extends Authenticated {
   /** M bit. */
   readonly wantMapNotify: boolean
   readonly records: readonly Mapping[]
+  readonly structuredRecords?: readonly StructuredMapping[]
   readonly identity: XtrIdentity | undefined
 }
 
@@ -115,11 +139,13 @@ export interface MapRegister extends Authenticated {
 export interface MapNotify extends Authenticated {
   readonly kind: 'map-notify'
   readonly records: readonly Mapping[]
+  readonly structuredRecords?: readonly StructuredMapping[]
   readonly identity: XtrIdentity | undefined
 }
 export interface MapNotifyAck extends Authenticated {
   readonly kind: 'map-notify-ack'
   readonly records: readonly Mapping[]
+  readonly structuredRecords?: readonly StructuredMapping[]
   readonly identity: XtrIdentity | undefined
 }
 
@@ -129,7 +155,7 @@ export interface MapNotifyAck extends Authenticated {
  */
 export interface EncapsulatedControl {
   readonly kind: 'encapsulated-control'
-  /** S bit. */
+  /** S bit as received; sent when there is `securityData`. */
   readonly security: boolean
   /** D bit: sent by a DDT Map-Resolver. */
   readonly ddtOriginated: boolean
@@ -139,6 +165,12 @@ export interface EncapsulatedControl {
   readonly innerDestinationPort: number
   /** The control message inside, without its UDP header. A view into the datagram when decoded. */
   readonly message: Uint8Array
+  /** RFC 9303 §6.1. */
+  readonly securityData?: EcmAuthenticationData
+  /** E bit, RFC 9301 §12.6: for an ETR. R, "for an RTR", in the NAT traversal draft. */
+  readonly toEtr?: boolean
+  /** M bit: for a Map-Server. N, "relayed by an RTR", in the NAT traversal draft. */
+  readonly toMapServer?: boolean
 }
 
 /**
@@ -218,6 +250,13 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'map-notify-ack':
       writeMapNotify(writer, message)
       break
+    case 'map-referral':
+      writeMapReferral(writer, message)
+      break
+    case 'info-request':
+    case 'info-reply':
+      writeInfoMessage(writer, message)
+      break
     case 'encapsulated-control':
       writeEncapsulatedControl(writer, message)
       break
@@ -242,6 +281,10 @@ function readMessage(bytes: Uint8Array): Message {
       return readMapNotify(reader, word)
     case MESSAGE_TYPE.mapNotifyAck:
       return readMapNotifyAck(reader, word)
+    case MESSAGE_TYPE.mapReferral:
+      return readMapReferral(reader, word)
+    case MESSAGE_TYPE.info:
+      return readInfoMessage(reader, word)
     case MESSAGE_TYPE.encapsulatedControl:
       return readEncapsulatedControl(reader, word)
     case MESSAGE_TYPE.sharedExtension:

@@ -22,7 +22,8 @@
  * code serves all. Both ends are ours: what is not understood is malformed, nothing is stepped
  * over.
  */
-import { readAfiAddress, rlocOf, writeIpAddress } from './afi.js'
+import { readAfiAddress, writeIpAddress } from './afi.js'
+import { rlocOf } from './afi-address.js'
 import { readAuthenticatedHeader, writeAuthenticatedHeader } from './authenticated-header.js'
 import {
   type ByteReader,
@@ -54,7 +55,9 @@ export function readMove(reader: ByteReader, word: number): MoveMessage {
   const moveId = readU64(reader, 'Move ID')
   const endpointMac = readBytes(reader, 6, 'Endpoint MAC')
   const senders = readSenders(reader)
-  const records = readMappings(reader, word & 0xff)
+  const recordsAt = reader.offset
+  const { records, structuredRecords } = readMappings(reader, word & 0xff)
+  if (structuredRecords !== undefined) failDecoding('unsupported-eid', recordsAt, 'EID-Prefix')
   const identity = readXtrIdentity(reader)
   if (remaining(reader) > 0) failDecoding('trailing-bytes', reader.offset, 'Site-ID')
   return {

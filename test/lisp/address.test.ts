@@ -44,7 +44,8 @@ import {
   sortLocators,
 } from '../../src/lisp/locator.js'
 import { isNewerMapVersion, nextMapVersion } from '../../src/lisp/map-version.js'
-import { anyEid, anyEidPrefix, anyIpAddress } from './arbitrary-message.js'
+import { anyIpAddress } from './arbitrary-address.js'
+import { anyEid, anyEidPrefix } from './arbitrary-message.js'
 import { bytesOf, hexOf, loadVectors, plainValue } from './plain-value.js'
 
 function address(text: string): IpAddress {

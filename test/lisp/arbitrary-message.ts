@@ -3,33 +3,33 @@
  * form that decoding gives: locators sorted, prefixes masked.
  */
 import fc from 'fast-check'
-import { type IpAddress, ipAddress } from '../../src/lisp/address.js'
+import type { LcafAddress } from '../../src/lisp/afi-address.js'
 import { type Eid, eidPrefix } from '../../src/lisp/eid.js'
 import { LISP_DATA_PORT } from '../../src/lisp/iana.js'
-import { type Locator, sortLocators } from '../../src/lisp/locator.js'
-import { ACTIONS, type Mapping } from '../../src/lisp/mapping.js'
+import {
+  type Locator,
+  type OtherLocator,
+  sortLocators,
+  structuredLocator,
+} from '../../src/lisp/locator.js'
+import { REFERRAL_ACTIONS } from '../../src/lisp/map-referral.js'
+import { ACTIONS, type Mapping, type StructuredMapping } from '../../src/lisp/mapping.js'
 import type { Message } from '../../src/lisp/message.js'
 import { MOVE_PHASES, MOVE_REASONS } from '../../src/lisp/move-phases.js'
-
-const u8 = fc.integer({ min: 0, max: 255 })
-const u64 = fc.bigInt({ min: 0n, max: 0xffffffffffffffffn })
-const flag = fc.boolean()
-
-function bytesOfLength(length: number): fc.Arbitrary<Uint8Array> {
-  // Copied, because fast-check may hand out a view of a larger buffer.
-  return fc
-    .uint8Array({ minLength: length, maxLength: length })
-    .map((bytes) => Uint8Array.from(bytes))
-}
-
-export const anyIpv4: fc.Arbitrary<IpAddress> = bytesOfLength(4).map(ipAddress)
-export const anyIpv6: fc.Arbitrary<IpAddress> = fc
-  .oneof(
-    bytesOfLength(16),
-    fc.array(fc.constantFrom(0, 0, 1, 255), { minLength: 16, maxLength: 16 }),
-  )
-  .map((bytes) => ipAddress(Uint8Array.from(bytes)))
-export const anyIpAddress = fc.oneof(anyIpv4, anyIpv6)
+import {
+  anyIpAddress,
+  anyIpv4,
+  anyIpv6,
+  anyNatTraversal,
+  anyStructuredEid,
+  anyStructuredRloc,
+  bytesOfLength,
+  flag,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './arbitrary-address.js'
 
 const anyInstance = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffffffff }))
 export const anyEid: fc.Arbitrary<Eid> = fc.record({
@@ -42,8 +42,7 @@ export const anyEidPrefix = fc
     eidPrefix(eid.instanceId, eid.address, eid.address.family === 4 ? mask % 33 : mask),
   )
 
-const anyLocator: fc.Arbitrary<Locator> = fc.record({
-  rloc: anyIpAddress,
+const terms = {
   priority: u8,
   weight: u8,
   multicastPriority: u8,
@@ -51,17 +50,68 @@ const anyLocator: fc.Arbitrary<Locator> = fc.record({
   local: flag,
   probe: flag,
   reachable: flag,
+}
+const anyPlainLocator: fc.Arbitrary<Locator> = fc.record({ rloc: anyIpAddress, ...terms })
+const anyLocator: fc.Arbitrary<Locator> = fc.oneof(
+  { arbitrary: anyPlainLocator, weight: 3 },
+  {
+    arbitrary: fc
+      .tuple(anyStructuredRloc, fc.record(terms))
+      .map(([structure, given]) => structuredLocator(structure as LcafAddress, given))
+      .filter((value) => value !== undefined),
+    weight: 1,
+  },
+)
+const anyOtherLocator: fc.Arbitrary<OtherLocator> = fc.record({
+  ...terms,
+  structure: fc.constantFrom<OtherLocator['structure'][]>(
+    { kind: 'name', name: Uint8Array.of(114, 116, 114) },
+    { kind: 'mac', mac: Uint8Array.of(2, 0, 0, 0, 0, 1) },
+    { kind: 'opaque-key', keyFieldCount: 1, wildcards: 2, key: Uint8Array.of(3) },
+  ),
 })
+const locators = {
+  locators: fc.array(anyLocator, { maxLength: 5 }).map((values) => sortLocators(values)),
+}
+const anyOtherLocators = fc.oneof(
+  { arbitrary: fc.constant({}), weight: 4 },
+  {
+    arbitrary: fc.record({
+      otherLocators: fc.array(anyOtherLocator, { minLength: 1, maxLength: 2 }),
+    }),
+    weight: 1,
+  },
+)
 
-const anyMapping: fc.Arbitrary<Mapping> = fc.record({
-  eidPrefix: anyEidPrefix,
+const mappingTerms = {
   ttlMinutes: fc.integer({ min: 0, max: 0xffffffff }),
   action: fc.constantFrom(...ACTIONS),
   authoritative: flag,
   mapVersion: fc.nat(4095),
-  locators: fc.array(anyLocator, { maxLength: 5 }).map(sortLocators),
-})
+  ...locators,
+}
+
+const anyMapping: fc.Arbitrary<Mapping> = fc
+  .tuple(fc.record({ eidPrefix: anyEidPrefix, ...mappingTerms }), anyOtherLocators)
+  .map(([mapping, others]) => ({ ...mapping, ...others }))
 const anyRecords = fc.array(anyMapping, { maxLength: 4 })
+const anyStructuredMapping: fc.Arbitrary<StructuredMapping> = fc
+  .tuple(fc.record({ eid: anyStructuredEid, maskLength: u8, ...mappingTerms }), anyOtherLocators)
+  .map(([mapping, others]) => ({ ...mapping, ...others }))
+
+/** With a list of its own for structured records in one message of five. */
+function maybeStructured<T, S>(message: fc.Arbitrary<T>, record: fc.Arbitrary<S>) {
+  const records = fc.array(record, { minLength: 1, maxLength: 3 })
+  return fc.oneof(
+    { arbitrary: message, weight: 4 },
+    {
+      arbitrary: fc
+        .tuple(message, records)
+        .map(([value, structuredRecords]) => ({ ...value, structuredRecords })),
+      weight: 1,
+    },
+  )
+}
 
 const anyIdentity = fc.record({ xtrId: bytesOfLength(16), siteId: u64 })
 const maybeIdentity = fc.option(anyIdentity, { nil: undefined })
@@ -101,6 +151,29 @@ const anyMapReply = fc.record({
   records: anyRecords,
 })
 
+const anyEidAuthentication = fc.oneof(
+  fc.record({ kdfId: u16 }),
+  fc.record({
+    kdfId: u16,
+    proof: fc.record({
+      etrCantSign: flag,
+      hmacId: u16,
+      eidPrefixes: fc.array(anyEidPrefix, { maxLength: 3 }),
+      hmac: fc.constantFrom(0, 12, 16).chain(bytesOfLength),
+    }),
+  }),
+)
+const anySecuredMapReply = fc
+  .tuple(
+    anyMapReply,
+    fc.record({
+      eidAuthentication: anyEidAuthentication,
+      packetHmacId: u16,
+      packetHmac: fc.constantFrom(0, 12, 16).chain(bytesOfLength),
+    }),
+  )
+  .map(([reply, security]) => ({ ...reply, security }))
+
 const anyMapRegister = fc.record({
   kind: fc.constant('map-register' as const),
   ...authenticated,
@@ -137,6 +210,23 @@ const anyEncapsulatedControl = fc
     }),
   )
 
+const anySecuredEncapsulatedControl = fc
+  .tuple(
+    anyEncapsulatedControl,
+    fc.record({
+      requestedHmacId: u16,
+      oneTimeKey: fc.record({
+        keyId: u8,
+        wrappingId: u8,
+        preamble: bytesOfLength(8),
+        key: fc.constantFrom(0, 16, 24).chain(bytesOfLength),
+      }),
+      eidAuthentication: anyEidAuthentication,
+    }),
+    fc.constantFrom({}, { toEtr: true }, { toMapServer: true }),
+  )
+  .map(([message, securityData, bits]) => ({ ...message, security: true, securityData, ...bits }))
+
 const anyMove = fc.record({
   kind: fc.constant('move' as const),
   ...authenticated,
@@ -149,11 +239,58 @@ const anyMove = fc.record({
   identity: anyIdentity,
 })
 
+const anySignature = fc.record({
+  originalTtl: u32,
+  expiration: u32,
+  inception: u32,
+  keyTag: u16,
+  algorithm: u8,
+  signature: fc.nat(40).chain(bytesOfLength),
+})
+const referralTerms = {
+  ttlMinutes: u32,
+  action: fc.constantFrom(...REFERRAL_ACTIONS),
+  authoritative: flag,
+  incomplete: flag,
+  mapVersion: fc.nat(4095),
+  ...locators,
+  signatures: fc.array(anySignature, { maxLength: 15 }),
+}
+const anyMapReferral = maybeStructured(
+  fc.record({
+    kind: fc.constant('map-referral' as const),
+    nonce: u64,
+    records: fc.array(fc.record({ eidPrefix: anyEidPrefix, ...referralTerms }), { maxLength: 3 }),
+  }),
+  fc.record({ eid: anyStructuredEid, maskLength: u8, ...referralTerms }),
+)
+
+const info = {
+  ...authenticated,
+  ttlMinutes: u32,
+  eid: anyStructuredEid,
+  maskLength: u8,
+}
+const anyInfoRequest = fc.record({ kind: fc.constant('info-request' as const), ...info })
+const anyInfoReply = fc.record({
+  kind: fc.constant('info-reply' as const),
+  ...info,
+  nat: anyNatTraversal,
+})
+
 export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
-  anyMapRequest,
-  anyMapReply,
-  anyMapRegister,
-  anyMapNotify,
+  maybeStructured(
+    anyMapRequest,
+    fc.record({ subscribe: flag, eid: anyStructuredEid, maskLength: u8 }),
+  ),
+  maybeStructured(anyMapReply, anyStructuredMapping),
+  maybeStructured(anySecuredMapReply, anyStructuredMapping),
+  maybeStructured(anyMapRegister, anyStructuredMapping),
+  maybeStructured(anyMapNotify, anyStructuredMapping),
+  anyMapReferral,
+  anyInfoRequest,
+  anyInfoReply,
   anyEncapsulatedControl,
+  anySecuredEncapsulatedControl,
   anyMove,
 )

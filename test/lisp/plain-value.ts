@@ -50,14 +50,26 @@ export function plainValue(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plainValue)
   if (typeof value !== 'object' || value === null) return value
   if ('family' in value) return formatIpAddress(value as IpAddress)
+  if ('kind' in value && value.kind === 'ip' && 'address' in value) return plainValue(value.address)
   if ('rloc' in value) return locatorText(value as Locator)
+  if ('kind' in value || 'structure' in value || 'eid' in value) return plainFields(value)
+  if ('level' in value || 'strict' in value) return plainFields(value)
   if ('maskLength' in value) return formatEidPrefix(value as EidPrefix)
   if ('address' in value) return formatEid(value as EidPrefix)
+  return plainFields(value)
+}
+
+function plainFields(value: object): unknown {
   const entries = Object.entries(value).filter(([, field]) => field !== undefined)
   return Object.fromEntries(entries.map(([name, field]) => [name, plainValue(field)]))
 }
 
-function locatorText(value: Locator): string {
+function locatorText(value: Locator): unknown {
+  const text = termsText(value)
+  return value.structure === undefined ? text : [text, plainValue(value.structure)]
+}
+
+function termsText(value: Locator): string {
   const flags = [value.local ? 'L' : '-', value.probe ? 'p' : '-', value.reachable ? 'R' : '-']
   const unicast = `${value.priority}/${value.weight}`
   const multicast = `${value.multicastPriority}/${value.multicastWeight}`

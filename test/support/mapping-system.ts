@@ -181,8 +181,9 @@ export function inWords(mapping: Mapping): string {
 }
 
 export function recordsOf(sent: Sent | undefined): readonly Mapping[] {
-  return sent !== undefined && 'records' in sent.message && sent.message.kind !== 'map-request'
-    ? sent.message.records
+  const others: readonly string[] = ['map-request', 'map-referral']
+  return sent !== undefined && 'records' in sent.message && !others.includes(sent.message.kind)
+    ? (sent.message.records as readonly Mapping[])
     : []
 }
 
