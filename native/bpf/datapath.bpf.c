@@ -114,7 +114,7 @@ static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_
 	struct packet packet = { .interface_index = skb->ifindex };
 	struct ethhdr *ethernet;
 
-	if (pull_headers(skb, LINEAR_FROM_SITE))
+	if (pull_packet(skb, ETH_HLEN))
 		return PASS;
 	if (parse_packet(skb, ETH_HLEN, site->instance_id, &packet))
 		return PASS; /* the kernel counts broken packets of hosts */
@@ -186,11 +186,11 @@ int rloc_ingress(struct __sk_buff *skb)
 	struct outer outer = {};
 	int verdict;
 
-	if (pull_headers(skb, LINEAR_FROM_CORE))
-		return PASS;
 	verdict = parse_outer(skb, &outer);
 	if (verdict != CONTINUE)
 		return verdict;
+	if (pull_packet(skb, ETH_HLEN + outer.overhead))
+		return PASS;
 	verdict = parse_inner(skb, &outer, &packet);
 	if (verdict != CONTINUE)
 		return verdict;
@@ -272,7 +272,7 @@ int hold_ingress(struct __sk_buff *skb)
 	struct packet packet = {};
 	__u32 instance_id;
 
-	if (pull_headers(skb, LINEAR_FROM_SITE) || bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
+	if (pull_packet(skb, ETH_HLEN) || bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	if (header.local != 0x02 || header.local2 != 0x02)
 		return drop(skb, LISP_DROP_HOLD_HEADER);
@@ -306,7 +306,7 @@ int gpe_ingress(struct __sk_buff *skb)
 	/* a device without link layer: bpf_redirect wants an Ethernet header to be there */
 	*(__be16 *)&header[12] = skb->protocol;
 	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
-	    bpf_skb_store_bytes(skb, 0, header, sizeof(header), 0) || pull_headers(skb, LINEAR_FROM_SITE))
+	    bpf_skb_store_bytes(skb, 0, header, sizeof(header), 0) || pull_packet(skb, ETH_HLEN))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	if (parse_packet(skb, ETH_HLEN, key.tunnel_id, &packet))
 		return drop(skb, LISP_DROP_MALFORMED_INNER);
@@ -326,7 +326,7 @@ int gro_ingress(struct __sk_buff *skb)
 	struct gro_source source;
 	__u32 instance_id;
 
-	if (pull_headers(skb, LINEAR_FROM_SITE) || bpf_skb_load_bytes(skb, 6, &source, sizeof(source)))
+	if (pull_packet(skb, ETH_HLEN) || bpf_skb_load_bytes(skb, 6, &source, sizeof(source)))
 		return PASS;
 	if (source.local != GRO_MARK_LOCAL || source.mark != GRO_MARK)
 		return PASS; /* the kernel's own chatter on the pair */

@@ -60,9 +60,12 @@ static __always_inline int parse_lisp_header(struct __sk_buff *skb, struct udphd
 
 static __always_inline int parse_outer_ipv4(struct __sk_buff *skb, struct outer *outer)
 {
-	struct outer_ipv4 *headers = (void *)(long)skb->data + ETH_HLEN;
 	struct lisp_rloc_key own = { .family = IPV4_VERSION };
+	struct outer_ipv4 *headers;
 
+	if (pull_headers(skb, ETH_HLEN + sizeof(*headers)))
+		return PASS;
+	headers = (void *)(long)skb->data + ETH_HLEN;
 	if ((void *)(headers + 1) > (void *)(long)skb->data_end)
 		return PASS;
 	if (headers->ip.protocol != IPPROTO_UDP || headers->udp.dest != bpf_htons(LISP_DATA_PORT))
@@ -85,9 +88,12 @@ static __always_inline int parse_outer_ipv4(struct __sk_buff *skb, struct outer 
 
 static __always_inline int parse_outer_ipv6(struct __sk_buff *skb, struct outer *outer)
 {
-	struct outer_ipv6 *headers = (void *)(long)skb->data + ETH_HLEN;
 	struct lisp_rloc_key own = { .family = IPV6_VERSION };
+	struct outer_ipv6 *headers;
 
+	if (pull_headers(skb, ETH_HLEN + sizeof(*headers)))
+		return PASS;
+	headers = (void *)(long)skb->data + ETH_HLEN;
 	if ((void *)(headers + 1) > (void *)(long)skb->data_end)
 		return PASS;
 	if (headers->ip.nexthdr != IPPROTO_UDP || headers->udp.dest != bpf_htons(LISP_DATA_PORT))

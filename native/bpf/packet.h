@@ -32,13 +32,9 @@ struct packet {
 	__u8 tcp_flags;
 };
 
-enum linear_bytes {
-	/* Ethernet, the longest IPv4 header, TCP; respectively with an outer IPv6, UDP and LISP header. */
-	LINEAR_FROM_SITE = 14 + 60 + 20,
-	LINEAR_FROM_CORE = 14 + 56 + 60 + 20,
-};
+enum { SHORTEST_IP_HEADER = 20 };
 
-/* Make the headers readable by direct access. Fails only for lack of memory. */
+/* Make the first bytes readable by direct access. Fails only for lack of memory. */
 static __always_inline int pull_headers(struct __sk_buff *skb, __u32 wanted)
 {
 	if (wanted > skb->len)
@@ -46,6 +42,32 @@ static __always_inline int pull_headers(struct __sk_buff *skb, __u32 wanted)
 	if ((void *)(long)skb->data + wanted <= (void *)(long)skb->data_end)
 		return 0;
 	return bpf_skb_pull_data(skb, wanted);
+}
+
+/*
+ * Make the IP header at `offset` and what is read of the transport header behind it readable, and not
+ * a byte more: payload drawn into the linear part costs a copy here, and GRO then keeps two fragments
+ * for each packet, so that it merges half as many (measured: a quarter of TCP in MTU-sized packets).
+ */
+static __noinline int pull_packet(struct __sk_buff *skb, __u32 offset)
+{
+	__u8 *start, protocol;
+	__u32 length;
+
+	if (pull_headers(skb, offset + SHORTEST_IP_HEADER))
+		return -1;
+	start = (void *)(long)skb->data + offset;
+	if ((void *)(start + SHORTEST_IP_HEADER) > (void *)(long)skb->data_end)
+		return 0; /* parse_packet says what is wrong */
+	if (start[0] >> 4 == IPV4_VERSION) {
+		length = (start[0] & 15) * 4;
+		protocol = start[9];
+	} else {
+		length = sizeof(struct ipv6hdr);
+		protocol = start[6];
+	}
+	length += protocol == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
+	return pull_headers(skb, offset + length);
 }
 
 static __always_inline __u32 mix(__u32 hash, __u32 word)
