@@ -157,23 +157,41 @@ int site_ingress(struct __sk_buff *skb)
 	}
 }
 
+/*
+ * Whether the packet may be re-aggregated before anything is asked about its EID: then that is asked
+ * once for each super-packet (measured: 4 % of TCP in MTU-sized packets).
+ */
+static __always_inline int may_aggregate_first(struct __sk_buff *skb, const struct packet *packet,
+					       const struct lisp_node_config *config)
+{
+	return config->flags == LISP_NODE_SETTLED && config->gro_entry_interface_index &&
+	       !skb->gso_size && wants_gro(packet) &&
+	       bpf_ktime_get_coarse_ns() >= config->unsettled_until_ns;
+}
+
+/* Its header fields are settled: take it out of the outer headers and into the GRO pair. */
+static __always_inline int aggregate(struct __sk_buff *skb, const struct outer *outer,
+				     struct packet *packet, const struct lisp_node_config *config)
+{
+	if (write_changes(skb, outer, packet) || decapsulate(skb, outer, packet, packet->family))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	return send_to_gro(skb, packet, outer->family, config->gro_entry_interface_index);
+}
+
 /* The packet is for a local EID and its header fields are settled: take it out and on its way. */
 static __always_inline int accept_from_core(struct __sk_buff *skb, const struct outer *outer,
-					    struct packet *packet, const struct lisp_local_eid *local)
+					    struct packet *packet, const struct lisp_local_eid *local,
+					    const struct lisp_node_config *config)
 {
-	const struct lisp_node_config *config = get_node_config();
-
-	/* most packets come as their sender's tunnel router left them */
-	if (packet->is_changed && rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family,
-						packet->ttl, packet->traffic_class))
+	if (config->gro_entry_interface_index && local->state == LISP_LOCAL_EID_LOCAL &&
+	    !skb->gso_size && wants_gro(packet))
+		return aggregate(skb, outer, packet, config);
+	if (write_changes(skb, outer, packet))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	if (config && config->gpe_interface_index && skb->gso_size && packet->protocol == IPPROTO_UDP)
+	if (config->gpe_interface_index && skb->gso_size && packet->protocol == IPPROTO_UDP)
 		return rewrite_to_gpe(skb, outer, packet);
 	if (decapsulate(skb, outer, packet, packet->family))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	if (config && config->gro_entry_interface_index && local->state == LISP_LOCAL_EID_LOCAL &&
-	    !skb->gso_size && wants_gro(packet))
-		return send_to_gro(skb, packet, local, outer->family, config->gro_entry_interface_index);
 	return settle(skb, packet, local, outer->family);
 }
 
@@ -186,6 +204,8 @@ int rloc_ingress(struct __sk_buff *skb)
 	struct outer outer = {};
 	int verdict;
 
+	if (!config)
+		return PASS;
 	verdict = parse_outer(skb, &outer);
 	if (verdict != CONTINUE)
 		return verdict;
@@ -194,19 +214,25 @@ int rloc_ingress(struct __sk_buff *skb)
 	verdict = parse_inner(skb, &outer, &packet);
 	if (verdict != CONTINUE)
 		return verdict;
-	local = find_local_eid(&packet.destination);
-	if (!local || local->state == LISP_LOCAL_EID_PREFIX || local->state == LISP_LOCAL_EID_NONE)
-		return drop(skb, LISP_DROP_UNKNOWN_EID);
-	if (config && config->flags & LISP_NODE_CHECK_SOURCES && is_spoofed(&outer, &packet))
-		return drop(skb, LISP_DROP_SPOOFED_SOURCE);
 	verdict = combine_with_outer(skb, &outer, &packet);
 	if (verdict != CONTINUE)
 		return verdict;
+	if (may_aggregate_first(skb, &packet, config))
+		return aggregate(skb, &outer, &packet, config);
+	local = find_local_eid(&packet.destination);
+	if (!local || local->state == LISP_LOCAL_EID_NONE)
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	if (local->state == LISP_LOCAL_EID_PREFIX) {
+		report_sender(skb, &outer, &packet, LISP_EVENT_UNKNOWN_EID);
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
+	if (config->flags & LISP_NODE_CHECK_SOURCES && is_spoofed(&outer, &packet))
+		return drop(skb, LISP_DROP_SPOOFED_SOURCE);
 	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
 		report_sender(skb, &outer, &packet, LISP_EVENT_SENDER_SEEN);
 	if (local->state == LISP_LOCAL_EID_AWAY)
 		return redirect_encapsulated(skb, &outer, &packet);
-	return accept_from_core(skb, &outer, &packet, local);
+	return accept_from_core(skb, &outer, &packet, local, config);
 }
 
 /* Out of the hold, waited for a mapping. It never goes back in: who lets it out has decided. */
@@ -318,6 +344,16 @@ int gpe_ingress(struct __sk_buff *skb)
 	return settle(skb, &packet, local, family);
 }
 
+/* Nobody here has that EID: look at the outer headers again for a while, to know who sends there. */
+static __always_inline void ask_senders_for(__u64 milliseconds)
+{
+	__u32 key = 0;
+	struct lisp_node_config *config = bpf_map_lookup_elem(&node_config, &key);
+
+	if (config)
+		config->unsettled_until_ns = bpf_ktime_get_coarse_ns() + milliseconds * MILLISECONDS;
+}
+
 SEC("tc")
 int gro_ingress(struct __sk_buff *skb)
 {
@@ -336,8 +372,10 @@ int gro_ingress(struct __sk_buff *skb)
 		return drop(skb, LISP_DROP_MALFORMED_INNER);
 	packet.interface_index = skb->ifindex;
 	local = find_local_eid(&packet.destination);
-	if (!local)
+	if (!local || local->state == LISP_LOCAL_EID_PREFIX) {
+		ask_senders_for(UNSETTLED_MS);
 		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
 	return settle(skb, &packet, local, source.sender_family);
 }
 

@@ -33,7 +33,19 @@ enum ecn {
 
 static __always_inline int is_own_rloc(const struct lisp_rloc_key *address)
 {
-	return bpf_map_lookup_elem(&rlocs, address) != 0;
+	__u32 key = 0;
+	const struct lisp_own_rlocs *own = bpf_map_lookup_elem(&own_rlocs, &key);
+
+	if (!own)
+		return 0;
+	for (__u32 i = 0; i < LISP_MAXIMUM_RLOCS; i++) {
+		if (i >= own->count)
+			return 0;
+		if (own->rlocs[i].family == address->family &&
+		    addresses_equal(own->rlocs[i].address, address->address))
+			return 1;
+	}
+	return 0;
 }
 
 /* UDP and LISP header. `length` is what the IP header leaves for UDP. */

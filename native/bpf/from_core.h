@@ -127,7 +127,7 @@ static __noinline int report_new_sender(struct __sk_buff *skb, const struct oute
 		.peer_family = outer->family,
 		.limit_by_peer = 1,
 		.interface_index = skb->ifindex,
-		.interval_ms = type == LISP_EVENT_AWAY_EID_HIT ? AWAY_EID_HIT_MS : SENDER_SEEN_MS,
+		.interval_ms = type == LISP_EVENT_SENDER_SEEN ? SENDER_SEEN_MS : AWAY_EID_HIT_MS,
 	};
 
 	__builtin_memcpy(report.peer, outer->source.address, 16);
@@ -258,9 +258,19 @@ static __always_inline int wants_gro(const struct packet *packet)
 	       packet->length > packet->header_length + packet->tcp_header_length;
 }
 
+/* TTL and traffic class into the inner header, still behind the outer one, if they are not there. */
+static __always_inline int write_changes(struct __sk_buff *skb, const struct outer *outer,
+					 const struct packet *packet)
+{
+	/* most packets come as their sender's tunnel router left them */
+	if (!packet->is_changed)
+		return 0;
+	return rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
+			     packet->traffic_class);
+}
+
 static __noinline int send_to_gro(struct __sk_buff *skb, const struct packet *packet,
-				  const struct lisp_local_eid *local, __u32 sender_family,
-				  __u32 interface_index)
+				  __u32 sender_family, __u32 interface_index)
 {
 	struct gro_source source = {
 		.local = GRO_MARK_LOCAL,
@@ -269,7 +279,8 @@ static __noinline int send_to_gro(struct __sk_buff *skb, const struct packet *pa
 		.sender_family = sender_family,
 	};
 
-	if (write_macs(skb, local->mac, (__u8 *)&source))
+	/* whose EID it is is asked at the exit: any destination does, if it is always the same */
+	if (write_macs(skb, (__u8 *)&source, (__u8 *)&source))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	return bpf_redirect(interface_index, 0);
 }

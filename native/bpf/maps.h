@@ -13,6 +13,9 @@
 #include <bpf/bpf_helpers.h>
 #include "lisp_abi.h"
 
+#define MICROSECONDS 1000ULL
+#define MILLISECONDS 1000000ULL
+
 enum map_sizes {
 	HOST_ENTRIES = 1 << 17,
 	PREFIX_ENTRIES = 1 << 17,
@@ -23,6 +26,7 @@ enum map_sizes {
 	EVENT_LIMITS = 1 << 14,
 	EVENT_BYTES = 1 << 20,
 	RECENT_SENDERS = 1 << 12,
+	NEXT_HOPS = 1 << 10,
 };
 
 /* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
@@ -87,13 +91,14 @@ struct {
 	__type(value, struct lisp_site_interface);
 } site_interfaces SEC(".maps");
 
-/* Our own RLOCs; the value is not read. Writer: user space. Size: addresses of one machine. */
+/* Our own RLOCs. Key: 0. Writer: user space, at start and reload; what stays keeps its place, so that
+ * writing in place changes nothing for it. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, INTERFACES);
-	__type(key, struct lisp_rloc_key);
-	__type(value, __u32);
-} rlocs SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lisp_own_rlocs);
+} own_rlocs SEC(".maps");
 
 /* Interface indexes and switches of the node. Key: 0. Writer: user space, at start. */
 struct {
@@ -162,6 +167,34 @@ struct recent_sender {
 	__u32 reserved;
 	__u64 until_ns;
 };
+
+/* What decides the kernel's route: compared whole. */
+struct next_hop_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__u32 interface_index;
+	__u8 family;
+	__u8 protocol;
+	__u8 flags;
+	__u8 reserved;
+};
+
+struct next_hop {
+	struct next_hop_key key;
+	__u32 interface_index;
+	__u8 macs[12]; /* destination, source: as they stand in a frame */
+	__u64 until_ns;
+};
+
+/* Next hops that the kernel named within the last NEXT_HOP_MS, by hash: asking it costs as much as the
+ * encapsulation itself (measured), and an answer that young is as good as the kernel's own, whose
+ * routes do not change for all packets at once either. Each CPU has its own, so that none is torn. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NEXT_HOPS);
+	__type(key, __u32);
+	__type(value, struct next_hop);
+} next_hops SEC(".maps");
 
 /* Senders that were reported just now, by hash: asking here costs a tenth of asking event_limits
  * (measured), and every packet to a watched EID asks. Two that share a slot push each other out. */

@@ -9,13 +9,12 @@
 
 #include "packet.h"
 
-#define MICROSECONDS 1000ULL
-#define MILLISECONDS 1000000ULL
 
 enum event_intervals_ms {
 	LOCAL_EID_SEEN_MS = 50,
 	MAC_SEEN_MS = 50,
 	AWAY_EID_HIT_MS = 100,
+	UNSETTLED_MS = 1000,     /* so long TCP for unknown EIDs is looked at packet by packet */
 	SENDER_SEEN_MS = 1000,
 	EID_WANTED_MS = 1000,
 	RECENT_SHARE = 10, /* a sender's limit is looked up at most so often per interval */

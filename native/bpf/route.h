@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Sends a finished frame to its next hop. The kernel's routing table decides, asked by
- * bpf_fib_lookup; when it knows the route but not yet the neighbour, bpf_redirect_neigh lets the
+ * bpf_fib_lookup at most once in NEXT_HOP_MS for each pair of addresses; when it knows the route but not yet the neighbour, bpf_redirect_neigh lets the
  * kernel resolve it and queue meanwhile.
  *
  * The kernel answers bpf_fib_lookup only for interfaces with forwarding enabled (ip_forward,
@@ -11,6 +11,8 @@
 #define GODWIT_ROUTE_H
 
 #include "packet.h"
+
+enum { NEXT_HOP_MS = 10 };
 
 static __always_inline int write_macs(struct __sk_buff *skb, const __u8 *destination,
 				      const __u8 *source)
@@ -44,30 +46,78 @@ static __always_inline int send_routed(struct __sk_buff *skb, struct bpf_fib_loo
 	return CONTINUE;
 }
 
+static __always_inline int next_hop_keys_equal(const struct next_hop_key *left,
+					       const struct next_hop_key *right)
+{
+	const __u64 *a = (const __u64 *)left, *b = (const __u64 *)right;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
+}
+
+static __always_inline struct next_hop *find_next_hop(const struct next_hop_key *key)
+{
+	const __u32 *from = (const __u32 *)key->source;
+	const __u32 *to = (const __u32 *)key->destination;
+	/* where addresses differ: all of IPv4, the interface-ID of IPv6 */
+	__u32 slot = mix(mix(to[0] ^ to[3], from[0] ^ from[3]), key->interface_index);
+
+	slot = (slot ^ slot >> 16) & (NEXT_HOPS - 1);
+	return bpf_map_lookup_elem(&next_hops, &slot);
+}
+
+/* Ask the kernel; an answer with a neighbour goes into `hop`. CONTINUE when it has no unicast route. */
+static __noinline int ask_route(struct __sk_buff *skb, const struct next_hop_key *key, struct next_hop *hop)
+{
+	struct bpf_fib_lookup route = { .l4_protocol = key->protocol, .ifindex = key->interface_index };
+	long result;
+
+	if (key->family == IPV4_VERSION) {
+		route.family = ADDRESS_FAMILY_IPV4;
+		__builtin_memcpy(&route.ipv4_src, key->source, 4);
+		__builtin_memcpy(&route.ipv4_dst, key->destination, 4);
+	} else {
+		route.family = ADDRESS_FAMILY_IPV6;
+		__builtin_memcpy(route.ipv6_src, key->source, 16);
+		__builtin_memcpy(route.ipv6_dst, key->destination, 16);
+	}
+	result = bpf_fib_lookup(skb, &route, sizeof(route), key->flags);
+	if (result == BPF_FIB_LKUP_RET_SUCCESS && hop) {
+		hop->key = *key;
+		hop->interface_index = route.ifindex;
+		__builtin_memcpy(hop->macs, route.dmac, 6);
+		__builtin_memcpy(hop->macs + 6, route.smac, 6);
+		hop->until_ns = bpf_ktime_get_coarse_ns() + NEXT_HOP_MS * MILLISECONDS;
+	}
+	return send_routed(skb, &route, result);
+}
+
+/* Send the frame to where the kernel's routes lead. CONTINUE when it has no unicast route. */
+static __always_inline int send_by_route(struct __sk_buff *skb, const struct next_hop_key *key)
+{
+	struct next_hop *hop = find_next_hop(key);
+
+	if (!hop || hop->until_ns < bpf_ktime_get_coarse_ns() || !next_hop_keys_equal(&hop->key, key))
+		return ask_route(skb, key, hop);
+	if (write_macs(skb, hop->macs, hop->macs + 6))
+		return CONTINUE;
+	return bpf_redirect(hop->interface_index, 0);
+}
+
 /* Send an encapsulated packet to its locator. Route lookup as seen from `interface_index`. */
 static __noinline int send_to_rloc(struct __sk_buff *skb, const struct lisp_locator *locator,
 				   __u32 interface_index)
 {
-	struct bpf_fib_lookup route = { .l4_protocol = IPPROTO_UDP, .ifindex = interface_index };
+	struct next_hop_key key = {
+		.interface_index = interface_index,
+		.family = locator->family,
+		.protocol = IPPROTO_UDP,
+	};
 	int verdict;
-	long result;
 
-	if (locator->family == IPV4_VERSION) {
-		route.family = ADDRESS_FAMILY_IPV4;
-		__builtin_memcpy(&route.ipv4_src, locator->source, 4);
-		__builtin_memcpy(&route.ipv4_dst, locator->destination, 4);
-	} else {
-		route.family = ADDRESS_FAMILY_IPV6;
-		__builtin_memcpy(route.ipv6_src, locator->source, 16);
-		__builtin_memcpy(route.ipv6_dst, locator->destination, 16);
-	}
-	result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	verdict = send_routed(skb, &route, result);
-	if (verdict != CONTINUE)
-		return verdict;
-	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return drop(skb, LISP_DROP_PACKET_TOO_BIG);
-	return drop(skb, LISP_DROP_NO_ROUTE_TO_RLOC);
+	__builtin_memcpy(key.source, locator->source, 16);
+	__builtin_memcpy(key.destination, locator->destination, 16);
+	verdict = send_by_route(skb, &key);
+	return verdict == CONTINUE ? drop(skb, LISP_DROP_NO_ROUTE_TO_RLOC) : verdict;
 }
 
 /*
@@ -77,24 +127,19 @@ static __noinline int send_to_rloc(struct __sk_buff *skb, const struct lisp_loca
 static __noinline int send_to_eid(struct __sk_buff *skb, const struct packet *packet,
 				  __u32 interface_index)
 {
-	struct bpf_fib_lookup route = { .l4_protocol = packet->protocol };
-	__u32 flags = 0;
+	struct next_hop_key key = {
+		.interface_index = packet->interface_index,
+		.family = packet->family,
+		.protocol = packet->protocol,
+	};
 
-	route.ifindex = packet->interface_index;
 	if (interface_index) {
-		route.ifindex = interface_index;
-		flags = BPF_FIB_LOOKUP_OUTPUT; /* overlapping instances: only this interface's routes count */
+		key.interface_index = interface_index;
+		key.flags = BPF_FIB_LOOKUP_OUTPUT; /* overlapping instances: only this interface's routes count */
 	}
-	if (packet->family == IPV4_VERSION) {
-		route.family = ADDRESS_FAMILY_IPV4;
-		__builtin_memcpy(&route.ipv4_src, packet->source.address, 4);
-		__builtin_memcpy(&route.ipv4_dst, packet->destination.address, 4);
-	} else {
-		route.family = ADDRESS_FAMILY_IPV6;
-		__builtin_memcpy(route.ipv6_src, packet->source.address, 16);
-		__builtin_memcpy(route.ipv6_dst, packet->destination.address, 16);
-	}
-	return send_routed(skb, &route, bpf_fib_lookup(skb, &route, sizeof(route), flags));
+	__builtin_memcpy(key.source, packet->source.address, 16);
+	__builtin_memcpy(key.destination, packet->destination.address, 16);
+	return send_by_route(skb, &key);
 }
 
 #endif

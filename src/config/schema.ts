@@ -427,6 +427,7 @@ export const ConfigSchema = Type.Object(
     siteId: Type.Integer({ minimum: 0, default: 0, description: 'Site-ID (RFC 9301 §5.6)' }),
     rlocs: Type.Array(RlocConfig, {
       minItems: 1,
+      maxItems: 16,
       description: 'Our addresses on the underlay; control messages use them too',
     }),
     siteInterfaces: Type.Array(SiteInterface, {

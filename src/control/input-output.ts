@@ -100,6 +100,11 @@ export type DatapathEvent =
   | { readonly kind: 'away-eid-hit'; readonly eid: Eid; readonly sender: Rloc | undefined }
   /** A packet for a local EID put with `reportSenders` came from this outer source (1 per second per pair). */
   | { readonly kind: 'sender-seen'; readonly eid: Eid; readonly sender: Rloc }
+  /**
+   * A packet from this outer source was for an EID inside a dynamic-EID prefix that is not here (at
+   * most as often as `away-eid-hit`): the sender's mapping is stale, or a guess.
+   */
+  | { readonly kind: 'unknown-eid'; readonly eid: Eid; readonly sender: Rloc }
   /** A host on a site interface asked (ARP or ND) for an EID that is neither local nor cached. */
   | { readonly kind: 'eid-wanted'; readonly eid: Eid; readonly source: Eid }
   /** Answer to `query-usage`. */

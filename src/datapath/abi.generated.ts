@@ -4,7 +4,7 @@
  */
 
 /** LISP_ABI_VERSION. */
-export const ABI_VERSION = 1
+export const ABI_VERSION = 2
 
 /** enum lisp_limits */
 export const LIMITS = {
@@ -63,6 +63,7 @@ export type BpfSiteInterfaceFlagsName = keyof typeof SITE_INTERFACE_FLAGS
 /** enum lisp_node_flags */
 export const NODE_FLAGS = {
   'check-sources': 1,
+  'settled': 2,
 } as const
 export type BpfNodeFlagsName = keyof typeof NODE_FLAGS
 
@@ -81,6 +82,7 @@ export const EVENT_TYPE = {
   'away-eid-hit': 3,
   'sender-seen': 4,
   'eid-wanted': 5,
+  'unknown-eid': 7,
   'packet-too-big': 6,
 } as const
 export type BpfEventTypeName = keyof typeof EVENT_TYPE
@@ -378,23 +380,49 @@ export function decodeBpfRlocKey(bytes: Uint8Array, at = 0): BpfRlocKey {
   }
 }
 
-/** struct lisp_node_config, 16 bytes */
+/** struct lisp_own_rlocs, 324 bytes */
+export interface BpfOwnRlocs {
+  readonly count: number
+  readonly rlocs: readonly BpfRlocKey[]
+}
+export const OWN_RLOCS_BYTES = 324
+export const OWN_RLOCS_OFFSETS = { count: 0, rlocs: 4 } as const
+export function writeBpfOwnRlocs(view: DataView, at: number, value: BpfOwnRlocs): void {
+  view.setUint32(at + 0, value.count, true)
+  writeArray(view, at + 4, 20, 16, value.rlocs, writeBpfRlocKey)
+}
+export function encodeBpfOwnRlocs(value: BpfOwnRlocs): Uint8Array {
+  const bytes = new Uint8Array(324)
+  writeBpfOwnRlocs(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfOwnRlocs(bytes: Uint8Array, at = 0): BpfOwnRlocs {
+  const view = viewOf(bytes)
+  return {
+    count: view.getUint32(at + 0, true),
+    rlocs: readArray(bytes, at + 4, 20, 16, decodeBpfRlocKey),
+  }
+}
+
+/** struct lisp_node_config, 24 bytes */
 export interface BpfNodeConfig {
   readonly holdInterfaceIndex: number
   readonly groEntryInterfaceIndex: number
   readonly gpeInterfaceIndex: number
   readonly flags: number
+  readonly unsettledUntilNs: bigint
 }
-export const NODE_CONFIG_BYTES = 16
-export const NODE_CONFIG_OFFSETS = { holdInterfaceIndex: 0, groEntryInterfaceIndex: 4, gpeInterfaceIndex: 8, flags: 12 } as const
+export const NODE_CONFIG_BYTES = 24
+export const NODE_CONFIG_OFFSETS = { holdInterfaceIndex: 0, groEntryInterfaceIndex: 4, gpeInterfaceIndex: 8, flags: 12, unsettledUntilNs: 16 } as const
 export function writeBpfNodeConfig(view: DataView, at: number, value: BpfNodeConfig): void {
   view.setUint32(at + 0, value.holdInterfaceIndex, true)
   view.setUint32(at + 4, value.groEntryInterfaceIndex, true)
   view.setUint32(at + 8, value.gpeInterfaceIndex, true)
   view.setUint32(at + 12, value.flags, true)
+  view.setBigUint64(at + 16, value.unsettledUntilNs, true)
 }
 export function encodeBpfNodeConfig(value: BpfNodeConfig): Uint8Array {
-  const bytes = new Uint8Array(16)
+  const bytes = new Uint8Array(24)
   writeBpfNodeConfig(viewOf(bytes), 0, value)
   return bytes
 }
@@ -405,6 +433,7 @@ export function decodeBpfNodeConfig(bytes: Uint8Array, at = 0): BpfNodeConfig {
     groEntryInterfaceIndex: view.getUint32(at + 4, true),
     gpeInterfaceIndex: view.getUint32(at + 8, true),
     flags: view.getUint32(at + 12, true),
+    unsettledUntilNs: view.getBigUint64(at + 16, true),
   }
 }
 

@@ -50,6 +50,7 @@ import { createLocatorSets, type LocatorSets } from './locator-sets.js'
 import type { NativeAddon, NativeHandle } from './native-addon.js'
 import { announcementFrame, solicitationFrame } from './neighbour-frames.js'
 import type { NetworkInterface } from './network-interface.js'
+import { createSettledFlag, type SettledFlag } from './settled-flag.js'
 
 export interface BpfDatapathOptions {
   readonly config: Config
@@ -82,6 +83,7 @@ interface Parts {
   readonly sets: LocatorSets
   readonly mapCache: EntryTable
   readonly localEids: EntryTable
+  readonly settled: SettledFlag
   readonly releases: HoldReleases
   readonly raise: (event: DatapathEvent) => void
   readonly interfaceNamed: (name: string) => NetworkInterface | undefined
@@ -151,9 +153,8 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     raise,
     isFinal: (purpose, eid) => isFinal(purpose, eid, mapCache, localEids),
   })
-  const parts = { addon, object, maps, sets, mapCache, localEids, releases, raise, interfaceNamed }
   const holdInterfaceIndex = opened?.interfaceIndex ?? 0
-  const deviceAttachments = configureNode({
+  const devices = configureNode({
     config,
     nodeConfig,
     interfaces,
@@ -161,10 +162,13 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     maps,
     log,
   })
+  const settled = createSettledFlag(devices.writeSettled)
+  const tables = { maps, sets, mapCache, localEids }
+  const parts = { addon, object, ...tables, settled, releases, raise, interfaceNamed }
   let attachments: readonly Attachment[] = []
   const configure = (): void => {
     const own = configureInterfaces(nodeConfig, interfaces, maps, log)
-    attachments = [...deviceAttachments, ...own]
+    attachments = [...devices.attachments, ...own]
   }
   configure()
   const attach = (): void =>
@@ -188,6 +192,11 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
       const restored = restoreTables({ ...parts, counterIds, nodeConfig, interfaces })
       // Only now: ids given out before the pinned entries were read would collide with theirs.
       putOwnAddresses(nodeConfig, interfaces, mapCache)
+      settled.begin(
+        localEids
+          .readAll()
+          .flatMap(({ eidPrefix, value }) => (isUnsettled(value) ? [eidPrefix] : [])),
+      )
       return restored
     },
     start: attach,
@@ -227,13 +236,13 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
       putMapCache(operation, parts)
       break
     case 'put-local-eid':
-      putLocalEid(operation, parts)
+      parts.settled.around(operation, () => putLocalEid(operation, parts))
       break
     case 'delete-map-cache':
       parts.mapCache.remove(operation.eidPrefix)
       break
     case 'delete-local-eid':
-      parts.localEids.remove(operation.eidPrefix)
+      parts.settled.around(operation, () => parts.localEids.remove(operation.eidPrefix))
       break
     case 'drop-held':
       parts.releases.drop(operation.eid, operation.reason)
@@ -366,6 +375,13 @@ function isFinal(
   }
   const value = localEids.lookup(eid)
   return value !== undefined && FINAL_STATES.includes(decodeBpfLocalEid(value).state)
+}
+
+/** An entry of an earlier run that the flag must know of. */
+function isUnsettled(value: Uint8Array): boolean {
+  const { state, flags } = decodeBpfLocalEid(value)
+  const plain: readonly number[] = [LOCAL_EID_STATE['local'], LOCAL_EID_STATE['prefix']]
+  return !plain.includes(state) || (flags & LOCAL_EID_FLAGS['report-senders']) !== 0
 }
 
 function localMac(eid: Eid, localEids: EntryTable): MacAddress | undefined {

@@ -70,6 +70,10 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
       if (peer === undefined) return false
       raise({ kind: 'sender-seen', eid, sender: peer })
       return true
+    case EVENT_TYPE['unknown-eid']:
+      if (peer === undefined) return false
+      raise({ kind: 'unknown-eid', eid, sender: peer })
+      return true
     case EVENT_TYPE['eid-wanted']:
       if (peer === undefined) return false
       raise({ kind: 'eid-wanted', eid, source: { instanceId: eid.instanceId, address: peer } })

@@ -10,10 +10,15 @@ import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
 import {
   ABI_VERSION,
+  type BpfRlocKey,
+  decodeBpfOwnRlocs,
   encodeBpfNodeConfig,
+  encodeBpfOwnRlocs,
   encodeBpfRlocKey,
   encodeBpfSiteInterface,
   HOLD_PURPOSE,
+  NODE_FLAGS,
+  OWN_RLOCS_BYTES,
   SITE_INTERFACE_FLAGS,
 } from './abi.generated.js'
 import { type BpfMaps, u32Key } from './bpf-maps.js'
@@ -101,6 +106,13 @@ export function openHold(options: {
   }
 }
 
+/** What `configureNode` leaves to its caller. */
+export interface NodeDevices {
+  readonly attachments: readonly Attachment[]
+  /** Whether no EID is on the move (settled-flag.ts). */
+  readonly writeSettled: (settled: boolean) => void
+}
+
 /** Make the devices that are wanted; their indexes go into `node_config`. */
 export function configureNode(options: {
   readonly config: Config
@@ -109,7 +121,7 @@ export function configureNode(options: {
   readonly holdInterfaceIndex: number
   readonly maps: BpfMaps
   readonly log: DatapathLog
-}): Attachment[] {
+}): NodeDevices {
   const { config, log } = options
   const underlay = namedInterfaces(
     options.interfaces,
@@ -131,8 +143,13 @@ export function configureNode(options: {
     attachments.push({ program: 'hold_ingress', interfaceIndex: holdInterfaceIndex })
   }
   const indexes = { holdInterfaceIndex, groEntryInterfaceIndex, gpeInterfaceIndex }
-  options.maps.update('node_config', u32Key(0), encodeBpfNodeConfig({ ...indexes, flags: 0 }))
-  return attachments
+  const writeSettled = (settled: boolean): void => {
+    const flags = settled ? NODE_FLAGS['settled'] : 0
+    const value = encodeBpfNodeConfig({ ...indexes, flags, unsettledUntilNs: 0n })
+    options.maps.update('node_config', u32Key(0), value)
+  }
+  writeSettled(false)
+  return { attachments, writeSettled }
 }
 
 /** Own RLOCs and site interfaces into their maps; returns where programs belong. */
@@ -143,11 +160,8 @@ export function configureInterfaces(
   log: DatapathLog,
 ): Attachment[] {
   const attachments: Attachment[] = []
-  const rlocs = new Map<string, { key: Uint8Array; value: Uint8Array }>()
-  for (const { address, interfaceName } of nodeConfig.rlocs) {
-    const key = encodeBpfRlocKey({ family: address.family, address: address.bytes })
+  for (const { interfaceName } of nodeConfig.rlocs) {
     const [underlay] = namedInterfaces(interfaces, [interfaceName])
-    rlocs.set(keyText(key), { key, value: u32Key(underlay?.index ?? 0) })
     if (underlay === undefined) log('error', 'interface-missing', { interfaceName })
     else attachments.push({ program: 'rloc_ingress', interfaceIndex: underlay.index })
   }
@@ -167,11 +181,37 @@ export function configureInterfaces(
     sites.set(keyText(key), { key, value })
     attachments.push({ program: 'site_ingress', interfaceIndex: site.index })
   }
-  replaceAll(maps, 'rlocs', rlocs)
+  putOwnRlocs(nodeConfig, maps)
   replaceAll(maps, 'site_interfaces', sites)
   const seen = new Map(attachments.map((one) => [`${one.program}_${one.interfaceIndex}`, one]))
   return [...seen.values()]
 }
+
+/** What stays keeps its place: a reload changes nothing for the RLOCs that it keeps. */
+function putOwnRlocs(nodeConfig: NodeConfig, maps: BpfMaps): void {
+  const wanted = new Map(
+    nodeConfig.rlocs.map(({ address }) => {
+      const rloc = { family: address.family, address: address.bytes }
+      return [keyText(encodeBpfRlocKey(rloc)), rloc]
+    }),
+  )
+  const present = maps.lookup('own_rlocs', u32Key(0)) ?? new Uint8Array(OWN_RLOCS_BYTES)
+  const { count, rlocs } = decodeBpfOwnRlocs(present)
+  const places: (BpfRlocKey | undefined)[] = rlocs.slice(0, count).map((rloc) => {
+    const text = keyText(encodeBpfRlocKey(rloc))
+    const stays = wanted.get(text)
+    wanted.delete(text)
+    return stays
+  })
+  for (const rloc of wanted.values()) {
+    const free = places.indexOf(undefined)
+    places[free < 0 ? places.length : free] = rloc
+  }
+  const value = { count: places.length, rlocs: places.map((place) => place ?? UNUSED_RLOC) }
+  maps.update('own_rlocs', u32Key(0), encodeBpfOwnRlocs(value))
+}
+
+const UNUSED_RLOC: BpfRlocKey = { family: 0, address: new Uint8Array(16) }
 
 /** Attach what is wanted, then detach links of an earlier run that nothing wants any more. */
 export function attachPrograms(options: {

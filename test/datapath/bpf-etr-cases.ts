@@ -214,12 +214,26 @@ t.test('TCP with data goes through the GRO pair, marked with its instance', asyn
   bench.putLocal(HOST[6], 'local', { mac: MAC.host })
   const segment = inbound(6, { protocol: PROTOCOL.tcp }, tcp(1, 2, data(1200)))
   const { packet } = bench.fromCore(fromCore(4, segment))
-  t.same(packet, ipFrame(MAC.host, '02:47:00:00:07:04', segment))
+  const marked = ipFrame('02:47:00:00:07:04', '02:47:00:00:07:04', segment)
+  t.same(packet, marked)
   t.same(bench.run('gro_ingress', packet).packet, ipFrame(MAC.host, MAC.site, segment), 'exit')
   const bare = inbound(6, { protocol: PROTOCOL.tcp }, tcp(1, 2, data(0)))
   t.same(bench.fromCore(fromCore(4, bare)).packet, ipFrame(MAC.host, MAC.site, bare), 'ACKs do not')
   const chatter = ipFrame('33:33:00:00:00:01', MAC.host, segment)
   t.equal(bench.run('gro_ingress', chatter).verdict, VERDICT.pass, 'not ours')
+
+  // Settled: whose EID it is is asked behind the pair.
+  bench.putNode({ groEntryInterfaceIndex: core, flags: NODE_FLAGS.settled })
+  const stranger = inbound(
+    6,
+    { protocol: PROTOCOL.tcp, destination: '2001:db8:9::9' },
+    tcp(1, 2, data(1200)),
+  )
+  const early = bench.fromCore(fromCore(4, stranger)).packet
+  t.same(early, ipFrame('02:47:00:00:07:04', '02:47:00:00:07:04', stranger), 'before it is known')
+  dropped(t, 'unknown-eid', () => bench.run('gro_ingress', early), 'unknown behind the pair')
+  dropped(t, 'unknown-eid', () => bench.fromCore(fromCore(4, stranger)), 'then before it')
+  t.same(bench.fromCore(fromCore(4, segment)).packet, marked, 'what is known still goes there')
   bench.putNode({})
 })
 

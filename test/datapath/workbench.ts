@@ -205,7 +205,10 @@ export function createWorkbench() {
 
     putRloc(address: string): void {
       const family = address.includes(':') ? 6 : 4
-      put('rlocs', abi.encodeBpfRlocKey({ family, address: padded(address) }), word(1))
+      const present = addon.lookupMap(object, 'own_rlocs', word(0))!
+      const { count, rlocs } = abi.decodeBpfOwnRlocs(present)
+      const known = [...rlocs.slice(0, count), { family, address: padded(address) }]
+      put('own_rlocs', word(0), abi.encodeBpfOwnRlocs({ count: known.length, rlocs: known }))
     },
 
     putNode(config: Partial<abi.BpfNodeConfig>): void {
@@ -214,6 +217,7 @@ export function createWorkbench() {
         groEntryInterfaceIndex: 0,
         gpeInterfaceIndex: 0,
         flags: 0,
+        unsettledUntilNs: 0n,
       }
       put('node_config', word(0), abi.encodeBpfNodeConfig({ ...none, ...config }))
     },
