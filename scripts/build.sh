@@ -11,5 +11,6 @@ if [ "$(cat dist/.inputs 2>/dev/null || true)" != "$inputs" ]; then
   find dist -name '*.js' -delete 2>/dev/null || true
   rm -f dist/.tsbuildinfo
   node_modules/.bin/tsc -p .
+  node dist/scripts/compile-validators.js
   printf '%s' "$inputs" > dist/.inputs
 fi

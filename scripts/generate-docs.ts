@@ -103,7 +103,7 @@ function checkExamples(): void {
 }
 
 function configurationPage(): string {
-  const schema = ConfigSchema as unknown as SchemaPart
+  const schema: SchemaPart = ConfigSchema
   const sections = Object.entries(schema.properties ?? {}).filter(([, part]) => isNested(part))
   return `# Configuration of godwitd
 

@@ -6,10 +6,11 @@
  */
 import type { RequestListener } from 'node:http'
 import swagger from '@fastify/swagger'
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyInstance } from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyInstance, type FastifySchemaCompiler } from 'fastify'
 import type { Config } from '../config/schema.js'
 import type { Event } from '../control/event.js'
+import requestValidators from './compiled-validators.js'
 import type { ApiContext, ApiNode } from './context.js'
 import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
 import { createEventLog, type EventLog } from './event-log.js'
@@ -46,7 +47,7 @@ export async function createApplication(
   early: EarlyParts,
 ): Promise<Application> {
   const context = createContext(options, early)
-  const app = await createApp(context, options.log)
+  const app = await createApp(context, options.log, compiledValidator)
   return {
     handle: (request, response) => app.routing(request, response),
     countEvent: (event, at) => context.metrics.countEvent(event, at),
@@ -56,6 +57,36 @@ export async function createApplication(
 
 /** The OpenAPI 3.1 document of this API, without serving anything. */
 export async function describeApi(version: string): Promise<object> {
+  const app = await createUnservedApp(version, compiledValidator)
+  const document = app.swagger()
+  await app.close()
+  return document
+}
+
+/** The schema of one part of a request; `name` is under which its validator is looked up. */
+export interface RequestSchema {
+  readonly name: string
+  readonly httpPart: string
+  readonly schema: object
+}
+
+/** The schemas of everything that requests carry, for scripts/compile-validators.ts. */
+export async function requestSchemas(): Promise<RequestSchema[]> {
+  const found = new Map<string, RequestSchema>()
+  const app = await createUnservedApp('', (part) => {
+    const name = requestPart(part)
+    found.set(name, { name, httpPart: part.httpPart ?? '', schema: part.schema as object })
+    return () => true
+  })
+  await app.close()
+  return [...found.values()]
+}
+
+/** An application that describes and is never asked anything. */
+async function createUnservedApp(
+  version: string,
+  compiler: ValidatorCompiler,
+): Promise<FastifyInstance> {
   const node: ApiNode = {
     snapshot: () => {
       throw new Error('not served')
@@ -67,10 +98,20 @@ export async function describeApi(version: string): Promise<object> {
   const options = { node, datapath: undefined, config, version, startedAt: new Date(0) }
   const tables = createTableReader(() => node.snapshot())
   const early = { events: createEventLog(options.startedAt), tables }
-  const app = await createApp(createContext(options, early), undefined)
-  const document = app.swagger()
-  await app.close()
-  return document
+  return createApp(createContext(options, early), undefined, compiler)
+}
+
+type ValidatorCompiler = FastifySchemaCompiler<unknown>
+
+function requestPart({ method, url, httpPart }: Parameters<ValidatorCompiler>[0]): string {
+  // Each GET is a HEAD as well, with the same schemas.
+  return `${method === 'HEAD' ? 'GET' : method} ${url} ${httpPart}`
+}
+
+const compiledValidator: ValidatorCompiler = (part) => {
+  const validate = requestValidators[requestPart(part)]
+  if (validate === undefined) throw new Error(`no validator was compiled for ${requestPart(part)}`)
+  return validate as ReturnType<ValidatorCompiler>
 }
 
 function createContext(options: ApiOptions, { events, tables }: EarlyParts): ApiContext {
@@ -98,14 +139,20 @@ function createContext(options: ApiOptions, { events, tables }: EarlyParts): Api
   }
 }
 
-async function createApp(context: ApiContext, log: ApiLog | undefined): Promise<FastifyInstance> {
+async function createApp(
+  context: ApiContext,
+  log: ApiLog | undefined,
+  compiler: ValidatorCompiler,
+): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT_BYTES,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: MAXIMUM_PARAMETER_LENGTH },
   })
-    .setValidatorCompiler(TypeBoxValidatorCompiler)
+    .setValidatorCompiler(compiler)
+    // Answers are made of our own views, which tests hold against their schemas.
+    .setSerializerCompiler(() => JSON.stringify)
     .withTypeProvider<TypeBoxTypeProvider>()
   installErrorHandlers(app, log)
   app.addHook('onRequest', async (request) => {

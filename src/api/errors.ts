@@ -75,7 +75,6 @@ export function describeError(error: unknown): { status: number; body: ErrorAnsw
 type ErrorAnswer = Static<typeof ErrorBody>
 
 interface ValidationProblem {
-  readonly keyword?: string
   readonly instancePath?: string
   readonly message?: string
   readonly params?: Readonly<Record<string, unknown>>
@@ -84,10 +83,8 @@ interface ValidationProblem {
 function validationBody(failure: Partial<FastifyError>): ErrorAnswer {
   const place = CONTEXT_NAMES[failure.validationContext ?? ''] ?? 'body'
   const problems = ((failure.validation ?? []) as ValidationProblem[])
-    // Each unknown key is reported twice; "schema is false" is the less helpful one.
-    .filter((problem) => problem.keyword !== 'boolean')
     .slice(0, MAXIMUM_DETAILS)
-    .flatMap((problem) => detailsOf(place, problem))
+    .map((problem) => detailOf(place, problem))
   const first = problems[0] ?? { field: place, message: 'is not valid' }
   return {
     error: {
@@ -99,23 +96,17 @@ function validationBody(failure: Partial<FastifyError>): ErrorAnswer {
   }
 }
 
-function detailsOf(
-  place: string,
-  problem: ValidationProblem,
-): { field: string; message: string }[] {
+function detailOf(place: string, problem: ValidationProblem): { field: string; message: string } {
   const field = (problem.instancePath ?? '')
     .split('/')
     .slice(1)
     .reduce((path, key) => (/^\d+$/.test(key) ? `${path}[${key}]` : `${path}.${key}`), place)
-  const unknown = problem.params?.['additionalProperties'] as string[] | undefined
-  if (problem.keyword === 'additionalProperties' && unknown !== undefined) {
-    return unknown.map((name) => ({ field: `${field}.${name}`, message: 'is not known' }))
-  }
-  const missing = problem.params?.['requiredProperties'] as string[] | undefined
-  if (problem.keyword === 'required' && missing !== undefined) {
-    return missing.map((name) => ({ field: `${field}.${name}`, message: 'is missing' }))
-  }
-  return [{ field, message: problem.message ?? 'is not valid' }]
+  const inner = (name: unknown): string => `${field}.${String(name)}`
+  const { additionalProperty, missingProperty } = problem.params ?? {}
+  if (additionalProperty !== undefined)
+    return { field: inner(additionalProperty), message: 'is not known' }
+  if (missingProperty !== undefined) return { field: inner(missingProperty), message: 'is missing' }
+  return { field, message: problem.message ?? 'is not valid' }
 }
 
 const FRAMEWORK_CODES: Readonly<Record<string, string>> = {

@@ -2,8 +2,9 @@
  * Which entries of a table a request wants: by instance-ID, by longest match of an EID, page by
  * page.
  */
-import { Type } from 'typebox'
+
 import { parseEidPrefixText, parseEidText } from '../config/address-text.js'
+import { Type } from '../config/schema-builder.js'
 import { type Eid, type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import { ApiError } from './errors.js'
 

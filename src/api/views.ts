@@ -3,7 +3,8 @@
  * OpenAPI document. The views of tables are the types of control/snapshot.ts in JSON; a type test
  * holds both together.
  */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '../config/schema-builder.js'
 import { EVENT_NAMES } from '../control/event.js'
 import { MOVE_STAGES } from '../control/snapshot.js'
 

@@ -11,11 +11,11 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
+import { validateKeyFile } from './compiled-validators.js'
 import { type ConfigError, formatConfigPath } from './config-error.js'
-import { type SchemaPart, withDefaults } from './json-schema.js'
+import { KeyFileSchema } from './key-file-schema.js'
 import { readSecretFile, reasonOf } from './load.js'
-import { ALGORITHMS, Key } from './schema.js'
-import { Type } from './schema-builder.js'
+import { ALGORITHMS } from './schema.js'
 import { schemaFindings } from './schema-findings.js'
 import type { ReadSecret } from './secrets.js'
 
@@ -50,9 +50,8 @@ export function parseKeyFile(text: string, readSecret: ReadSecret): KeyFileResul
     return failed('', reasonOf(cause), 'write the values out')
   }
   if (!Array.isArray(list)) return failed('', 'is not a list of keys', EXAMPLE)
-  const schema = KeyFileSchema as unknown as SchemaPart
-  const filled = withDefaults(schema, { keys: list })
-  const findings = schemaFindings(schema, filled)
+  const filled = { keys: list }
+  const findings = schemaFindings({ schema: KeyFileSchema, validate: validateKeyFile }, filled)
   if (findings.length > 0) {
     const errors = findings.map(({ keys, problem, hint }) => {
       return { path: formatConfigPath(keys), problem, hint }
@@ -69,20 +68,6 @@ export function parseKeyFile(text: string, readSecret: ReadSecret): KeyFileResul
   })
   return errors.length > 0 ? { ok: false, errors } : { ok: true, keys }
 }
-
-const KeyFileSchema = Type.Object({
-  keys: Type.Array(
-    Type.Object(
-      {
-        id: Key.properties.id,
-        algorithm: Key.properties.algorithm,
-        secretFile: Type.Optional(Key.properties.secretFile),
-        secret: Type.Optional(Type.String({ minLength: 1, description: 'The secret itself' })),
-      },
-      { additionalProperties: false },
-    ),
-  ),
-})
 
 interface KeyEntry {
   readonly id: number

@@ -8,9 +8,9 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml'
+import { validateConfig } from './compiled-validators.js'
 import { type ConfigError, type Finding, formatConfigPath } from './config-error.js'
 import { crossChecks } from './cross-checks.js'
-import { type SchemaPart, withDefaults } from './json-schema.js'
 import { makeNodeConfig } from './make-node-config.js'
 import type { NodeConfig } from './node-config.js'
 import { type Config, ConfigSchema } from './schema.js'
@@ -66,11 +66,12 @@ export function parseConfig(text: string, readSecret: ReadSecret): ConfigResult 
     return failed([{ path: '', problem: 'is not a map of keys', hint }])
   }
   const locate = (finding: Finding): ConfigError => located(finding, document, lines)
-  const filled = withDefaults(SCHEMA, structuredClone(raw))
-  const findings = distinct(schemaFindings(SCHEMA, filled))
+  const findings = distinct(schemaFindings(CHECKED, raw))
   if (findings.length >= MAXIMUM_FINDINGS) return failed(findings.map(locate))
-  const repaired = repairDocument(SCHEMA, filled, findings)
-  const config = withDefaults(SCHEMA, repaired) as Config
+  const repaired = repairDocument(ConfigSchema, raw, findings)
+  // What was put in the place of something faulty has defaults of its own.
+  if (findings.length > 0) validateConfig(repaired)
+  const config = repaired as Config
   const secrets = readSecrets(config, readSecret)
   const broken = findings.map(({ keys }) => keys)
   const checks = crossChecks(config, secrets, broken)
@@ -150,8 +151,7 @@ export function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause)
 }
 
-/** The same schema, seen as the JSON Schema that it is. */
-const SCHEMA = ConfigSchema as unknown as SchemaPart
+const CHECKED = { schema: ConfigSchema, validate: validateConfig }
 
 /** YAML aliases multiply; nobody needs more of them in one file. */
 const MAXIMUM_ALIASES = 100

@@ -2,8 +2,8 @@
  * Builds the schemas of our files: TypeBox's own functions in type, plain JSON Schema in value.
  *
  * Importing TypeBox loads 680 modules and takes a third of a second of each start (measured). Of
- * its builder our files need these eleven functions, whose results are plain objects anyway; types
- * are still inferred by TypeBox (`Static`). The API, which is loaded later, uses the real one.
+ * its builder our files and the API need these few functions, whose results are plain objects
+ * anyway; types are still inferred by TypeBox (`Static`, the type provider of the API).
  */
 import type { Type as TypeBox } from 'typebox'
 
@@ -14,6 +14,7 @@ type Builder = Pick<
   | 'Enum'
   | 'Integer'
   | 'Literal'
+  | 'Null'
   | 'Number'
   | 'Object'
   | 'Optional'
@@ -34,6 +35,7 @@ const builder = {
   Enum: (words: readonly string[], about?: Part) => ({ enum: [...words], ...about }),
   Integer: (about?: Part) => ({ type: 'integer', ...about }),
   Literal: (value: string | number | boolean) => ({ type: typeof value, const: value }),
+  Null: () => ({ type: 'null' }),
   Number: (about?: Part) => ({ type: 'number', ...about }),
   Object(properties: Readonly<Record<string, Part>>, about?: Part) {
     const names = Object.keys(properties)

@@ -6,12 +6,28 @@
  * that the cross checks can still run on the rest of it: an operator sees all errors in one go.
  */
 import type { ConfigKeys, Finding } from './config-error.js'
-import { type SchemaError, type SchemaPart, schemaErrors } from './json-schema.js'
+import type { SchemaError, SchemaPart, Validate } from './json-schema.js'
 
-/** All findings of the schema against `document`, at most `MAXIMUM_FINDINGS`. */
-export function schemaFindings(schema: SchemaPart, document: unknown): Finding[] {
-  const errors = schemaErrors(schema, document, MAXIMUM_FINDINGS)
-  return errors.flatMap((error) => translate(schema, document, error))
+/** A schema and what was compiled from it. */
+export interface CheckedSchema {
+  readonly schema: SchemaPart
+  readonly validate: Validate
+}
+
+/**
+ * All findings of the schema against `document`, at most `MAXIMUM_FINDINGS`. Fills in defaults:
+ * `document` changes.
+ */
+export function schemaFindings(checked: CheckedSchema, document: unknown): Finding[] {
+  const { schema, validate } = checked
+  if (validate(document)) return []
+  return (
+    (validate.errors ?? [])
+      // Of a union it is said that no branch fits, not why each does not.
+      .filter(({ schemaPath }) => !schemaPath.includes('/anyOf/'))
+      .slice(0, MAXIMUM_FINDINGS)
+      .map((error) => translate(schema, document, error))
+  )
 }
 
 /** A copy of `document` whose faulty places hold something of the right type. */
@@ -68,37 +84,35 @@ export function describeType(part: SchemaPart): string {
   return part.type ?? 'value'
 }
 
-function translate(schema: SchemaPart, document: unknown, error: SchemaError): Finding[] {
+function translate(schema: SchemaPart, document: unknown, error: SchemaError): Finding {
   const keys = keysOf(document, error.instancePath)
   const part = schemaAt(schema, keys) ?? {}
   const value = valueAt(document, keys)
   switch (error.keyword) {
-    case 'additionalProperties':
-      return error.names.map((name) => ({
-        keys: [...keys, name],
-        problem: 'unknown key',
-        hint: keyHint(name, Object.keys(part.properties ?? {})),
-      }))
-    case 'required':
-      return error.names.map((name) => ({
-        keys: [...keys, name],
-        problem: 'missing',
-        hint: leafHint(part.properties?.[name] ?? {}),
-      }))
+    case 'additionalProperties': {
+      const name = String(error.params['additionalProperty'])
+      const hint = keyHint(name, Object.keys(part.properties ?? {}))
+      return { keys: [...keys, name], problem: 'unknown key', hint }
+    }
+    case 'required': {
+      const name = String(error.params['missingProperty'])
+      const hint = leafHint(part.properties?.[name] ?? {})
+      return { keys: [...keys, name], problem: 'missing', hint }
+    }
     case 'type':
-      return [{ keys, problem: typeProblem(part, value), hint: typeHint(part, value) }]
+      return { keys, problem: typeProblem(part, value), hint: typeHint(part, value) }
     case 'anyOf':
     case 'enum': {
       const near = nearest(String(value), wordsOf(part) ?? [])
       const guess = near === undefined ? '' : `did you mean ${near}? `
-      return [{ keys, problem: `${printed(value)} is not allowed`, hint: guess + leafHint(part) }]
+      return { keys, problem: `${printed(value)} is not allowed`, hint: guess + leafHint(part) }
     }
     case 'uniqueItems':
-      return [{ keys, problem: 'has an item twice', hint: 'name each once' }]
+      return { keys, problem: 'has an item twice', hint: 'name each once' }
     case 'minItems':
-      return [{ keys, problem: 'is empty', hint: leafHint(part) }]
+      return { keys, problem: 'is empty', hint: leafHint(part) }
     default:
-      return [{ keys, problem: `${printed(value)} ${error.message}`, hint: leafHint(part) }]
+      return { keys, problem: `${printed(value)} ${error.message}`, hint: leafHint(part) }
   }
 }
 

@@ -6,16 +6,10 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { validateTopology } from '../config/compiled-validators.js'
 import { type ConfigError, formatConfigPath } from '../config/config-error.js'
-import { type SchemaPart, withDefaults } from '../config/json-schema.js'
 import { schemaFindings } from '../config/schema-findings.js'
-import {
-  BridgeSchema,
-  type Topology,
-  type TopologyNode,
-  TopologyNodeSchema,
-  TopologySchema,
-} from '../config/topology-schema.js'
+import { type Topology, type TopologyNode, TopologySchema } from '../config/topology-schema.js'
 
 export interface LoadedTopology {
   readonly topology: Topology
@@ -54,8 +48,9 @@ export function parseTopology(text: string): TopologyResult {
     hint: 'check indentation and quotes',
   }))
   if (yamlErrors.length > 0) return { ok: false, errors: yamlErrors }
-  const filled = completed(document.toJS({ maxAliasCount: 100 }))
-  const findings = schemaFindings(schema(TopologySchema), filled)
+  const filled: unknown = document.toJS({ maxAliasCount: 100 })
+  const checked = { schema: TopologySchema, validate: validateTopology }
+  const findings = schemaFindings(checked, filled)
   if (findings.length > 0) {
     const errors = findings.map(({ keys, problem, hint }) => ({
       path: formatConfigPath(keys),
@@ -122,26 +117,6 @@ export function addressesOf(topology: Topology, node: string): string[] {
     ...Object.values(bridges).flatMap((bridge) => bridge.addresses),
   ]
   return all.map((address) => address.split('/')[0]!)
-}
-
-/** Defaults inside maps with free keys (nodes, bridges) are filled in here. */
-function completed(raw: unknown): unknown {
-  const filled = withDefaults(schema(TopologySchema), raw) as Record<string, unknown>
-  const body = filled?.['topology'] as { nodes?: Record<string, unknown> } | undefined
-  for (const [name, node] of Object.entries(body?.nodes ?? {})) {
-    const complete = withDefaults(schema(TopologyNodeSchema), node) as TopologyNode
-    body!.nodes![name] = complete
-    if (typeof complete !== 'object' || complete === null) continue
-    const bridges = (complete.bridges ?? {}) as Record<string, unknown>
-    for (const [bridge, value] of Object.entries(bridges))
-      bridges[bridge] = withDefaults(schema(BridgeSchema), value)
-  }
-  return filled
-}
-
-/** The same schema, seen as the JSON Schema that it is. */
-function schema(part: object): SchemaPart {
-  return part as SchemaPart
 }
 
 function crossCheck(topology: Topology): ConfigError[] {

@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ApiDatapath, ApiNode } from '../../src/api/context.js'
-import { type SchemaPart, withDefaults } from '../../src/config/json-schema.js'
-import { type Config, ConfigSchema } from '../../src/config/schema.js'
+import { validateConfig } from '../../src/config/compiled-validators.js'
+import type { Config } from '../../src/config/schema.js'
 import type { Event } from '../../src/control/event.js'
 import type { Command, CommandResult } from '../../src/control/input-output.js'
 import type { MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
@@ -114,7 +114,7 @@ export function temporaryDirectory(): string {
 /** A valid configuration whose socket lies in a new temporary directory. */
 export function aConfig(): Config & { api: { socket: string } } {
   const directory = temporaryDirectory()
-  return withDefaults(ConfigSchema as unknown as SchemaPart, {
+  const config = {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
     rlocs: [{ address: '172.16.2.1', interface: 'core0' }],
@@ -122,7 +122,9 @@ export function aConfig(): Config & { api: { socket: string } } {
     mapServers: [{ address: '172.16.4.1', key: { secretFile: '/etc/godwit/site.key' } }],
     mapResolvers: ['172.16.4.1'],
     api: { socket: join(directory, 'cloud-b.sock') },
-  }) as Config & { api: { socket: string } }
+  }
+  if (!validateConfig(config)) throw new Error(JSON.stringify(validateConfig.errors))
+  return config as Config & { api: { socket: string } }
 }
 
 function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {

@@ -7,7 +7,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import { EVENT_NAMES } from '../../control/event.js'
 import type { RouteOptions } from '../context.js'
 import { ApiError } from '../errors.js'

@@ -1,6 +1,6 @@
 /** `/v1/locators`: reachability of the locators in use, as RLOC-probing sees it. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
 import { asJson, errorResponses, LocatorStateView } from '../views.js'
 

@@ -1,6 +1,6 @@
 /** `/v1/map-cache`: what the ITR has learned, with the datapath's counters per mapping. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { MappingCounter } from '../../datapath/datapath.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'

@@ -2,8 +2,8 @@
  * `/v1/mapping-database`: the EID-prefixes and EIDs this ETR answers for, configured or added here.
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
 import { formatEidPrefixText } from '../../config/address-text.js'
+import { Type } from '../../config/schema-builder.js'
 import { type RouteOptions, runCommand } from '../context.js'
 import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
 import { asJson, errorResponses, MappingDatabaseEntry } from '../views.js'

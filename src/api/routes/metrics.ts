@@ -1,6 +1,6 @@
 /** `/metrics`: the Prometheus exposition. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
 
 export const metricRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {

@@ -1,7 +1,7 @@
 /** `/v1/queries`: ask the mapping system for an EID, as `lig` does (RFC 6835). Changes no table. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
 import { formatAddressText, formatEidPrefixText, formatEidText } from '../../config/address-text.js'
+import { Type } from '../../config/schema-builder.js'
 import type { IpAddress } from '../../lisp/address.js'
 import { type RouteOptions, runCommand } from '../context.js'
 import { readEid } from '../selection.js'

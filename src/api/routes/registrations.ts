@@ -1,6 +1,6 @@
 /** `/v1/registrations`: what the Map-Server holds. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
 import { pageFields, SelectionQuery, selectEntries } from '../selection.js'
 import { asJson, errorResponses, RegistrationView } from '../views.js'

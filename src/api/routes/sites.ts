@@ -1,6 +1,6 @@
 /** `/v1/sites`: who may register what, and how many registrations each site has. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
 import { asJson, errorResponses, SiteView } from '../views.js'
 
