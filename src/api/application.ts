@@ -1,19 +1,18 @@
 /**
- * The application behind the API: Fastify with TypeBox schemas that validate, serialize and document.
+ * The application behind the API: Fastify with TypeBox schemas that validate and document.
  *
- * It takes longer to load than everything else of a daemon together, so server.ts loads it when the
- * node forwards already. It sees a snapshot, commands and events; it decides nothing.
+ * Requests are checked by functions that were compiled with this program. The application sees
+ * tables, commands and events; it decides nothing.
  */
 import type { RequestListener } from 'node:http'
 import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifySchemaCompiler } from 'fastify'
 import type { Config } from '../config/schema.js'
-import type { Event } from '../control/event.js'
 import requestValidators from './compiled-validators.js'
 import type { ApiContext, ApiNode } from './context.js'
 import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
-import { createEventLog, type EventLog } from './event-log.js'
+import { createEventLog } from './event-log.js'
 import { isForeignHost } from './listen.js'
 import { createMetrics } from './metrics.js'
 import { eventRoutes } from './routes/events.js'
@@ -27,31 +26,29 @@ import { queryRoutes } from './routes/queries.js'
 import { registrationRoutes } from './routes/registrations.js'
 import { siteRoutes } from './routes/sites.js'
 import type { ApiOptions } from './server.js'
-import { createTableReader, type TableReader } from './table-reader.js'
+import { createTableReader } from './table-reader.js'
 
 export interface Application {
   readonly handle: RequestListener
-  countEvent(event: Event, at: Date): void
   /** Ends event streams; resolves when all requests have been answered. */
   close(): Promise<void>
 }
 
-/** What exists before the application does. */
-export interface EarlyParts {
-  readonly events: EventLog
-  readonly tables: TableReader
-}
-
-export async function createApplication(
-  options: ApiOptions,
-  early: EarlyParts,
-): Promise<Application> {
-  const context = createContext(options, early)
+/** Follows the node's events from the moment of the call on. */
+export async function createApplication(options: ApiOptions): Promise<Application> {
+  const context = createContext(options)
+  const unsubscribe = options.node.onEvent((event, at) => {
+    context.events.append(event, at)
+    context.metrics.countEvent(event, at)
+  })
   const app = await createApp(context, options.log, compiledValidator)
   return {
     handle: (request, response) => app.routing(request, response),
-    countEvent: (event, at) => context.metrics.countEvent(event, at),
-    close: () => app.close(),
+    close() {
+      unsubscribe()
+      context.tables.forget()
+      return app.close()
+    },
   }
 }
 
@@ -96,9 +93,7 @@ async function createUnservedApp(
   }
   const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
   const options = { node, datapath: undefined, config, version, startedAt: new Date(0) }
-  const tables = createTableReader(() => node.snapshot())
-  const early = { events: createEventLog(options.startedAt), tables }
-  return createApp(createContext(options, early), undefined, compiler)
+  return createApp(createContext(options), undefined, compiler)
 }
 
 type ValidatorCompiler = FastifySchemaCompiler<unknown>
@@ -114,8 +109,10 @@ const compiledValidator: ValidatorCompiler = (part) => {
   return validate as ReturnType<ValidatorCompiler>
 }
 
-function createContext(options: ApiOptions, { events, tables }: EarlyParts): ApiContext {
+function createContext(options: ApiOptions): ApiContext {
   const { node, datapath, version, startedAt } = options
+  const events = createEventLog(startedAt)
+  const tables = createTableReader(() => node.snapshot())
   const metrics = createMetrics({
     node: options.config.node,
     version,

@@ -1,7 +1,5 @@
 /**
  * What `/v1/health` says: each check does what a real request would.
- *
- * Needs nothing of the application, so that it can be asked before that is loaded.
  */
 import type { Static } from 'typebox'
 import type { ApiContext } from './context.js'

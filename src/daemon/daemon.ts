@@ -12,23 +12,12 @@ import type { ConfigError } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type {
-  Capabilities,
-  DatapathEvent,
-  Input,
-  Node,
-  RestoredState,
-} from '../control/input-output.js'
+import type { Capabilities, Input, Node, RestoredState } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
-import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
-import type { NetworkInterface } from '../datapath/network-interface.js'
 import { openEmbeddedStore } from '../store/embedded-store.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
-import { createIcmpResponder, type IcmpResponder } from './icmp.js'
-import { readInterfaces } from './interfaces.js'
 import { createLog, type Log } from './log.js'
-import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import { rehearse } from './rehearsal.js'
 import { type RunningNode, runNode } from './run-node.js'
@@ -66,7 +55,9 @@ export async function startDaemon(options: {
   const addon = loadNativeAddon()
   const capabilities: Capabilities = { random: createRandom(), hmac: addon.hmac }
   const forwards = config.datapath.kind === 'bpf'
-  let interfaces = forwards ? await readInterfaces() : []
+  const outfit = forwards ? await loadOutfit() : undefined
+  const readInterfaces = outfit?.readInterfaces ?? (() => Promise.resolve([]))
+  let interfaces = await readInterfaces()
   const store = await openEmbeddedStore(storeDirectory(config), (key) => {
     log.say('error', 'stored-record-unreadable', { key })
   })
@@ -77,9 +68,8 @@ export async function startDaemon(options: {
 
   // From here to the `restored` input nothing is awaited: no event can come before its node is
   // there.
-  const hands = forwards
-    ? createHands({ config, nodeConfig, addon, log, clock, interfaces: () => interfaces })
-    : undefined
+  const parts = { config, nodeConfig, addon, log, clock, interfaces: () => interfaces }
+  const hands = outfit?.createHands(parts)
   let wire = openWire(nodeConfig, addon, (inputs) => running.enqueue(inputs))
   const running: RunningNode = runNode({
     node: makeNode(nodeConfig),
@@ -143,7 +133,7 @@ export async function startDaemon(options: {
   /** A new node of this configuration on the same store, sockets and maps; false: nothing changed. */
   const takeUp = async (next: Omit<Loaded, 'warnings'>): Promise<boolean> => {
     try {
-      const nextInterfaces = forwards ? await readInterfaces() : []
+      const nextInterfaces = await readInterfaces()
       rebind(next.nodeConfig)
       const ours = [...next.nodeConfig.eidPrefixes, ...next.nodeConfig.dynamicEidPrefixes]
       const keeping = ours.map(({ eidPrefix }) => eidPrefix)
@@ -199,68 +189,13 @@ export async function startDaemon(options: {
   return { reload: () => inTurn(reload), stop, log }
 }
 
-function inputsOf(events: readonly DatapathEvent[]): Input[] {
-  const last = events.length - 1
-  return events.map((event, index): Input => {
-    return index < last ? { kind: 'datapath', event, more: true } : { kind: 'datapath', event }
-  })
-}
-
-/** What forwards, and what helps it: ICMP errors, the neighbour watch. */
-interface Hands {
-  readonly datapath: BpfDatapath
-  connect(running: RunningNode, nodeConfig: () => NodeConfig): void
-  close(): void
-}
-
-function createHands(options: {
-  readonly config: Config
-  readonly nodeConfig: NodeConfig
-  readonly addon: NativeAddon
-  readonly log: Log
-  readonly clock: Clock
-  readonly interfaces: () => readonly NetworkInterface[]
-}): Hands {
-  const { config, addon, log, clock, interfaces } = options
-  let running: RunningNode | undefined
-  let neighbours: NeighbourWatch | undefined
-  const icmp: IcmpResponder = createIcmpResponder({
-    interfaces,
-    mac: ({ instanceId, interfaceName }, address) => {
-      const index = interfaces().find(({ name }) => name === interfaceName)?.index ?? 0
-      return datapath.localMac({ instanceId, address }) ?? neighbours?.mac(index, address.bytes)
-    },
-    sendFrame: (index, frame) => addon.sendFrame(index, frame),
-    log: log.say,
-    now: clock.now,
-  })
-  const take: RunningNode['enqueue'] = (inputs) => running?.enqueue(inputs)
-  const datapath = createBpfDatapath({
-    config,
-    nodeConfig: options.nodeConfig,
-    addon,
-    interfaces: interfaces(),
-    log: log.say,
-    onEvents: (events) => take(inputsOf(events)),
-    onPacketTooBig: (packet) => icmp.take(packet),
-  })
-  return {
-    datapath,
-    connect(node, nodeConfig) {
-      running = node
-      neighbours = watchNeighbours({
-        nodeConfig,
-        interfaces,
-        onEvents: (events) => take(inputsOf(events)),
-        onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
-      })
-    },
-    close() {
-      neighbours?.close()
-      icmp.close()
-      datapath.close(config.datapath.onStop)
-    },
-  }
+/** What only a node that forwards needs, and no other has to load. */
+async function loadOutfit() {
+  const [{ createHands }, { readInterfaces }] = await Promise.all([
+    import('./hands.js'),
+    import('./interfaces.js'),
+  ])
+  return { createHands, readInterfaces }
 }
 
 function openWire(

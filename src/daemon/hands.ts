@@ -1,0 +1,81 @@
+/**
+ * What forwards, and what helps it: the datapath, ICMP errors, the neighbour watch.
+ *
+ * Loaded only by a node that forwards: a mapping node needs none of it.
+ */
+
+import type { NodeConfig } from '../config/node-config.js'
+import type { Config } from '../config/schema.js'
+import type { DatapathEvent, Input } from '../control/input-output.js'
+import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
+import type { NativeAddon } from '../datapath/native-addon.js'
+import type { NetworkInterface } from '../datapath/network-interface.js'
+import type { Clock } from './clock-and-random.js'
+import { createIcmpResponder, type IcmpResponder } from './icmp.js'
+import type { Log } from './log.js'
+import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
+import type { RunningNode } from './run-node.js'
+
+export interface Hands {
+  readonly datapath: BpfDatapath
+  connect(running: RunningNode, nodeConfig: () => NodeConfig): void
+  close(): void
+}
+
+/** The datapath with its maps; nothing attached yet. Throws what `createBpfDatapath` throws. */
+export function createHands(options: {
+  readonly config: Config
+  readonly nodeConfig: NodeConfig
+  readonly addon: NativeAddon
+  readonly log: Log
+  readonly clock: Clock
+  readonly interfaces: () => readonly NetworkInterface[]
+}): Hands {
+  const { config, addon, log, clock, interfaces } = options
+  let running: RunningNode | undefined
+  let neighbours: NeighbourWatch | undefined
+  const icmp: IcmpResponder = createIcmpResponder({
+    interfaces,
+    mac: ({ instanceId, interfaceName }, address) => {
+      const index = interfaces().find(({ name }) => name === interfaceName)?.index ?? 0
+      return datapath.localMac({ instanceId, address }) ?? neighbours?.mac(index, address.bytes)
+    },
+    sendFrame: (index, frame) => addon.sendFrame(index, frame),
+    log: log.say,
+    now: clock.now,
+  })
+  const take: RunningNode['enqueue'] = (inputs) => running?.enqueue(inputs)
+  const datapath = createBpfDatapath({
+    config,
+    nodeConfig: options.nodeConfig,
+    addon,
+    interfaces: interfaces(),
+    log: log.say,
+    onEvents: (events) => take(inputsOf(events)),
+    onPacketTooBig: (packet) => icmp.take(packet),
+  })
+  return {
+    datapath,
+    connect(node, nodeConfig) {
+      running = node
+      neighbours = watchNeighbours({
+        nodeConfig,
+        interfaces,
+        onEvents: (events) => take(inputsOf(events)),
+        onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
+      })
+    },
+    close() {
+      neighbours?.close()
+      icmp.close()
+      datapath.close(config.datapath.onStop)
+    },
+  }
+}
+
+function inputsOf(events: readonly DatapathEvent[]): Input[] {
+  const last = events.length - 1
+  return events.map((event, index): Input => {
+    return index < last ? { kind: 'datapath', event, more: true } : { kind: 'datapath', event }
+  })
+}
