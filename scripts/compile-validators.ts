@@ -1,13 +1,14 @@
 /**
- * Compiles the schemas of our files and of the API's requests into plain functions, in dist.
+ * Compiles the schemas of our files and of the API's requests into plain functions, in dist, and
+ * writes the API's description beside them.
  *
  * Part of every build, right after TypeScript: what the program loads was made from the schemas that
  * were compiled with it. Choice: compiled at build time, because a schema compiler takes a third of
  * a second of each start; in dist and not in the repository, because nobody reviews such code and
  * two branches that each add a key would always conflict in it.
  */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { Ajv, type Options } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
 import { KeyFileSchema } from '../src/config/key-file-schema.js'
@@ -48,7 +49,7 @@ await compileRequests(join(output, 'api', 'compiled-validators.js'))
  */
 async function compileRequests(file: string): Promise<void> {
   writeFileSync(file, 'export default {}\n')
-  const { requestSchemas } = await import('../src/api/application.js')
+  const { describeApi, requestSchemas } = await import('../src/api/application.js')
   const schemas = await requestSchemas()
   const code = schemas.map(({ name, httpPart, schema }, index) => {
     const options: Options = httpPart === 'body' ? base : { ...base, coerceTypes: true }
@@ -57,7 +58,13 @@ async function compileRequests(file: string): Promise<void> {
   })
   const table = code.map(({ name }, index) => `  ${JSON.stringify(name)}: part${index},`)
   const parts = code.map(({ text }) => text).join('\n')
+  writeFileSync(join(dirname(file), 'openapi.json'), JSON.stringify(await describeApi(version())))
   writeFileSync(file, `${parts}\nexport default {\n${table.join('\n')}\n}\n`)
+}
+
+function version(): string {
+  const text = readFileSync(join(output, '..', '..', 'package.json'), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 /** The exported function as the value of a function's body, so that names do not clash. */

@@ -4,8 +4,8 @@
  * Requests are checked by functions that were compiled with this program. The application sees
  * tables, commands and events; it decides nothing.
  */
+import { readFileSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
-import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifySchemaCompiler } from 'fastify'
 import type { Config } from '../config/schema.js'
@@ -41,7 +41,7 @@ export async function createApplication(options: ApiOptions): Promise<Applicatio
     context.events.append(event, at)
     context.metrics.countEvent(event, at)
   })
-  const app = await createApp(context, options.log, compiledValidator)
+  const app = await createApp(context, options.log, compiledValidator, async () => {})
   return {
     handle: (request, response) => app.routing(request, response),
     close() {
@@ -52,9 +52,28 @@ export async function createApplication(options: ApiOptions): Promise<Applicatio
   }
 }
 
-/** The OpenAPI 3.1 document of this API, without serving anything. */
+/**
+ * The OpenAPI 3.1 document of this API, without serving anything. The build writes it beside this
+ * file, from where it is served: a daemon does not load what describes it.
+ */
 export async function describeApi(version: string): Promise<object> {
-  const app = await createUnservedApp(version, compiledValidator)
+  const { default: swagger } = await import('@fastify/swagger')
+  const app = await createUnservedApp(
+    () => () => true,
+    async (app) => {
+      await app.register(swagger, {
+        openapi: {
+          openapi: '3.1.0',
+          info: {
+            title: 'Godwit node',
+            version,
+            description:
+              'Tables, moves and events of one LISP node. Errors: {error: {code, message}}.',
+          },
+        },
+      })
+    },
+  )
   const document = app.swagger()
   await app.close()
   return document
@@ -70,19 +89,20 @@ export interface RequestSchema {
 /** The schemas of everything that requests carry, for scripts/compile-validators.ts. */
 export async function requestSchemas(): Promise<RequestSchema[]> {
   const found = new Map<string, RequestSchema>()
-  const app = await createUnservedApp('', (part) => {
+  const collect: ValidatorCompiler = (part) => {
     const name = requestPart(part)
     found.set(name, { name, httpPart: part.httpPart ?? '', schema: part.schema as object })
     return () => true
-  })
+  }
+  const app = await createUnservedApp(collect, async () => {})
   await app.close()
   return [...found.values()]
 }
 
 /** An application that describes and is never asked anything. */
 async function createUnservedApp(
-  version: string,
   compiler: ValidatorCompiler,
+  prepare: (app: FastifyInstance) => Promise<void>,
 ): Promise<FastifyInstance> {
   const node: ApiNode = {
     snapshot: () => {
@@ -92,8 +112,8 @@ async function createUnservedApp(
     onEvent: () => () => undefined,
   }
   const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
-  const options = { node, datapath: undefined, config, version, startedAt: new Date(0) }
-  return createApp(createContext(options), undefined, compiler)
+  const options = { node, datapath: undefined, config, version: '', startedAt: new Date(0) }
+  return createApp(createContext(options), undefined, compiler, prepare)
 }
 
 type ValidatorCompiler = FastifySchemaCompiler<unknown>
@@ -107,6 +127,10 @@ const compiledValidator: ValidatorCompiler = (part) => {
   const validate = requestValidators[requestPart(part)]
   if (validate === undefined) throw new Error(`no validator was compiled for ${requestPart(part)}`)
   return validate as ReturnType<ValidatorCompiler>
+}
+
+function unused(): never {
+  throw new Error('the compilers were set')
 }
 
 function createContext(options: ApiOptions): ApiContext {
@@ -140,12 +164,15 @@ async function createApp(
   context: ApiContext,
   log: ApiLog | undefined,
   compiler: ValidatorCompiler,
+  prepare: (app: FastifyInstance) => Promise<void>,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: BODY_LIMIT_BYTES,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: MAXIMUM_PARAMETER_LENGTH },
+    // Else Fastify loads compilers of its own, whatever is set below.
+    schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
   })
     .setValidatorCompiler(compiler)
     // Answers are made of our own views, which tests hold against their schemas.
@@ -158,18 +185,11 @@ async function createApp(
       throw new ApiError(421, 'host-not-allowed', message, 'header.host')
     }
   })
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Godwit node',
-        version: context.version,
-        description: 'Tables, moves and events of one LISP node. Errors: {error: {code, message}}.',
-      },
-    },
-  })
+  await prepare(app)
   for (const routes of ALL_ROUTES) await app.register(routes, { context })
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  app.get('/openapi.json', { schema: { hide: true } }, (_, reply) =>
+    reply.type('application/json; charset=utf-8').send(readFileSync(OPENAPI_FILE)),
+  )
   await app.ready()
   return app
 }
@@ -186,6 +206,8 @@ const ALL_ROUTES = [
   queryRoutes,
   metricRoutes,
 ]
+
+const OPENAPI_FILE = new URL('./openapi.json', import.meta.url)
 
 /** The largest sensible request is a move of 64 EIDs, about 3 KB. */
 const BODY_LIMIT_BYTES = 64 * 1024

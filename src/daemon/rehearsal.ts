@@ -15,21 +15,36 @@ import type { AuthenticationKey } from '../lisp/authentication.js'
 import { type EidPrefix, eidFromPrefix, parseEidPrefix } from '../lisp/eid.js'
 
 export interface Rehearsal {
-  /** One move, announced or not in turn; virtual time passes, real time 1 to 10 ms. */
-  performMove(): void
+  /**
+   * One move, announced or not in turn, in steps of one input each; virtual time passes, real time
+   * 0.1 to 3 ms a step.
+   */
+  performMove(): Generator<void, void>
   /** Where the mapping system believes the endpoint to be: the name of a cloud. */
   owner(): string | undefined
 }
 
-/** Plays moves in slices until they are done; returns what ends it early. */
+/** Plays moves in small slices until they are done; returns what ends it early. */
 export function rehearse(capabilities: Capabilities): () => void {
-  const rehearsal = createRehearsal(capabilities)
+  let rehearsal: Rehearsal | undefined
+  let move: Generator<void, void> | undefined
   let moves = 0
   let timer = setTimeout(next, BEGIN_MS)
+  /** False when all moves have been played. */
+  const step = (): boolean => {
+    if (rehearsal === undefined) rehearsal = createRehearsal(capabilities)
+    else if (move === undefined) move = rehearsal.performMove()
+    else if (move.next().done) {
+      move = undefined
+      moves += 1
+    }
+    return moves < MOVES
+  }
   function next(): void {
-    rehearsal.performMove()
-    moves += 1
-    if (moves < MOVES) timer = setTimeout(next, PAUSE_MS).unref()
+    const until = performance.now() + SLICE_MS
+    let goesOn = step()
+    while (goesOn && performance.now() < until) goesOn = step()
+    if (goesOn) timer = setTimeout(next, PAUSE_MS).unref()
   }
   timer.unref()
   return () => clearTimeout(timer)
@@ -60,53 +75,54 @@ export function createRehearsal(capabilities: Capabilities): Rehearsal {
     for (const output of outputs) perform(output)
   }
   /** Delivers all mail, each a little later. */
-  const settle = (): void => {
+  function* settle(): Generator<void, void> {
     for (let letters = 0; letters < MAXIMUM_LETTERS; letters += 1) {
+      yield
       const first = mail.shift()
       if (first === undefined) return
       now += 0.1
       feed(first.to, first.input)
     }
   }
-  const see = (player: Player, event: DatapathEvent): void => {
+  function* see(player: Player, event: DatapathEvent): Generator<void, void> {
     feed(player, { kind: 'datapath', event })
-    settle()
+    yield* settle()
   }
-  const pass = (milliseconds: number): void => {
+  function* pass(milliseconds: number): Generator<void, void> {
     now += milliseconds
     for (const player of nodes.values()) {
       if ((player.node.deadline() ?? now) < now) feed(player, { kind: 'deadline' })
-      settle()
+      yield* settle()
     }
   }
 
   for (const player of nodes.values()) {
     feed(player, { kind: 'restored', state: { records: [], localEids: [], mapCache: [] } })
   }
-  settle()
+  for (const _ of settle());
   return {
-    performMove() {
+    *performMove() {
       const [to, from] = moves % 2 === 0 ? [a, b] : [b, a]
       const announced = moves % 4 >= 2
       moves += 1
       if (announced) {
         const command = { kind: 'start-move', eids: EIDS, source: undefined } as const
         feed(to, { kind: 'command', commandId: `rehearsal-${moves}`, command })
-        settle()
+        yield* settle()
       }
       for (const eid of EIDS) {
-        see(to, { ...SEEN, eid })
-        see(sender, { kind: 'packet-held', eid, source: SOURCE, why: 'map-cache-miss' })
+        yield* see(to, { ...SEEN, eid })
+        yield* see(sender, { kind: 'packet-held', eid, source: SOURCE, why: 'map-cache-miss' })
       }
-      pass(150)
+      yield* pass(150)
       for (const eid of EIDS) {
-        see(from, { kind: 'away-eid-hit', eid, sender: CLIENT })
-        see(to, { kind: 'sender-seen', eid, sender: CLIENT })
-        see(to, { kind: 'hold-released', eid, packets: 1, heldMs: 1 })
+        yield* see(from, { kind: 'away-eid-hit', eid, sender: CLIENT })
+        yield* see(to, { kind: 'sender-seen', eid, sender: CLIENT })
+        yield* see(to, { kind: 'hold-released', eid, packets: 1, heldMs: 1 })
       }
-      pass(50)
+      yield* pass(50)
       // Longer than any rate limit; the registers and probes of that time come as well.
-      pass(15_000)
+      yield* pass(15_000)
     },
     owner() {
       const server = nodes.get(formatIpAddress(MAPPING))!.node.snapshot(now)
@@ -124,7 +140,9 @@ interface Player {
 
 /** Choice: after the first packets of a fresh daemon, which matter more. */
 const BEGIN_MS = 500
-const PAUSE_MS = 20
+/** Choice: a packet that comes meanwhile waits for so long at most, and for one step more. */
+const SLICE_MS = 2
+const PAUSE_MS = 4
 /** Measured: from then on the steps do not get faster any more. */
 const MOVES = 32
 const MAXIMUM_LETTERS = 200
