@@ -43,6 +43,7 @@ export function crossChecks(
   checkInterfaces(config, error)
   checkRoles(config, error, warn)
   checkMapServerSites(config, secrets, error)
+  checkDdt(config, own, error, warn)
   checkTimes(config, error)
   checkApi(config, error, warn)
   secrets.report(error, warn)
@@ -258,6 +259,45 @@ function checkMapServerSites(config: Config, secrets: Secrets, error: Report): v
     })
   })
   reportDuplicates(prefixes, error)
+}
+
+function checkDdt(config: Config, own: readonly PlacedPrefix[], error: Report, warn: Report): void {
+  const { ddt, roles } = config
+  const addresses = (section: ConfigKeys, texts: readonly string[], what: string): void => {
+    texts.forEach((text, index) => {
+      readAddress(['ddt', ...section, index], text, what, own, error)
+    })
+  }
+  addresses(['roots'], ddt.roots, 'a DDT root')
+  addresses(['peers'], ddt.peers, 'a Map-Server')
+  ddt.authoritative.forEach(({ prefix, instanceId }, index) => {
+    const keys = ['ddt', 'authoritative', index, 'prefix']
+    if (prefix !== undefined) readPrefix(keys, prefix, instanceId, error)
+  })
+  const delegated: PlacedPrefix[] = []
+  ddt.delegations.forEach((delegation, index) => {
+    const keys = ['ddt', 'delegations', index]
+    addresses(['delegations', index, 'nodes'], delegation.nodes, 'a DDT node')
+    addresses(['delegations', index, 'mapServers'], delegation.mapServers, 'a Map-Server')
+    if ((delegation.nodes.length === 0) === (delegation.mapServers.length === 0)) {
+      const hint = 'a delegation is to child nodes or to Map-Servers, never to both or to nobody'
+      error(keys, 'needs either nodes or mapServers', hint)
+    }
+    if (delegation.prefix === undefined) return
+    const place = [...keys, 'prefix']
+    const prefix = readPrefix(place, delegation.prefix, delegation.instanceId, error)
+    if (prefix !== undefined) delegated.push(prefix)
+  })
+  reportDuplicates(delegated, error)
+  const speaks = ddt.root || ddt.authoritative.length > 0 || ddt.delegations.length > 0
+  if (roles.includes('ddt-node') && !speaks) {
+    const hint = 'add ddt.authoritative and ddt.delegations, or ddt.root: true'
+    error(['ddt'], 'says nothing, but the role is ddt-node', hint, ['roles'])
+  }
+  if (ddt.roots.length > 0 && !roles.includes('map-resolver')) {
+    const hint = 'add map-resolver to roles, or remove the roots'
+    warn(['ddt', 'roots'], 'has no effect without the role map-resolver', hint, ['roles'])
+  }
 }
 
 function checkTimes(config: Config, error: Report): void {

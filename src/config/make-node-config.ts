@@ -9,7 +9,7 @@ import type { IpAddress } from '../lisp/address.js'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
-import type { NodeConfig, OwnPrefix } from './node-config.js'
+import type { DdtConfig, NodeConfig, OwnPrefix } from './node-config.js'
 import { ALGORITHMS, type Config } from './schema.js'
 import type { Secrets } from './secrets.js'
 
@@ -32,6 +32,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
     mapServers: config.mapServers.map((server) => ({
       address: address(server.address),
       key: authenticationKey(server.key, secrets),
+      profile: server.profile,
       proxyReply: server.proxyReply,
       registerMs: server.registerSeconds * 1000,
       ttlMinutes: server.ttlMinutes,
@@ -59,12 +60,35 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
           acceptMoreSpecifics: entry.acceptMoreSpecifics,
         })),
         xtrIds: site.xtrIds,
+        profile: site.profile,
         legacyNonces: site.legacyNonces,
       })),
       registrationMs: config.mapServer.registrationSeconds * 1000,
       maximumRegistrations: config.mapServer.maximumRegistrations,
     },
+    ddt: ddtOf(config),
   }
+}
+
+function ddtOf({ ddt }: Config): DdtConfig {
+  return {
+    roots: ddt.roots.map(address),
+    root: ddt.root,
+    authoritative: ddt.authoritative.flatMap(treePrefixes),
+    delegations: ddt.delegations.flatMap((delegation) => {
+      const nodes = delegation.nodes.map(address)
+      const mapServers = delegation.mapServers.map(address)
+      return treePrefixes(delegation).map((prefix) => ({ eidPrefix: prefix, nodes, mapServers }))
+    }),
+    peers: ddt.peers.map(address),
+    maximumReferrals: ddt.maximumReferrals,
+  }
+}
+
+/** A whole instance is a prefix in each family. */
+function treePrefixes(entry: { readonly prefix?: string; readonly instanceId: number }) {
+  const texts = entry.prefix === undefined ? ['0.0.0.0/0', '::/0'] : [entry.prefix]
+  return texts.map((text) => eidPrefix(text, entry.instanceId))
 }
 
 function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {

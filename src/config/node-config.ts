@@ -5,7 +5,7 @@
 import type { AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
-import type { Role } from './schema.js'
+import type { PeerProfileName, Role } from './schema.js'
 
 export interface NodeConfig {
   readonly node: string
@@ -29,6 +29,8 @@ export interface NodeConfig {
   readonly mapServers: readonly {
     readonly address: Rloc
     readonly key: AuthenticationKey
+    /** Missing is strict. */
+    readonly profile?: PeerProfileName
     readonly proxyReply: boolean
     readonly registerMs: number
     readonly ttlMinutes: number
@@ -62,6 +64,26 @@ export interface NodeConfig {
     readonly registrationMs: number
     readonly maximumRegistrations: number
   }
+  readonly ddt: DdtConfig
+}
+
+/** The delegation tree, RFC 8111. */
+export interface DdtConfig {
+  /** Where a Map-Resolver begins; empty: it does not search the tree. */
+  readonly roots: readonly Rloc[]
+  /** Authoritative for everything. */
+  readonly root: boolean
+  readonly authoritative: readonly EidPrefix[]
+  readonly delegations: readonly DdtDelegation[]
+  readonly peers: readonly Rloc[]
+  readonly maximumReferrals: number
+}
+
+/** Exactly one of the two lists has members. */
+export interface DdtDelegation {
+  readonly eidPrefix: EidPrefix
+  readonly nodes: readonly Rloc[]
+  readonly mapServers: readonly Rloc[]
 }
 
 export interface OwnPrefix {
@@ -78,5 +100,8 @@ export interface SiteConfig {
   }[]
   /** Hex, lower case; empty = any. */
   readonly xtrIds: readonly string[]
+  /** Missing is strict. */
+  readonly profile?: PeerProfileName
+  /** Of the profile as well; this key alone loosens nothing else. */
   readonly legacyNonces: boolean
 }

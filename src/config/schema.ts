@@ -20,10 +20,20 @@ const InstanceId = Type.Integer({
   description: 'Instance-ID, 24 bits: separates tenants with overlapping addresses (RFC 9300 §8)',
 })
 
-export const ROLES = ['itr', 'etr', 'map-server', 'map-resolver'] as const
+export const ROLES = ['itr', 'etr', 'map-server', 'map-resolver', 'ddt-node'] as const
 export type Role = (typeof ROLES)[number]
 
 export const ALGORITHMS = ['hmac-sha-1-96', 'hmac-sha-256-128', 'hmac-sha256-128+hkdf'] as const
+
+/** What a peer is known to do otherwise than the RFCs say; src/control/peer-profile.ts says what. */
+export const PEER_PROFILES = ['strict', 'rfc6830', 'lispers-net', 'opendaylight', 'cisco'] as const
+export type PeerProfileName = (typeof PEER_PROFILES)[number]
+
+const PeerProfileKey = Type.Enum(PEER_PROFILES, {
+  default: 'strict',
+  description:
+    'What the peer is forgiven and how it is spoken to; anything but strict weakens replay protection',
+})
 
 /** A key as a configuration refers to it. */
 export const Key = Type.Object(
@@ -87,6 +97,7 @@ const MapServerClient = Type.Object(
   {
     address: AddressText,
     key: Key,
+    profile: PeerProfileKey,
     proxyReply: Type.Boolean({
       default: true,
       description: 'P bit: the Map-Server answers for us',
@@ -298,9 +309,11 @@ const MapServerConfig = Type.Object(
             default: [],
             description: 'Only these xTR-IDs may register; empty: any',
           }),
+          profile: PeerProfileKey,
           legacyNonces: Type.Boolean({
             default: false,
-            description: 'Accept nonces that do not rise (lispers.net, OOR, VPP); opens replay',
+            description:
+              'Accept nonces that do not rise; opens replay. Same as that part of profile rfc6830',
           }),
         },
         closed,
@@ -321,6 +334,57 @@ const MapServerConfig = Type.Object(
     }),
   },
   { ...closed, default: {} },
+)
+
+/** What a DDT node may speak of; without a prefix the whole instance, IPv4 and IPv6. */
+const DdtPrefix = {
+  prefix: Type.Optional(PrefixText),
+  instanceId: InstanceId,
+}
+
+const DdtConfig = Type.Object(
+  {
+    roots: Type.Array(AddressText, {
+      default: [],
+      description:
+        'Map-Resolver: RLOCs of the root nodes, where every search begins (RFC 8111 §7.3)',
+    }),
+    root: Type.Boolean({
+      default: false,
+      description: 'DDT node: authoritative for every instance-ID and family',
+    }),
+    authoritative: Type.Array(Type.Object(DdtPrefix, closed), {
+      default: [],
+      description:
+        'DDT node: what it is authoritative for; what it neither delegates nor serves is a hole',
+    }),
+    delegations: Type.Array(
+      Type.Object(
+        {
+          ...DdtPrefix,
+          nodes: Type.Array(AddressText, { default: [], description: 'RLOCs of child DDT nodes' }),
+          mapServers: Type.Array(AddressText, {
+            default: [],
+            description: 'RLOCs of Map-Servers: a referral to them ends the search',
+          }),
+        },
+        closed,
+      ),
+      { default: [], description: 'DDT node: who knows more; each has nodes or mapServers' },
+    ),
+    peers: Type.Array(AddressText, {
+      default: [],
+      description:
+        'Map-Server: all Map-Servers with the same sites, this one included; without the list its referrals are incomplete and are not cached (RFC 8111 §6.3)',
+    }),
+    maximumReferrals: Type.Integer({
+      minimum: 16,
+      maximum: 1_000_000,
+      default: 10_000,
+      description: 'Map-Resolver: referrals remembered; what expires soonest goes first',
+    }),
+  },
+  { ...closed, default: {}, description: 'Delegation tree of the mapping system (RFC 8111)' },
 )
 
 const ApiConfig = Type.Object(
@@ -456,6 +520,7 @@ export const ConfigSchema = Type.Object(
     rlocProbe: RlocProbeConfig,
     mobility: MobilityConfig,
     mapServer: MapServerConfig,
+    ddt: DdtConfig,
     api: ApiConfig,
     store: StoreConfig,
     record: Type.Optional(RecordConfig),

@@ -49,6 +49,13 @@ export const EVENT_NAMES = [
   'map-request-forwarded',
   'map-reply-sent',
   'map-reply-suppressed',
+  // delegation tree (RFC 8111)
+  'map-referral-sent',
+  'map-referral-suppressed',
+  'map-referral-received',
+  'map-referral-rejected',
+  'ddt-request-sent',
+  'ddt-walk-ended',
   // SMR and locators
   'smr-sent',
   'smr-received',

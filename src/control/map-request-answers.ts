@@ -42,6 +42,17 @@ export interface MapRequestAnswers {
    * Map-Server has nothing to say and no one else to send it to.
    */
   answer(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
+  /** How the prefix stands with us; undefined outside all sites. */
+  standingOf(asked: EidPrefix): Standing | undefined
+}
+
+/** What a DDT query is told about a prefix of a site (RFC 8111 §7.2). */
+export interface Standing {
+  readonly registered: boolean
+  /** The configured prefix. */
+  readonly sitePrefix: EidPrefix
+  /** The part around the asked prefix in which nothing is registered; itself when that is unknown. */
+  readonly hole: EidPrefix
 }
 
 /** Our choice: requests carry one record (RFC 9301 §5.3: SHOULD); each further one is amplification. */
@@ -118,6 +129,14 @@ export function createMapRequestAnswers(
         ours = answerRecord(received, record, replyTo, now, outputs) && ours
       }
       return ours
+    },
+    standingOf(asked) {
+      const configured = guard.sitePrefix(asked)
+      if (configured === undefined) return undefined
+      const match = registrations.longestCovering(asked) ?? registrations.longestMatch(asked)
+      const registered = match !== undefined
+      const hole = registered ? asked : negativeMapping(asked, registrations, guard).eidPrefix
+      return { registered, sitePrefix: configured.eidPrefix, hole }
     },
   }
 }

@@ -3,14 +3,18 @@
  *
  * Supported standards: RFC 9301 §8.4. A Map-Server on the same node is asked without a second ECM;
  * everything else goes to a configured Map-Server, and with none of those the EID is outside LISP:
- * a negative reply with the least specific hole. Nothing is cached.
- * Deviations: none. Not implemented: delegated databases (RFC 8111).
+ * a negative reply with the least specific hole. Map-Replies are never cached. With roots of a
+ * delegation tree configured, what is not of a site of our own is looked for there (RFC 8111;
+ * ddt-resolution.ts).
+ * Deviations: none.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import { eidFromPrefix, hostPrefix } from '../lisp/eid.js'
+import type { MapReferral } from '../lisp/map-referral.js'
 import type { EncapsulatedControl, MapRequest } from '../lisp/message.js'
 import { isOwnRloc } from './control-datagram.js'
+import type { DdtResolution } from './ddt-resolution.js'
 import type { Instant, Output } from './input-output.js'
 import {
   forwardRequest,
@@ -24,6 +28,7 @@ import {
 import type { MapServer } from './map-server.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram } from './register-guard.js'
+import type { ReferralView } from './snapshot.js'
 
 export interface MapResolver {
   /**
@@ -37,6 +42,11 @@ export interface MapResolver {
     now: Instant,
     outputs: Output[],
   ): boolean
+  /** What a DDT node says about a walk of ours (RFC 8111 §7.3). */
+  handleReferral(message: MapReferral, datagram: Datagram, now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  referralViews(now: Instant): ReferralView[]
 }
 
 /**
@@ -50,6 +60,7 @@ const MAXIMUM_RATED_RLOCS = 10_000
 export function createMapResolver(
   config: NodeConfig,
   mapServer: MapServer | undefined,
+  ddt: DdtResolution | undefined,
 ): MapResolver {
   const others = config.mapServers
     .map(({ address }) => address)
@@ -66,7 +77,8 @@ export function createMapResolver(
       const received = { request, ecm, datagram }
       const first = request.records[0]
       if (mapServer !== undefined && first !== undefined) {
-        const elsewhere = others.length > 0 && !mapServer.isResponsibleFor(first.eidPrefix)
+        const elsewhere =
+          (others.length > 0 || ddt !== undefined) && !mapServer.isResponsibleFor(first.eidPrefix)
         if (!elsewhere) return mapServer.handleRequest(request, ecm, datagram, now, outputs)
       }
       const replyTo = replyTarget(config, request.itrRlocs)
@@ -78,6 +90,10 @@ export function createMapResolver(
       const fresh = perNonce.take(request.nonce.toString(16), now)
       if (!fresh || !perRloc.take(formatIpAddress(replyTo), now)) {
         outputs.push(suppressed('rate-limited', received))
+        return true
+      }
+      if (ddt !== undefined) {
+        ddt.resolve(received, replyTo, now, outputs)
         return true
       }
       // Never back to where it came from.
@@ -93,5 +109,10 @@ export function createMapResolver(
       sendReply(config, received, replyTo, [negative], outputs)
       return true
     },
+    handleReferral: (message, datagram, now, outputs) =>
+      ddt?.handleReferral(message, datagram, now, outputs),
+    handleDeadline: (now, outputs) => ddt?.handleDeadline(now, outputs),
+    deadline: () => ddt?.deadline(),
+    referralViews: (now) => ddt?.views(now) ?? [],
   }
 }

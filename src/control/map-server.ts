@@ -22,7 +22,7 @@ import {
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
 import { createMapNotifyOutbox } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
-import { createMapRequestAnswers } from './map-request-answers.js'
+import { createMapRequestAnswers, type Standing } from './map-request-answers.js'
 import { createRegisterGuard, type Datagram } from './register-guard.js'
 import { expireRegistrations, restoreRegistration } from './registration-lifetime.js'
 import type { RegistrationView, SiteView } from './snapshot.js'
@@ -41,6 +41,8 @@ export interface MapServer {
     now: Instant,
     outputs: Output[],
   ): boolean
+  /** What a DDT query about the prefix is told (RFC 8111 §7.2); undefined outside all sites. */
+  standingOf(asked: EidPrefix): Standing | undefined
   /** Whether one of the configured sites covers the prefix. */
   isResponsibleFor(eidPrefix: EidPrefix): boolean
   /** Takes back what an earlier run stored; records of other roles are passed over. */
@@ -73,6 +75,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     },
     handleRequest: (request, ecm, datagram, now, outputs) =>
       answers.answer({ request, ecm, datagram }, now, outputs),
+    standingOf: (asked) => answers.standingOf(asked),
     isResponsibleFor: (eidPrefix) => guard.sitePrefix(eidPrefix) !== undefined,
 
     restore(records, now, outputs) {

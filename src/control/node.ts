@@ -15,6 +15,8 @@ import {
   type MapRequest,
   type Message,
 } from '../lisp/message.js'
+import { createDdtNode } from './ddt-node.js'
+import { createDdtResolution } from './ddt-resolution.js'
 import { refusal } from './etr.js'
 import type { Capabilities, Input, Instant, Node, Output, RestoredState } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
@@ -33,7 +35,13 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
   const plays = (role: NodeConfig['roles'][number]): boolean => config.roles.includes(role)
   const xtr = plays('itr') || plays('etr') ? createXtr(config, capabilities) : undefined
   const mapServer = plays('map-server') ? createMapServer(config, capabilities) : undefined
-  const mapResolver = plays('map-resolver') ? createMapResolver(config, mapServer) : undefined
+  const ddtNode =
+    plays('ddt-node') || mapServer !== undefined ? createDdtNode(config, mapServer) : undefined
+  const walks =
+    plays('map-resolver') && config.ddt.roots.length > 0 ? createDdtResolution(config) : undefined
+  const mapResolver = plays('map-resolver')
+    ? createMapResolver(config, mapServer, walks)
+    : undefined
   const progress = { started: false }
 
   function ignore(datagram: Datagram, reason: string, outputs: Output[]): void {
@@ -83,7 +91,11 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
       ignore(datagram, 'unexpected-inner-message', outputs)
       return
     }
-    const role = mapResolver ?? mapServer
+    if (ecm.ddtOriginated && ddtNode === undefined) {
+      ignore(datagram, 'not-a-ddt-node', outputs)
+      return
+    }
+    const role = ecm.ddtOriginated ? ddtNode : (mapResolver ?? mapServer)
     if (role?.handleRequest(request, ecm, datagram, now, outputs)) return
     if (xtr === undefined) {
       // A Map-Server has said what it had to say; without one there was nobody to ask.
@@ -120,6 +132,10 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           mapServer.handleRegister(message, datagram, now, outputs)
           return
         }
+      case 'map-referral':
+        if (mapResolver === undefined) ignore(datagram, 'not-a-map-resolver', outputs)
+        else mapResolver.handleReferral(message, datagram, now, outputs)
+        return
       case 'map-notify-ack':
         if (mapServer === undefined) {
           ignore(datagram, 'not-a-map-server', outputs)
@@ -194,11 +210,15 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         }
         case 'deadline':
           mapServer?.handleDeadline(now, outputs)
+          mapResolver?.handleDeadline(now, outputs)
           xtr?.handleDeadline(now, outputs)
       }
     },
     // Before the first input it is wanted at once, so that a node nobody speaks to starts as well.
-    deadline: () => (progress.started ? earliest(mapServer?.deadline(), xtr?.deadline()) : 0),
+    deadline: () =>
+      progress.started
+        ? earliest(mapServer?.deadline(), mapResolver?.deadline(), xtr?.deadline())
+        : 0,
     snapshot(now): NodeSnapshot {
       const views = xtr?.views(now)
       return {
@@ -208,6 +228,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         mappingDatabase: views?.mappingDatabase ?? [],
         registrations: mapServer?.registrationViews(now) ?? [],
         sites: mapServer?.siteViews() ?? [],
+        referrals: mapResolver?.referralViews(now) ?? [],
         locators: views?.locators ?? [],
         moves: views?.moves ?? [],
       }

@@ -11,6 +11,8 @@ export interface NodeSnapshot {
   readonly mappingDatabase: readonly MappingDatabaseView[]
   readonly registrations: readonly RegistrationView[]
   readonly sites: readonly SiteView[]
+  /** What the Map-Resolver has learned of the delegation tree (RFC 8111). */
+  readonly referrals: readonly ReferralView[]
   readonly locators: readonly LocatorStateView[]
   readonly moves: readonly MoveView[]
 }
@@ -75,6 +77,15 @@ export interface SiteView {
     readonly acceptMoreSpecifics: boolean
   }[]
   readonly registrations: number
+}
+
+export interface ReferralView {
+  readonly eidPrefix: string
+  readonly instanceId: number
+  readonly kind: string
+  /** Whom to ask next. */
+  readonly rlocs: readonly string[]
+  readonly expiresInMs: number
 }
 
 export interface LocatorStateView {

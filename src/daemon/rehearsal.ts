@@ -203,6 +203,14 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
     pathMtu: 1500,
     gpePeers: [],
     rlocProbe: { enabled: true, intervalMs: 10_000, failures: 3 },
+    ddt: {
+      roots: [],
+      root: false,
+      authoritative: [],
+      delegations: [],
+      peers: [],
+      maximumReferrals: 1,
+    },
     mobility: {
       key: KEY,
       peers: [],

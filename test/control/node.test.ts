@@ -85,7 +85,7 @@ t.test(
     const talk = anXtr()
     const cases = [
       [new Uint8Array(0), 'truncated'],
-      [new Uint8Array([0x70, 0, 0, 0]), 'unknown-type'],
+      [new Uint8Array([0x90, 0, 0, 0]), 'unknown-type'],
       [new Uint8Array([0xf0, 0, 0, 0]), 'unknown-sub-type'],
       [encodeMessage(aMapRequest()).subarray(0, 20), 'truncated'],
       [encodeMessage(aMapRegister({ authenticationData: new Uint8Array(16) })), 'not-a-map-server'],

@@ -115,6 +115,7 @@ export function aSite(about: Partial<SiteConfig> = {}): SiteConfig {
       { eidPrefix: aPrefix('2001:db8:1::/48'), acceptMoreSpecifics: true },
     ],
     xtrIds: [],
+    profile: 'strict',
     legacyNonces: false,
     ...about,
   }
@@ -157,6 +158,14 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       solicit: true,
     },
     mapServer: { sites: [], registrationMs: 180_000, maximumRegistrations: 1000 },
+    ddt: {
+      roots: [],
+      root: false,
+      authoritative: [],
+      delegations: [],
+      peers: [],
+      maximumReferrals: 1000,
+    },
     ...about,
   }
 }

@@ -147,6 +147,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
       { ...cached, eidPrefix: '[7]10.20.0.128/25', locators: [], action: 'drop' },
       { ...cached, eidPrefix: '10.20.0.0/16', instanceId: 0 },
     ],
+    referrals: [],
     mappingDatabase: [
       {
         eidPrefix: '[7]10.10.0.0/24',

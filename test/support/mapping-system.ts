@@ -65,7 +65,7 @@ export function createMappingSystem(
 ) {
   const capabilities = someCapabilities(seed)
   const mapServer = createMapServer(config, capabilities)
-  const mapResolver = createMapResolver(config, mapServer)
+  const mapResolver = createMapResolver(config, mapServer, undefined)
 
   const run = (action: (outputs: Output[]) => unknown): Result => {
     const outputs: Output[] = []

@@ -1,0 +1,456 @@
+/**
+ * A Map-Resolver's walk down the delegation tree (RFC 8111 §7.3, §8.1, §8.2): from the best referral it
+ * has, or from the configured roots, to a Map-Server that says MS-ACK, or to the word that nobody is
+ * there, which the ITR gets as a negative Map-Reply.
+ *
+ * Every request of an ITR is one pending walk, known by {ITR, EID}; a newer request of the same pair
+ * takes its place and its nonce. Only an RLOC that was asked may answer, and each step must lead to a
+ * more specific prefix than the last; a step that does not sends the walk to the root once.
+ *
+ * Choices: a node that is silent for half a second is passed over; each is asked twice, then the walk
+ * ends without a word (RFC 8111 §7.3.2) and the cached referral that led there is forgotten. Where the
+ * RFC contradicts itself (TTL of MS-NOT-REGISTERED, of NOT-AUTHORITATIVE, the MS-ACK branches) its
+ * table and pseudocode are followed.
+ */
+import type { NodeConfig } from '../config/node-config.js'
+import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
+import {
+  coversEid,
+  type Eid,
+  type EidPrefix,
+  eidFromPrefix,
+  formatEid,
+  formatEidPrefix,
+  hostPrefix,
+} from '../lisp/eid.js'
+import { isUsableRloc, type Rloc } from '../lisp/locator.js'
+import type { MapReferral, ReferralRecord } from '../lisp/map-referral.js'
+import { encodeMessage } from '../lisp/message.js'
+import { createReferralCache, type Referral, type ReferralKind } from '../tables/referral-cache.js'
+import { isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
+import { createDeadlines } from './deadlines.js'
+import type { EventName } from './event.js'
+import type { Instant, Output } from './input-output.js'
+import {
+  type EncapsulatedRequest,
+  nativelyForward,
+  sendReply,
+  suppressed,
+  UNKNOWN_EID_TTL_MINUTES,
+  UNREGISTERED_EID_TTL_MINUTES,
+} from './map-request-answers.js'
+import type { Datagram } from './register-guard.js'
+import type { ReferralView } from './snapshot.js'
+
+export interface DdtResolution {
+  /** Begins a walk for the first record of the request, or answers at once from the cache. */
+  resolve(received: EncapsulatedRequest, replyTo: Rloc, now: Instant, outputs: Output[]): void
+  handleReferral(message: MapReferral, datagram: Datagram, now: Instant, outputs: Output[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  /** Forgets all referrals. */
+  clear(): void
+  readonly pending: number
+  views(now: Instant): ReferralView[]
+}
+
+/** Our choice: see the header. */
+const ANSWER_WAIT_MS = 500
+const ROUNDS = 2
+/** Sends to one set of RLOCs even when it has one member. */
+const MINIMUM_SENDS = 4
+/** Our choice: RLOCs of one referral that are looked at. */
+export const MAXIMUM_REFERRAL_RLOCS = 16
+/** RFC 8111 §7.3.4: a cap on the referrals of one walk; a tree of this depth does not exist. */
+export const MAXIMUM_REFERRALS_PER_WALK = 32
+/** Our choice: walks that one ITR may have under way, so that one scanning ITR cannot fill the queue. */
+export const MAXIMUM_WALKS_PER_ITR = 256
+/** RFC 8111 §6.4: nothing is given out for longer than a day. */
+const MAXIMUM_TTL_MINUTES = 1440
+const MINUTE_MS = 60_000
+
+interface Walk {
+  readonly key: string
+  readonly itr: string
+  readonly replyTo: Rloc
+  readonly eid: Eid
+  received: EncapsulatedRequest
+  nonce: bigint
+  /** Of the request that was replaced: its referral may be on its way. */
+  formerNonce: bigint | undefined
+  targets: readonly Rloc[]
+  next: number
+  sends: number
+  toMapServers: boolean
+  /** The prefix that led here; undefined at the roots. */
+  via: EidPrefix | undefined
+  viaRoot: boolean
+  referrals: number
+  /** Public keys that may sign what the targets say. */
+  keys: readonly Uint8Array[]
+  /** Whether the last request carried the ITR's LISP-SEC data. */
+  securitySent: boolean
+  /** Map-Servers of this set that said MS-NOT-REGISTERED. */
+  readonly unregisteredAt: Set<string>
+}
+
+export function createDdtResolution(config: NodeConfig): DdtResolution {
+  const roots = config.ddt.roots
+  const cache = createReferralCache(config.ddt.maximumReferrals)
+  const walks = new Map<string, Walk>()
+  const byNonce = new Map<bigint, Walk>()
+  const perItr = new Map<string, number>()
+  const deadlines = createDeadlines()
+
+  // ------------------------------------------------------------------ walks
+
+  function begin(received: EncapsulatedRequest, replyTo: Rloc, eid: Eid): Walk {
+    const itr = formatIpAddress(replyTo)
+    const walk: Walk = {
+      key: `${itr} ${formatEid(eid)}`,
+      itr,
+      replyTo,
+      eid,
+      received: kept(received),
+      nonce: received.request.nonce,
+      formerNonce: undefined,
+      targets: [],
+      next: 0,
+      sends: 0,
+      toMapServers: false,
+      via: undefined,
+      viaRoot: false,
+      referrals: 0,
+      keys: [],
+      securitySent: false,
+      unregisteredAt: new Set(),
+    }
+    walks.set(walk.key, walk)
+    byNonce.set(walk.nonce, walk)
+    perItr.set(itr, (perItr.get(itr) ?? 0) + 1)
+    return walk
+  }
+
+  function end(walk: Walk): void {
+    walks.delete(walk.key)
+    byNonce.delete(walk.nonce)
+    if (walk.formerNonce !== undefined) byNonce.delete(walk.formerNonce)
+    deadlines.cancel(walk.key)
+    const left = (perItr.get(walk.itr) ?? 1) - 1
+    if (left > 0) perItr.set(walk.itr, left)
+    else perItr.delete(walk.itr)
+  }
+
+  /** RFC 8111 §8.1: the newer request of the same ITR for the same EID takes the older one's place. */
+  function replace(walk: Walk, received: EncapsulatedRequest): void {
+    const { nonce } = received.request
+    if (nonce === walk.nonce || byNonce.has(nonce)) return
+    if (walk.formerNonce !== undefined) byNonce.delete(walk.formerNonce)
+    walk.formerNonce = walk.nonce
+    walk.nonce = nonce
+    walk.received = kept(received)
+    byNonce.set(nonce, walk)
+  }
+
+  function follow(
+    walk: Walk,
+    set: Pick<Referral, 'rlocs' | 'keys'> & { readonly via: EidPrefix | undefined },
+    toMapServers: boolean,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    walk.targets = set.rlocs
+    walk.keys = set.keys
+    walk.via = set.via
+    walk.toMapServers = toMapServers
+    // Spreads the load over the members; the nonce is random.
+    walk.next = Number(walk.nonce % BigInt(set.rlocs.length))
+    walk.sends = 0
+    walk.unregisteredAt.clear()
+    ask(walk, now, outputs)
+  }
+
+  function toRoot(walk: Walk, now: Instant, outputs: Output[]): void {
+    walk.viaRoot = true
+    const keys: Uint8Array[] = []
+    follow(walk, { rlocs: roots, keys, via: undefined }, false, now, outputs)
+  }
+
+  /** Asks the next RLOC of the set that has not refused; ends the walk when all have had their turns. */
+  function ask(walk: Walk, now: Instant, outputs: Output[]): void {
+    const { targets, unregisteredAt } = walk
+    if (walk.sends >= Math.max(MINIMUM_SENDS, ROUNDS * targets.length)) {
+      if (unregisteredAt.size > 0) {
+        answerNegatively(walk, hostPrefix(walk.eid), UNREGISTERED_EID_TTL_MINUTES, outputs)
+        return
+      }
+      // RFC 8111 §7.3.2: without a word; the ITR asks again and then begins further up.
+      if (walk.via !== undefined) cache.remove(walk.via)
+      end(walk)
+      outputs.push(walkEvent('ddt-walk-ended', walk, { reason: 'no-answer' }))
+      return
+    }
+    let target = targets[walk.next % targets.length]!
+    for (let tried = 0; tried < targets.length; tried += 1) {
+      target = targets[walk.next % targets.length]!
+      walk.next += 1
+      if (!unregisteredAt.has(formatIpAddress(target))) break
+    }
+    walk.sends += 1
+    transmit(walk, target, outputs)
+    deadlines.set(walk.key, now + ANSWER_WAIT_MS)
+  }
+
+  function transmit(walk: Walk, target: Rloc, outputs: Output[]): void {
+    const { ecm } = walk.received
+    // RFC 8111 §7.3.2: the ITR's security data is for the Map-Server and for nobody on the way.
+    walk.securitySent = walk.toMapServers && ecm.securityData !== undefined
+    const bytes = walk.securitySent
+      ? encodeMessage({ ...ecm, ddtOriginated: true })
+      : encodeMessage({ ...withoutSecurity(ecm), ddtOriginated: true })
+    sendControl(config, target, bytes, outputs)
+    outputs.push(
+      walkEvent('ddt-request-sent', walk, {
+        reason: walk.via === undefined ? 'root' : walk.toMapServers ? 'map-server' : 'node',
+        to: formatIpAddress(target),
+        attempt: walk.sends,
+      }),
+    )
+  }
+
+  function answerNegatively(
+    walk: Walk,
+    prefix: EidPrefix,
+    ttlMinutes: number,
+    outputs: Output[],
+  ): void {
+    end(walk)
+    sendReply(config, walk.received, walk.replyTo, [nativelyForward(prefix, ttlMinutes)], outputs)
+  }
+
+  /** The walk is in a blind alley: once more from the root, and then it is over (RFC 8111 §8.2). */
+  function lost(walk: Walk, now: Instant, outputs: Output[]): void {
+    if (walk.viaRoot || roots.length === 0) {
+      answerNegatively(walk, hostPrefix(walk.eid), UNREGISTERED_EID_TTL_MINUTES, outputs)
+      return
+    }
+    if (walk.via !== undefined) cache.remove(walk.via)
+    toRoot(walk, now, outputs)
+  }
+
+  // -------------------------------------------------------------- referrals
+
+  function remember(record: ReferralRecord, rlocs: readonly Rloc[], now: Instant): void {
+    // RFC 8111 §6.4: an incomplete set SHOULD NOT be cached.
+    if (record.incomplete || record.ttlMinutes === 0 || !isCacheable(record.action)) return
+    const { eidPrefix, action: kind } = record
+    const ttlMinutes = Math.min(record.ttlMinutes, MAXIMUM_TTL_MINUTES)
+    const keys: Uint8Array[] = []
+    cache.put({ eidPrefix, kind, rlocs, keys, expiresAt: now + ttlMinutes * MINUTE_MS })
+  }
+
+  /** Why a referral is not listened to; undefined when it is. */
+  function objection(walk: Walk, record: ReferralRecord, datagram: Datagram): string | undefined {
+    if (!walk.targets.some((target) => equalIpAddresses(target, datagram.from))) {
+      return 'unasked-source'
+    }
+    if (!coversEid(record.eidPrefix, walk.eid)) return 'other-prefix'
+    return undefined
+  }
+
+  function handleRecord(
+    walk: Walk,
+    record: ReferralRecord,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { eidPrefix, action } = record
+    const reached = walk.via?.maskLength ?? -1
+    if (action === 'not-authoritative') lost(walk, now, outputs)
+    else if (eidPrefix.maskLength < reached) {
+      outputs.push(walkEvent('map-referral-rejected', walk, { reason: 'less-specific' }))
+      if (!walk.viaRoot) toRoot(walk, now, outputs)
+    } else if (action === 'delegation-hole') {
+      remember(record, [], now)
+      answerNegatively(walk, eidPrefix, UNKNOWN_EID_TTL_MINUTES, outputs)
+    } else if (action === 'ms-ack') acknowledged(walk, record, from, now, outputs)
+    else if (action === 'ms-not-registered') unregistered(walk, record, from, now, outputs)
+    else descend(walk, record, reached, now, outputs)
+  }
+
+  function descend(
+    walk: Walk,
+    record: ReferralRecord,
+    reached: number,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { eidPrefix, action } = record
+    const rlocs = usableRlocs(record)
+    walk.referrals += 1
+    // RFC 8111 §7.3.4: it must be more specific than the last one, or it is a loop.
+    const isLoop = eidPrefix.maskLength === reached || rlocs.length === 0
+    if (isLoop || walk.referrals > MAXIMUM_REFERRALS_PER_WALK) {
+      lost(walk, now, outputs)
+      return
+    }
+    remember(record, rlocs, now)
+    const keys: Uint8Array[] = []
+    follow(walk, { rlocs, keys, via: eidPrefix }, action === 'ms-referral', now, outputs)
+  }
+
+  function acknowledged(
+    walk: Walk,
+    record: ReferralRecord,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const rlocs = usableRlocs(record)
+    remember(record, rlocs.length > 0 ? rlocs : [from], now)
+    if (walk.received.ecm.securityData !== undefined && !walk.securitySent) {
+      // RFC 8111 §7.3.2: it did not get the security data, so the ETR could not answer with it.
+      const again = { rlocs: [from], keys: walk.keys, via: record.eidPrefix }
+      follow(walk, again, true, now, outputs)
+    } else end(walk)
+  }
+
+  function unregistered(
+    walk: Walk,
+    record: ReferralRecord,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    walk.unregisteredAt.add(formatIpAddress(from))
+    if (walk.targets.some((one) => !walk.unregisteredAt.has(formatIpAddress(one)))) {
+      ask(walk, now, outputs)
+      return
+    }
+    remember(record, [], now)
+    answerNegatively(walk, record.eidPrefix, UNREGISTERED_EID_TTL_MINUTES, outputs)
+  }
+
+  function usableRlocs(record: ReferralRecord): Rloc[] {
+    return record.locators
+      .map(({ rloc }) => rloc)
+      .filter((rloc) => isUsableRloc(rloc) && sourceRloc(config, rloc) !== undefined)
+      .filter((rloc) => !isOwnRloc(config, rloc))
+      .slice(0, MAXIMUM_REFERRAL_RLOCS)
+  }
+
+  function startFrom(walk: Walk, referral: Referral | undefined, now: Instant, outputs: Output[]) {
+    if (referral === undefined) return toRoot(walk, now, outputs)
+    const { kind, eidPrefix: via, rlocs, keys } = referral
+    return follow(walk, { rlocs, keys, via }, kind !== 'node-referral', now, outputs)
+  }
+
+  return {
+    resolve(received, replyTo, now, outputs) {
+      const first = received.request.records[0]
+      if (first === undefined) return
+      const eid = eidFromPrefix(first.eidPrefix)
+      const same = walks.get(`${formatIpAddress(replyTo)} ${formatEid(eid)}`)
+      if (same !== undefined) return replace(same, received)
+      const referral = cache.match(eid, now)
+      if (isNegative(referral)) {
+        const minutes = Math.max(1, Math.ceil((referral.expiresAt - now) / MINUTE_MS))
+        const negative = nativelyForward(referral.eidPrefix, minutes)
+        sendReply(config, received, replyTo, [negative], outputs)
+        return
+      }
+      if (referral === undefined && roots.length === 0) {
+        const nothing = nativelyForward(hostPrefix(eid), UNREGISTERED_EID_TTL_MINUTES)
+        sendReply(config, received, replyTo, [nothing], outputs)
+        return
+      }
+      const full = walks.size >= config.mapCache.maximumPendingRequests
+      const itr = formatIpAddress(replyTo)
+      if (full || (perItr.get(itr) ?? 0) >= MAXIMUM_WALKS_PER_ITR) {
+        outputs.push(suppressed(full ? 'too-many-pending' : 'too-many-of-this-itr', received))
+        return
+      }
+      if (byNonce.has(received.request.nonce)) {
+        outputs.push(suppressed('nonce-in-use', received))
+        return
+      }
+      startFrom(begin(received, replyTo, eid), referral, now, outputs)
+    },
+
+    handleReferral(message, datagram, now, outputs) {
+      const walk = byNonce.get(message.nonce)
+      const record = message.records[0]
+      const from = formatIpAddress(datagram.from)
+      const reject = (reason: string): void => {
+        const severity = reason === 'no-request' ? 'debug' : 'notice'
+        const event = { name: 'map-referral-rejected', severity, reason, from } as const
+        outputs.push({ kind: 'event', event })
+      }
+      if (walk === undefined) return reject('no-request')
+      // RFC 8111 §6: the answer to one question is one record.
+      if (record === undefined || message.records.length !== 1) return reject('not-one-record')
+      const problem = objection(walk, record, datagram)
+      if (problem !== undefined) return reject(problem)
+      outputs.push(
+        walkEvent('map-referral-received', walk, {
+          reason: record.action,
+          from,
+          eidPrefix: formatEidPrefix(record.eidPrefix),
+        }),
+      )
+      handleRecord(walk, record, datagram.from, now, outputs)
+    },
+
+    handleDeadline(now, outputs) {
+      for (const key of deadlines.due(now)) {
+        const walk = walks.get(key)
+        if (walk !== undefined) ask(walk, now, outputs)
+      }
+    },
+    deadline: () => deadlines.next(),
+    clear: () => cache.clear(),
+    get pending() {
+      return walks.size
+    },
+    views: (now) => [...cache.entries()].map((referral) => viewOf(referral, now)),
+  }
+}
+
+/** A copy that outlives the receive buffer. */
+function kept(received: EncapsulatedRequest): EncapsulatedRequest {
+  const { ecm, request, datagram } = received
+  return { request, datagram, ecm: { ...ecm, message: Uint8Array.from(ecm.message) } }
+}
+
+function withoutSecurity(ecm: EncapsulatedRequest['ecm']): EncapsulatedRequest['ecm'] {
+  const { securityData: _, ...plain } = ecm
+  return { ...plain, security: false }
+}
+
+function isNegative(referral: Referral | undefined): referral is Referral {
+  return referral?.kind === 'delegation-hole' || referral?.kind === 'ms-not-registered'
+}
+
+function isCacheable(action: ReferralRecord['action']): action is ReferralKind {
+  return action !== 'not-authoritative'
+}
+
+function walkEvent(
+  name: EventName,
+  walk: Walk,
+  fields: { readonly [field: string]: string | number },
+): Output {
+  const { itr, eid } = walk
+  return { kind: 'event', event: { name, severity: 'debug', itr, eid: formatEid(eid), ...fields } }
+}
+
+function viewOf(referral: Referral, now: Instant): ReferralView {
+  return {
+    eidPrefix: formatEidPrefix(referral.eidPrefix),
+    instanceId: referral.eidPrefix.instanceId,
+    kind: referral.kind,
+    rlocs: referral.rlocs.map(formatIpAddress),
+    expiresInMs: Math.max(0, referral.expiresAt - now),
+  }
+}
