@@ -33,6 +33,7 @@ import type { EidPlacement } from './eid-placement.js'
 import type { Capabilities, CommandResult, Instant, Output, StoredRecord } from './input-output.js'
 import { earliest, push, report } from './installed-mappings.js'
 import type { Itr, OfKind } from './itr.js'
+import { keyTowards } from './peer-profile.js'
 import { createRegistrar, type Registrar } from './registrar.js'
 import { createReplayWindow } from './replay-window.js'
 import { persistLastNonce, type RisingCounter } from './rising-counter.js'
@@ -258,7 +259,8 @@ export function createEtr(
     // A Map-Server with several addresses may answer from any: its key tells who it is.
     const order = config.mapServers.map((server, index) => ({ server, index }))
     order.sort((a, b) => rank(a.server.address, name) - rank(b.server.address, name))
-    return order.find(({ server }) => verifyMessage(bytes, server.key, capabilities.hmac))?.index
+    return order.find(({ server }) => verifyMessage(bytes, keyTowards(server), capabilities.hmac))
+      ?.index
   }
 
   function acknowledge(index: number, notify: MapNotify, to: Rloc, outputs: Output[]): void {
@@ -266,7 +268,7 @@ export function createEtr(
     sendControl(
       config,
       to,
-      encodeSigned(ack, config.mapServers[index]!.key, capabilities.hmac),
+      encodeSigned(ack, keyTowards(config.mapServers[index]!), capabilities.hmac),
       outputs,
     )
   }

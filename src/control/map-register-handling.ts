@@ -20,6 +20,7 @@ import { CONTROL_PORT } from './control-datagram.js'
 import type { Capabilities, Instant, Output } from './input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'
 import { MESSAGE_BYTES, recordBytes, statedMapping } from './map-request-answers.js'
+import { siteProfile } from './peer-profile.js'
 import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
 import { changed, type RegistrationChange, rejected } from './registration-events.js'
 import { recordsToStore, VERSION_MEMORY_MS } from './registration-lifetime.js'
@@ -100,12 +101,12 @@ function judge(state: MapServerState, record: Mapping, received: Received): Verd
   return judgeRecord({
     record,
     owner: admission.owner,
-    merge: message.mergeRequest,
+    merge: wantsMerge(received),
     proxyReply: message.proxyReply,
     wantMapNotify: message.wantMapNotify,
     registration: state.registrations.exact(record.eidPrefix),
     retired: state.registrations.retired(record.eidPrefix),
-    noncesRise: !admission.site.legacyNonces,
+    noncesRise: !siteProfile(admission.site).anyNonce,
     notifyUnacknowledged: state.outbox.isUnacknowledged(admission.owner, record.eidPrefix),
     firstVersion: () => 1 + Math.floor(state.capabilities.random.fraction() * 4095),
   })
@@ -203,7 +204,7 @@ function apply(
     return { eidPrefix, before, after: registrations.exact(eidPrefix), formerOwners }
   }
   if (verdict.kind !== 'claim' && verdict.kind !== 'store') return undefined
-  const merge = received.message.mergeRequest
+  const merge = wantsMerge(received)
   const kept = verdict.kind === 'store' && merge ? others : []
   const registrants = [...kept, registrantOf(state.config, record, received)]
   const about = { eidPrefix, site: site.name, mapVersion: verdict.mapVersion, merge }
@@ -315,8 +316,9 @@ function mapNotify(
     attempt: 1,
     eidPrefixes: records.map((record) => formatEidPrefix(record.eidPrefix)),
   } as const
+  const toPort = siteProfile(admission.site).notifyToSourcePort ? datagram.fromPort : CONTROL_PORT
   return [
-    { kind: 'send', from: datagram.to, to: datagram.from, toPort: CONTROL_PORT, bytes },
+    { kind: 'send', from: datagram.to, to: datagram.from, toPort, bytes },
     { kind: 'event', event },
   ]
 }
@@ -381,8 +383,16 @@ function ownRlocs(received: Received): ReadonlySet<string> {
   return own
 }
 
+/** RFC 9301 §5.6: the a bit, unless the site's peers are known to misuse it. */
+function wantsMerge({ message, admission }: Received): boolean {
+  return message.mergeRequest && !siteProfile(admission.site).ignoreMergeBit
+}
+
 function keyOf(site: SiteConfig, registrant: Registrant): AuthenticationKey {
-  return site.keys.find((key) => key.keyId === registrant.keyId) ?? site.keys[0]!
+  const { keyId } = registrant
+  const named = site.keys.find((key) => key.keyId === keyId)
+  // Key ID 0 of a peer that has no key IDs: it shall read 0 in what we send it, too.
+  return named ?? (keyId === 0 ? { ...site.keys[0]!, keyId } : site.keys[0]!)
 }
 
 /** Records in portions that fit one message to `to`; a record too large for any goes alone. */

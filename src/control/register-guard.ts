@@ -22,6 +22,7 @@ import type { EidPrefix } from '../lisp/eid.js'
 import type { MapRegister } from '../lisp/message.js'
 import { createEidTrie } from '../tables/eid-trie.js'
 import type { Input, StoredRecord } from './input-output.js'
+import { siteProfile } from './peer-profile.js'
 
 /** A datagram as the shell hands it in. */
 export type Datagram = Extract<Input, { readonly kind: 'datagram' }>
@@ -110,9 +111,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       if (first === undefined) return refuse('no-records')
       const site = prefixes.longestCovering(first.eidPrefix)?.value.site
       if (site === undefined) return refuse('prefix-not-configured')
-      const keys = site.keys.filter(
-        (key) => key.keyId === message.keyId && key.algorithm === message.algorithm,
-      )
+      const keys = keysFor(site, message)
       if (keys.length === 0) return refuse('unknown-key', site.name)
       const genuine = authenticate(keys, datagram.bytes, hmac)
       if (genuine === undefined) return refuse('authentication-failed', site.name)
@@ -129,7 +128,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       const sender = senderName(site.name, owner, key.keyId)
       const admitted = { ok: true, site, key, owner, sender } as const
       const last = senders.get(sender)
-      if (site.legacyNonces) return { ...admitted, repeated: false }
+      if (siteProfile(site).anyNonce) return { ...admitted, repeated: false }
       if (last === undefined) {
         if (senders.size >= MAXIMUM_SENDERS) return refuse('too-many-senders', site.name)
         return { ...admitted, repeated: false }
@@ -143,7 +142,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
     },
 
     accept(admission, message) {
-      if (admission.site.legacyNonces) return
+      if (siteProfile(admission.site).anyNonce) return
       senders.set(admission.sender, {
         nonce: message.nonce,
         authenticationData: new Uint8Array(message.authenticationData),
@@ -206,6 +205,16 @@ function sitePrefixes(sites: readonly SiteConfig[]) {
     }
   }
   return trie
+}
+
+/** The keys of the site that the message can mean; with its own key ID, so that answers copy it. */
+function keysFor(site: SiteConfig, message: MapRegister): AuthenticationKey[] {
+  const anyId = message.keyId === 0 && siteProfile(site).keyIdZeroMeansAny
+  return site.keys
+    .filter(({ keyId, algorithm }) => {
+      return algorithm === message.algorithm && (anyId || keyId === message.keyId)
+    })
+    .map((key) => (key.keyId === message.keyId ? key : { ...key, keyId: message.keyId }))
 }
 
 function authenticate(keys: readonly AuthenticationKey[], bytes: Uint8Array, hmac: Hmac) {

@@ -10,7 +10,7 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
-import { encodeSigned } from '../lisp/authentication.js'
+import { authenticationLength, encodeSigned } from '../lisp/authentication.js'
 import { formatEidPrefix } from '../lisp/eid.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapNotify } from '../lisp/message.js'
@@ -18,6 +18,7 @@ import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.
 import { namesUs, ownLocators, ownMapping, sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Capabilities, Instant, Output } from './input-output.js'
+import { keyTowards, mapServerProfile } from './peer-profile.js'
 import type { RisingCounter } from './rising-counter.js'
 
 export interface RegistrarCallbacks {
@@ -97,13 +98,15 @@ export function createRegistrar(
     outputs: Output[],
   ) {
     const nonce = nonces.next(outputs)
+    const key = keyTowards(server)
+    const macBytes = authenticationLength(key.algorithm, mapServerProfile(server).sendWholeMac)
     const bytes = encodeSigned(
       {
         kind: 'map-register',
         nonce,
-        keyId: server.key.keyId,
-        algorithm: server.key.algorithm,
-        authenticationData: new Uint8Array(0),
+        keyId: key.keyId,
+        algorithm: key.algorithm,
+        authenticationData: new Uint8Array(macBytes),
         proxyReply: server.proxyReply,
         securityCapable: false,
         eidNotify: false,
@@ -113,7 +116,7 @@ export function createRegistrar(
         records,
         identity: { xtrId: config.xtrId, siteId: config.siteId },
       },
-      server.key,
+      key,
       capabilities.hmac,
     )
     lastNonce[serverIndex] = nonce
