@@ -16,6 +16,7 @@ import { eventCommands } from './commands/events.js'
 import { ligCommands } from './commands/lig.js'
 import { moveCommands } from './commands/move.js'
 import { replayCommands } from './commands/replay.js'
+import { rigCommands } from './commands/rig.js'
 import { showCommands } from './commands/show.js'
 import { simCommands } from './commands/sim.js'
 import { CliFailure } from './failure.js'
@@ -25,6 +26,7 @@ const COMMANDS: readonly CliCommand[] = [
   ...showCommands,
   ...moveCommands,
   ...ligCommands,
+  ...rigCommands,
   ...eventCommands,
   ...clearCommands,
   ...decodeCommands,

@@ -9,8 +9,9 @@ import {
   parseEidText,
 } from '../../config/address-text.js'
 import type { IpAddress } from '../../lisp/address.js'
+import type { Eid } from '../../lisp/eid.js'
 import type { Mapping } from '../../lisp/mapping.js'
-import { formatLocators } from '../columns.js'
+import { formatLocators, formatPrefix } from '../columns.js'
 import { type CliCommand, type CommandContext, numberOption, textOption } from '../command.js'
 import { CliFailure } from '../failure.js'
 import { queryMapping } from '../lig-query.js'
@@ -18,16 +19,24 @@ import { queryMapping } from '../lig-query.js'
 export const ligCommands: readonly CliCommand[] = [
   {
     usage: 'lig <eid>',
-    summary: 'ask the mapping system where an EID is (RFC 6835)',
+    summary: 'ask the mapping system where an EID is (RFC 6835); "self": our own EIDs',
     options: [
       ['--instance-id <number>', 'instance-ID of an EID without brackets'],
-      ['--to <map-resolver>', 'ask this Map-Resolver directly; no daemon is needed'],
+      ['-m, --to <map-resolver>', 'ask this Map-Resolver directly; no daemon is needed'],
       ['--from <rloc>', 'our address for the answer, with --to'],
-      ['--timeout <ms>', 'wait this long per try, with --to (default 1000, three tries)'],
+      ['-c, --count <number>', 'with --to: ask this often until an answer comes (default 3)'],
+      ['--timeout <ms>', 'with --to: wait this long per try (default 1000)'],
+      ['-a, --authoritative', 'with --to: only an ETR shall answer (A bit)'],
     ],
-    examples: ['godwit lig 10.20.0.2 --instance-id 7', "godwit lig '[7]10.20.0.2' --to 172.16.4.1"],
-    run: (context) =>
-      textOption(context, 'to') === undefined ? askDaemon(context) : askMapResolver(context),
+    examples: [
+      'godwit lig 10.20.0.2 --instance-id 7',
+      "godwit lig '[7]10.20.0.2' -m 172.16.4.1 -c 5",
+      'godwit lig self',
+    ],
+    run: (context) => {
+      if (context.arguments[0] === 'self') return askSelf(context)
+      return textOption(context, 'to') === undefined ? askDaemon(context) : askMapResolver(context)
+    },
   },
 ]
 
@@ -66,13 +75,32 @@ async function askMapResolver(context: CommandContext): Promise<void> {
   const text = String(context.arguments[0])
   const eid = parseEidText(text, instanceId)
   if (eid === undefined) throw new CliFailure(`"${text}" is not an EID`, 'as [7]10.20.0.2', 2)
-  const mapResolver = addressOption(context, 'to')
-  const from =
-    textOption(context, 'from') === undefined ? undefined : addressOption(context, 'from')
+  const answer = await direct(context, eid)
+  const { from, tookMs, tries, mappings } = answer
+  if (context.json) {
+    return context.print(JSON.stringify({ eid: text, from, tookMs, tries, mappings }, null, 2))
+  }
+  const again = tries > 1 ? ` (try ${tries})` : ''
+  context.print(`${text}: answered by ${from} in ${tookMs} ms${again}`)
+  for (const mapping of mappings) context.print(formatMapping(mapping))
+}
+
+interface DirectAnswer {
+  readonly from: string
+  readonly tookMs: number
+  readonly tries: number
+  readonly mappings: MappingAnswer[]
+}
+
+async function direct(context: CommandContext, eid: Eid): Promise<DirectAnswer> {
+  const mapResolver = addressOption(context, 'to')!
+  const from = addressOption(context, 'from')
   const waitMs = numberOption(context, 'timeout')
   const answer = await queryMapping({
     eid,
     mapResolver,
+    authoritative: context.options['authoritative'] === true,
+    tries: countOption(context),
     ...(from === undefined ? {} : { from }),
     ...(waitMs === undefined ? {} : { waitMs }),
   }).catch((cause: Error) => {
@@ -84,24 +112,82 @@ async function askMapResolver(context: CommandContext): Promise<void> {
       'is it a Map-Resolver, and can it (and the ETR) reach the address given by --from?',
     )
   }
-  const mappings = answer.mappings.map(viewOf)
   const tookMs = Math.round(answer.tookMs * 10) / 10
-  if (context.json) {
-    return context.print(
-      JSON.stringify({ eid: text, from: answer.from, tookMs, mappings }, null, 2),
-    )
-  }
-  context.print(`${text}: answered by ${answer.from} in ${tookMs} ms`)
-  for (const mapping of mappings) context.print(formatMapping(mapping))
+  return { from: answer.from, tries: answer.tries, tookMs, mappings: answer.mappings.map(viewOf) }
 }
 
-function addressOption(context: CommandContext, name: string): IpAddress {
-  const text = textOption(context, name) ?? ''
+/** What RFC 6835 §4.3 calls "lig self": does the mapping system know our EIDs where they are? */
+async function askSelf(context: CommandContext): Promise<void> {
+  const { mappingDatabase } = await context
+    .client()
+    .get<{ mappingDatabase: OwnEntry[] }>('/v1/mapping-database?limit=1000')
+  const own = mappingDatabase.filter(({ kind, state }) => {
+    return kind !== 'dynamic-prefix' && state === 'local'
+  })
+  const findings = []
+  for (const entry of own) findings.push(await findingOf(context, entry))
+  if (context.json) context.print(JSON.stringify({ self: findings }, null, 2))
+  else if (own.length === 0) context.print('no EID-prefixes are here')
+  else
+    for (const { eidPrefix, verdict, tookMs } of findings) {
+      context.print(`${eidPrefix}  ${verdict}${tookMs === undefined ? '' : `  ${tookMs} ms`}`)
+    }
+  const wrong = findings.filter(({ verdict }) => verdict !== 'registered')
+  if (wrong.length > 0) throw new CliFailure(`${wrong.length} of ${own.length} are not registered`)
+}
+
+interface OwnEntry {
+  readonly eidPrefix: string
+  readonly instanceId: number
+  readonly kind: string
+  readonly state: string
+  readonly locators: readonly { readonly rloc: string }[]
+}
+
+async function findingOf(context: CommandContext, entry: OwnEntry) {
+  const eidPrefix = formatPrefix(entry)
+  const text = entry.eidPrefix.replace(/\/\d+$/, '')
+  const { tookMs, mappings } =
+    textOption(context, 'to') === undefined
+      ? await throughDaemon(context, text, entry.instanceId)
+      : await direct(context, parseEidText(text, entry.instanceId)!)
+  const found = mappings.flatMap(({ locators }) => locators.map(({ rloc }) => rloc))
+  const verdict = found.some((rloc) => entry.locators.some((one) => one.rloc === rloc))
+    ? 'registered'
+    : found.length > 0
+      ? `elsewhere: ${found.join(' ')}`
+      : 'not registered'
+  return { eidPrefix, verdict, tookMs, mappings }
+}
+
+async function throughDaemon(context: CommandContext, eid: string, instanceId: number) {
+  const answer = await context
+    .client()
+    .post<{ tookMs: number; result: unknown }>('/v1/queries', { eid, instanceId })
+    .catch((cause: unknown) => {
+      // No answer at all is a finding here, not the end.
+      if (cause instanceof CliFailure) return undefined
+      throw cause
+    })
+  return { tookMs: answer?.tookMs, mappings: mappingsIn(answer?.result) }
+}
+
+/** An address option, or undefined when it was not given. Throws a `CliFailure` for other text. */
+export function addressOption(context: CommandContext, name: string): IpAddress | undefined {
+  const text = textOption(context, name)
+  if (text === undefined) return undefined
   const address = parseAddressText(text)
   if (address === undefined) {
     throw new CliFailure(`--${name} "${text}" is not an address`, 'as 172.16.4.1', 2)
   }
   return address
+}
+
+/** `--count`: 1–100, default 3 (RFC 6835 §4.1). */
+export function countOption(context: CommandContext): number {
+  const count = numberOption(context, 'count') ?? 3
+  if (Number.isInteger(count) && count >= 1 && count <= 100) return count
+  throw new CliFailure(`--count ${count} is not within 1..100`, 'as 3', 2)
 }
 
 function viewOf(mapping: Mapping): MappingAnswer {
