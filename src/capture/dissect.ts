@@ -1,7 +1,9 @@
 /**
  * What a captured frame says in LISP: a control message (UDP port 4342 on either side, RFC 9301
- * §5), with what an Encapsulated Control Message carries; a data packet (UDP destination port 4341,
- * RFC 9300 §4) with its header and inner packet; a fragment of one of these; or nothing of ours.
+ * §5), with what an Encapsulated Control Message carries; a segment of a TCP connection of that
+ * port, with the messages that it completes; a data packet (UDP destination port 4341, RFC 9300 §4)
+ * with its header, inner packet and what that says of multicast; a fragment of one of these; or
+ * nothing of ours.
  *
  * Fragments are noted, not put together. Authentication is verified with the keys given, each
  * message by itself: replay is not judged here. Never throws, whatever the frame holds.
@@ -11,9 +13,15 @@ import { type AuthenticationKey, type Hmac, verifyMessage } from '../lisp/authen
 import { DATA_HEADER_BYTES, type DataHeader, decodeDataHeader } from '../lisp/data-header.js'
 import { LISP_CONTROL_PORT, LISP_DATA_PORT } from '../lisp/iana.js'
 import { decodeMessage, type Malformed, type Message } from '../lisp/message.js'
+import { decodeIgmp } from '../lisp/multicast/igmp.js'
+import type { MembershipMessage } from '../lisp/multicast/membership.js'
+import { decodeMld } from '../lisp/multicast/mld.js'
+import { decodePim, type PimMessage } from '../lisp/multicast/pim.js'
+import type { ReliableMessage } from '../lisp/reliable-transport.js'
 import type { CapturedFrame } from './captured-frame.js'
 import { type Fragment, type IpPacket, PROTOCOL, readIpPacket } from './ip-packet.js'
 import { networkLayer } from './link-layer.js'
+import { createTcpConnections, type SegmentNote } from './tcp-connections.js'
 
 /** 'no-key': none of the given keys has this key ID and algorithm. */
 export type Verdict = 'verified' | 'failed' | 'no-key'
@@ -49,10 +57,25 @@ export type InnerPacket = Endpoints & {
   readonly hopLimit: number
   readonly length: number
   readonly fragment: Fragment | undefined
+  /** What an IGMP, MLD or PIM packet says; undefined for any other. */
+  readonly multicast: MembershipMessage | PimMessage | Malformed | undefined
+}
+
+/** A message of a TCP connection, with the Map-Register that a registration carries. */
+export interface ReliableItem {
+  readonly message: ReliableMessage | Malformed
+  readonly register: ControlMessage | undefined
 }
 
 export type Dissection =
   | { readonly kind: 'control'; readonly endpoints: Endpoints; readonly control: ControlMessage }
+  | {
+      readonly kind: 'reliable'
+      readonly endpoints: Endpoints
+      /** Those that end in this segment. */
+      readonly items: readonly ReliableItem[]
+      readonly segment: SegmentNote
+    }
   | {
       readonly kind: 'data'
       readonly endpoints: Endpoints
@@ -83,6 +106,7 @@ export interface DissectorOptions {
 export function createDissector(options: DissectorOptions = {}): {
   dissect(frame: CapturedFrame): Dissection
 } {
+  const connections = createTcpConnections()
   const begun = new Map<string, { part: 'control' | 'data' | 'other'; frame: number }>()
 
   function remember(key: string, part: 'control' | 'data' | 'other', frame: number): void {
@@ -108,6 +132,19 @@ export function createDissector(options: DissectorOptions = {}): {
     }
   }
 
+  function segment(ip: IpPacket): Dissection {
+    const endpoints = { ...addressesOf(ip), ...portsOf(ip) }
+    if (partOf(endpoints) !== 'control') return NOT_LISP
+    const followed = connections.follow(ip)
+    if (followed === undefined) return NOT_LISP
+    const items = followed.messages.map((message) => ({
+      message,
+      register:
+        message.kind === 'registration' ? readControl(message.message, options, false) : undefined,
+    }))
+    return { kind: 'reliable', endpoints, items, segment: followed.note }
+  }
+
   return {
     dissect(frame) {
       const network = networkLayer(frame.linkType, frame.bytes)
@@ -115,8 +152,9 @@ export function createDissector(options: DissectorOptions = {}): {
       if (network.kind === 'fault') return { kind: 'fault', fault: placeOf(network) }
       const ip = readIpPacket(frame.bytes, network.offset)
       if (ip.kind === 'fault') return { kind: 'fault', fault: placeOf(ip) }
-      if (ip.protocol !== PROTOCOL.udp) return NOT_LISP
       const { fragment } = ip
+      if (ip.protocol === PROTOCOL.tcp && fragment === undefined) return segment(ip)
+      if (ip.protocol !== PROTOCOL.udp) return NOT_LISP
       if (fragment !== undefined && fragment.offset > 0) return laterFragment(ip, fragment)
       const udp = readUdp(ip)
       if (udp === undefined) {
@@ -175,7 +213,17 @@ function readInner(header: DataHeader, payload: Uint8Array): InnerPacket | Fault
     hopLimit: ip.hopLimit,
     length: ip.length,
     fragment: ip.fragment,
+    multicast: ip.fragment === undefined ? readMulticast(ip) : undefined,
   }
+}
+
+function readMulticast(ip: IpPacket): InnerPacket['multicast'] {
+  if (ip.protocol === PROTOCOL.igmp) return decodeIgmp(ip.payload)
+  if (ip.protocol === PROTOCOL.pim) return decodePim(ip.payload, ip)
+  if (ip.protocol !== PROTOCOL.icmpv6) return undefined
+  const message = decodeMld(ip.payload, ip)
+  // Most of ICMPv6 is something else.
+  return message.kind === 'malformed' && message.code === 'unknown-type' ? undefined : message
 }
 
 /** RFC 9305 §3: IPv4 and IPv6. */

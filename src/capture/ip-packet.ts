@@ -38,7 +38,7 @@ export interface IpPacket {
   readonly payloadAt: number
 }
 
-export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const
+export const PROTOCOL = { icmp: 1, igmp: 2, tcp: 6, udp: 17, icmpv6: 58, pim: 103 } as const
 
 /** The packet whose header begins at `at`. */
 export function readIpPacket(frame: Uint8Array, at: number): IpPacket | LayerFault {

@@ -13,7 +13,14 @@ import type { DataHeader } from '../lisp/data-header.js'
 import { nameText } from '../lisp/describe.js'
 import { type Eid, type EidPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
 import type { Malformed, Message } from '../lisp/message.js'
-import type { ControlMessage, Dissection, Endpoints, FaultPlace, InnerPacket } from './dissect.js'
+import type {
+  ControlMessage,
+  Dissection,
+  Endpoints,
+  FaultPlace,
+  InnerPacket,
+  ReliableItem,
+} from './dissect.js'
 import { formatInstant } from './instant.js'
 import { PROTOCOL } from './ip-packet.js'
 
@@ -44,6 +51,14 @@ export function packetJson(
       const [kind, fields] = controlJson(packet.control)
       return { frame, message: kind, ...outerJson(at, packet.endpoints), ...fields }
     }
+    case 'reliable':
+      return {
+        frame,
+        message: 'reliable-transport',
+        ...outerJson(at, packet.endpoints),
+        segment: packet.segment,
+        messages: packet.items.map(reliableJson),
+      }
     case 'data':
       return {
         frame,
@@ -110,6 +125,19 @@ function innerControlJson(inner: ControlMessage): JsonObject {
   return { message, ...fields }
 }
 
+function reliableJson({ message, register }: ReliableItem): JsonObject {
+  if (message.kind === 'malformed') return { error: errorJson(message) }
+  const { kind, ...fields } = message
+  const shown = Object.entries(fields).filter(
+    ([name]) => register === undefined || name !== 'message',
+  )
+  return {
+    message: kind,
+    ...plainFields(Object.fromEntries(shown)),
+    ...(register === undefined ? {} : { inner: innerControlJson(register) }),
+  }
+}
+
 function headerJson(header: DataHeader): JsonObject {
   const { nonce, mapVersions } = header
   return {
@@ -127,7 +155,14 @@ function innerJson(inner: InnerPacket | FaultPlace): JsonObject {
     hopLimit: inner.hopLimit,
     length: inner.length,
     fragment: inner.fragment === undefined ? undefined : { ...inner.fragment },
+    multicast: inner.multicast === undefined ? undefined : multicastJson(inner.multicast),
   }
+}
+
+function multicastJson(message: NonNullable<InnerPacket['multicast']>): JsonObject {
+  if (message.kind === 'malformed') return { error: errorJson(message) }
+  const { kind, ...fields } = message
+  return { message: kind, ...plainFields(fields) }
 }
 
 function errorJson({ code, offset, field }: FaultPlace): JsonObject {

@@ -9,7 +9,14 @@ import { formatIpAddress } from '../lisp/address.js'
 import type { DataHeader } from '../lisp/data-header.js'
 import { describeMessage } from '../lisp/describe.js'
 import { LISP_CONTROL_PORT } from '../lisp/iana.js'
-import type { ControlMessage, Dissection, Endpoints, FaultPlace, InnerPacket } from './dissect.js'
+import type {
+  ControlMessage,
+  Dissection,
+  Endpoints,
+  FaultPlace,
+  InnerPacket,
+  ReliableItem,
+} from './dissect.js'
 import { formatInstant } from './instant.js'
 import type { Fragment } from './ip-packet.js'
 import { protocolName } from './packet-json.js'
@@ -34,6 +41,11 @@ function packetWords(packet: Dissection): string | undefined {
       return faultText(packet.fault)
     case 'control':
       return `${controlEndpoints(packet.endpoints)}  ${controlText(packet.control)}`
+    case 'reliable': {
+      const items = packet.items.map(reliableText).join(', ')
+      const note = packet.segment === 'next' ? '' : ` (${packet.segment})`
+      return `${controlEndpoints(packet.endpoints)}  reliable-transport${note} [${items}]`
+    }
     case 'data':
       return [
         `${addresses(packet.endpoints)}  data`,
@@ -56,6 +68,13 @@ function controlText({ message, authentication, inner }: ControlMessage): string
   const verdict = authentication === undefined ? '' : ` (${VERDICTS[authentication]})`
   const carried = inner === undefined ? '' : ` ⊃ ${controlText(inner)}`
   return `${describeMessage(message)}${verdict}${carried}`
+}
+
+function reliableText({ message, register }: ReliableItem): string {
+  if (message.kind === 'malformed') return describeMessage(message)
+  const id = message.messageId === undefined ? '' : ` ${message.messageId}`
+  const carried = register === undefined ? '' : ` ⊃ ${controlText(register)}`
+  return `${message.kind}${id}${carried}`
 }
 
 const VERDICTS = {
@@ -87,7 +106,16 @@ function innerText(inner: InnerPacket | FaultPlace): string {
   const protocol = protocolName(inner.protocol)
   const name = typeof protocol === 'string' ? protocol : `protocol ${protocol}`
   const part = fragment === undefined ? '' : ` ${fragmentText(fragment)}`
-  return `${from} → ${to} ${name} ${inner.length} bytes${part}`
+  const said = inner.multicast === undefined ? '' : ` ⊃ ${multicastText(inner.multicast)}`
+  return `${from} → ${to} ${name} ${inner.length} bytes${part}${said}`
+}
+
+function multicastText(message: NonNullable<InnerPacket['multicast']>): string {
+  if (message.kind === 'malformed') return faultText(message)
+  if ('group' in message && 'family' in message.group) {
+    return `${message.kind} ${formatIpAddress(message.group)}`
+  }
+  return message.kind
 }
 
 /** Ports are said only where they tell something: both sides of most control traffic are 4342. */

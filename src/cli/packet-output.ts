@@ -84,6 +84,12 @@ function categoriesOf(packet: Dissection): readonly (typeof CATEGORIES)[number][
       const failed = authentication === 'failed' || inner?.authentication === 'failed'
       return failed ? ['control', 'wrongly authenticated'] : ['control']
     }
+    case 'reliable': {
+      const { items } = packet
+      if (items.some(({ message }) => message.kind === 'malformed')) return ['malformed']
+      const failed = items.some(({ register }) => register?.authentication === 'failed')
+      return failed ? ['control', 'wrongly authenticated'] : ['control']
+    }
     case 'data':
       return ['data']
     case 'fragment':

@@ -13,6 +13,8 @@ export const MALFORMED_CODES = [
   'truncated',
   'trailing-bytes',
   'unknown-type',
+  'unknown-version',
+  'bad-end-marker',
   'unknown-sub-type',
   'unknown-afi',
   'unknown-lcaf',

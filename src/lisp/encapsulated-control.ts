@@ -29,6 +29,7 @@ import {
   skipBytes,
 } from './byte-reader.js'
 import { type ByteWriter, writeBytes, writeU8, writeU16, writeU32 } from './byte-writer.js'
+import { complement, pseudoHeaderSum, sumWords } from './checksum.js'
 import { LISP_DATA_PORT, MESSAGE_TYPE, PROTOCOL_UDP } from './iana.js'
 import type { EncapsulatedControl } from './message.js'
 import {
@@ -228,29 +229,11 @@ function sourceOfFamily(source: IpAddress, destination: IpAddress): IpAddress {
   return ipAddress(bytes)
 }
 
-/** Sum of pseudo-header (RFC 768, RFC 8200 §8.1) and datagram, not yet folded. */
+/** Sum of pseudo-header and datagram, not yet folded. */
 function udpSum(source: IpAddress, destination: IpAddress, datagram: Uint8Array): number {
-  return (
-    sumWords(source.bytes, 0, source.bytes.length) +
-    sumWords(destination.bytes, 0, destination.bytes.length) +
-    PROTOCOL_UDP +
-    datagram.length +
-    sumWords(datagram, 0, datagram.length)
-  )
-}
-
-/** 16-bit words from `start` to `end`, an odd last byte padded with zero. Exact up to 64 KiB. */
-function sumWords(bytes: Uint8Array, start: number, end: number): number {
-  let sum = 0
-  let at = start
-  for (; at + 1 < end; at += 2) sum += (bytes[at]! << 8) | bytes[at + 1]!
-  return at < end ? sum + (bytes[at]! << 8) : sum
-}
-
-function complement(sum: number): number {
-  let folded = sum
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000)
-  return ~folded & 0xffff
+  const { length } = datagram
+  const pseudoHeader = pseudoHeaderSum(source, destination, PROTOCOL_UDP, length)
+  return pseudoHeader + sumWords(datagram, 0, length)
 }
 
 function putU16(bytes: Uint8Array, at: number, value: number): void {

@@ -91,7 +91,7 @@ const mappingTerms = {
   ...locators,
 }
 
-const anyMapping: fc.Arbitrary<Mapping> = fc
+export const anyMapping: fc.Arbitrary<Mapping> = fc
   .tuple(fc.record({ eidPrefix: anyEidPrefix, ...mappingTerms }), anyOtherLocators)
   .map(([mapping, others]) => ({ ...mapping, ...others }))
 const anyRecords = fc.array(anyMapping, { maxLength: 4 })
@@ -113,7 +113,7 @@ function maybeStructured<T, S>(message: fc.Arbitrary<T>, record: fc.Arbitrary<S>
   )
 }
 
-const anyIdentity = fc.record({ xtrId: bytesOfLength(16), siteId: u64 })
+export const anyIdentity = fc.record({ xtrId: bytesOfLength(16), siteId: u64 })
 const maybeIdentity = fc.option(anyIdentity, { nil: undefined })
 
 const authenticated = {

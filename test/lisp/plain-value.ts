@@ -53,7 +53,8 @@ export function plainValue(value: unknown): unknown {
   if ('kind' in value && value.kind === 'ip' && 'address' in value) return plainValue(value.address)
   if ('rloc' in value) return locatorText(value as Locator)
   if ('kind' in value || 'structure' in value || 'eid' in value) return plainFields(value)
-  if ('level' in value || 'strict' in value) return plainFields(value)
+  const others = ['level', 'strict', 'attributes']
+  if (others.some((name) => name in value)) return plainFields(value)
   if ('maskLength' in value) return formatEidPrefix(value as EidPrefix)
   if ('address' in value) return formatEid(value as EidPrefix)
   return plainFields(value)
