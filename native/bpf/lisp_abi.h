@@ -120,6 +120,8 @@ _Static_assert(sizeof(struct lisp_site_interface) == 12, "lisp_site_interface");
 enum lisp_site_interface_flags {
 	LISP_SITE_DYNAMIC_EIDS = 1, /* look at source EIDs, report arrivals */
 	LISP_SITE_PROXY_NEIGHBOURS = 2, /* answer ARP and NS for EIDs that are elsewhere */
+	/* A veth whose other end is in another network namespace: deliver straight into it. */
+	LISP_SITE_PEER = 4,
 };
 
 /* One of our own RLOCs: only packets to it are decapsulated. */

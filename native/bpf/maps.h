@@ -182,6 +182,8 @@ struct next_hop_key {
 struct next_hop {
 	struct next_hop_key key;
 	__u32 interface_index;
+	__u32 is_peer; /* out of it means into the namespace of its other end */
+	__u32 reserved;
 	__u8 macs[12]; /* destination, source: as they stand in a frame */
 	__u64 until_ns;
 };

@@ -195,6 +195,12 @@ const DatapathConfig = Type.Object(
       default: 'detach',
       description: 'keep: packets are forwarded on after a graceful stop, as after a crash',
     }),
+    stepOverVeth: Type.Boolean({
+      default: true,
+      description:
+        'Deliver straight into the network namespace behind a site interface that is a veth; captures, ' +
+        'queueing disciplines and egress filters on its near end do not see these packets',
+    }),
     inboundGro: Type.Boolean({
       default: true,
       description: 'Re-aggregate decapsulated TCP through a veth pair with GRO',

@@ -36,13 +36,22 @@ export async function readInterfaces(): Promise<NetworkInterface[]> {
       if (index === undefined || ifname === undefined) return []
       // Devices without Ethernet have none, or one of another length.
       const mac = attrs.address?.length === 6 ? new Uint8Array(attrs.address) : new Uint8Array(6)
-      return [{ name: ifname, index, mac, mtu: mtu ?? 1500, addresses: byIndex.get(index) ?? [] }]
+      const leadsElsewhere = attrs.linkNetnsid !== undefined && isVeth(attrs.linkinfo)
+      const found = { name: ifname, index, mac, mtu: mtu ?? 1500, leadsElsewhere }
+      return [{ ...found, addresses: byIndex.get(index) ?? [] }]
     })
   } finally {
     socket.socket.close()
   }
 }
 
+/** IFLA_LINKINFO as it came: its first attribute is the kind, a string with a zero behind it. */
+function isVeth(info: Uint8Array | undefined): boolean {
+  return info !== undefined && Buffer.from(info).includes(VETH_KIND)
+}
+
+/** The attribute IFLA_INFO_KIND (1) of 9 bytes, in the host's (little-endian) order. */
+const VETH_KIND = Buffer.from([9, 0, 1, 0, ...Buffer.from('veth\0')])
 const ANSWER_MS = 1_000
 // A host with thousands of links answers with megabytes.
 const SOCKET_BUFFER_BYTES = 1 << 20

@@ -57,6 +57,7 @@ export type BpfLocalEidFlagsName = keyof typeof LOCAL_EID_FLAGS
 export const SITE_INTERFACE_FLAGS = {
   'dynamic-eids': 1,
   'proxy-neighbours': 2,
+  'peer': 4,
 } as const
 export type BpfSiteInterfaceFlagsName = keyof typeof SITE_INTERFACE_FLAGS
 

@@ -167,7 +167,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
   const parts = { addon, object, ...tables, settled, releases, raise, interfaceNamed }
   let attachments: readonly Attachment[] = []
   const configure = (): void => {
-    const own = configureInterfaces(nodeConfig, interfaces, maps, log)
+    const own = configureInterfaces({ config, nodeConfig, interfaces, maps, log })
     attachments = [...devices.attachments, ...own]
   }
   configure()

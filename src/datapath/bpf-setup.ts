@@ -153,12 +153,15 @@ export function configureNode(options: {
 }
 
 /** Own RLOCs and site interfaces into their maps; returns where programs belong. */
-export function configureInterfaces(
-  nodeConfig: NodeConfig,
-  interfaces: readonly NetworkInterface[],
-  maps: BpfMaps,
-  log: DatapathLog,
-): Attachment[] {
+export function configureInterfaces(options: {
+  readonly config: Config
+  readonly nodeConfig: NodeConfig
+  readonly interfaces: readonly NetworkInterface[]
+  readonly maps: BpfMaps
+  readonly log: DatapathLog
+}): Attachment[] {
+  const { nodeConfig, interfaces, maps, log } = options
+  const { stepOverVeth } = options.config.datapath
   const attachments: Attachment[] = []
   for (const { interfaceName } of nodeConfig.rlocs) {
     const [underlay] = namedInterfaces(interfaces, [interfaceName])
@@ -175,7 +178,8 @@ export function configureInterfaces(
     const dynamic = nodeConfig.dynamicEidPrefixes.some((own) => own.interfaceName === name)
     const flags =
       (dynamic ? SITE_INTERFACE_FLAGS['dynamic-eids'] : 0) |
-      (proxyNeighbours ? SITE_INTERFACE_FLAGS['proxy-neighbours'] : 0)
+      (proxyNeighbours ? SITE_INTERFACE_FLAGS['proxy-neighbours'] : 0) |
+      (stepOverVeth && site.leadsElsewhere ? SITE_INTERFACE_FLAGS['peer'] : 0)
     const key = u32Key(site.index)
     const value = encodeBpfSiteInterface({ instanceId, flags, mac: site.mac })
     sites.set(keyText(key), { key, value })

@@ -11,6 +11,8 @@ export interface NetworkInterface {
   /** Bytes. */
   readonly mtu: number
   readonly addresses: readonly InterfaceAddress[]
+  /** A veth whose other end is in another network namespace. */
+  readonly leadsElsewhere?: boolean
 }
 
 export interface InterfaceAddress {
