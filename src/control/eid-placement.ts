@@ -8,6 +8,7 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import type { MacAddress } from '../lisp/address.js'
+import { type Eid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
 import type { Locator } from '../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { ownMapping } from './control-datagram.js'
@@ -40,8 +41,23 @@ export interface EidPlacement {
   ): void
   /** Its departure is certain: from now on we answer ARP and ND in its place. */
   commit(entry: DatabaseEntry, outputs: Output[]): void
+  /**
+   * What is held for it is still leaving, so that the datapath has the present state only behind it;
+   * at most `SETTLING_MS`, should the datapath never say.
+   */
+  isSettling(entry: DatabaseEntry, now: Instant): boolean
+  /** A release that was asked for has ended. */
+  released(eid: Eid): void
   /** Ours no longer, and nothing is known of it: packets to it are unknown, or resolved. */
   forget(entry: DatabaseEntry, outputs: Output[]): void
+}
+
+/** Our choice: a full hold leaves in a tenth of it; a move waits for the end no longer than this. */
+const SETTLING_MS = 1000
+
+interface Settling {
+  releases: number
+  until: Instant
 }
 
 export function createEidPlacement(
@@ -49,6 +65,15 @@ export function createEidPlacement(
   database: MappingDatabase,
   itr: Itr,
 ): EidPlacement {
+  /** By EID-prefix. */
+  const settling = new Map<string, Settling>()
+
+  /** Both tables release, and each says when it has done so. */
+  function settle(entry: DatabaseEntry, now: Instant): void {
+    const before = settling.get(entry.key)?.releases ?? 0
+    settling.set(entry.key, { releases: before + 2, until: now + SETTLING_MS })
+  }
+
   function write(entry: DatabaseEntry, release: boolean, outputs: Output[]): void {
     push(outputs, {
       kind: 'put-local-eid',
@@ -74,6 +99,7 @@ export function createEidPlacement(
       entry.committed = true
       entry.arrivedAt = now
       const release = entry.kind === 'dynamic-eid'
+      if (release) settle(entry, now)
       write(entry, release, outputs)
       itr.putOwn(entry.eidPrefix, 'native', release ? [entry.eid] : [], now, outputs)
     },
@@ -94,6 +120,7 @@ export function createEidPlacement(
       entry.committed = options.committed
       entry.departedAt = now
       const mapping = ownMapping(entry.eidPrefix, locators, 0, options.mapVersion)
+      if (options.release) settle(entry, now)
       itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
       write(entry, options.release, outputs)
     },
@@ -102,7 +129,20 @@ export function createEidPlacement(
       entry.committed = true
       write(entry, false, outputs)
     },
+    isSettling(entry, now) {
+      const found = settling.get(entry.key)
+      if (found !== undefined && found.until <= now) settling.delete(entry.key)
+      return found !== undefined && found.until > now
+    },
+    released(eid) {
+      const key = formatEidPrefix(hostPrefix(eid))
+      const found = settling.get(key)
+      if (found === undefined) return
+      found.releases -= 1
+      if (found.releases <= 0) settling.delete(key)
+    },
     forget(entry, outputs) {
+      settling.delete(entry.key)
       database.remove(entry)
       push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
       itr.removeOwn(entry.eidPrefix, outputs)

@@ -24,7 +24,7 @@ import { siteProfile } from './peer-profile.js'
 import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
 import { changed, type RegistrationChange, rejected } from './registration-events.js'
 import { recordsToStore, VERSION_MEMORY_MS } from './registration-lifetime.js'
-import { judgeRecord, type Verdict } from './version-fence.js'
+import { isTooLate, judgeRecord, type Verdict } from './version-fence.js'
 
 /** All that a Map-Server holds. */
 export interface MapServerState {
@@ -55,6 +55,10 @@ export function handleRegister(
   const received: Received = { message, records, datagram, admission, now }
   if (admission.repeated) {
     answerRepeated(state, received, outputs)
+    return
+  }
+  if (admission.late && records.some((record) => comesTooLate(state, record, received))) {
+    outputs.push(rejected('overtaken', datagram, records[0]?.eidPrefix))
     return
   }
   state.guard.accept(admission, message)
@@ -94,6 +98,14 @@ interface FormerRloc {
   readonly home: boolean
   readonly registrant: Registrant
   readonly records: Mapping[]
+}
+
+function comesTooLate(state: MapServerState, record: Mapping, received: Received): boolean {
+  const { registrations } = state
+  const { eidPrefix } = record
+  const { admission, message } = received
+  const present = registrations.exact(eidPrefix)
+  return isTooLate(admission.owner, message.nonce, present, registrations.retired(eidPrefix))
 }
 
 function judge(state: MapServerState, record: Mapping, received: Received): Verdict {
@@ -172,7 +184,8 @@ function refresh(state: MapServerState, record: Mapping, received: Received): vo
   const at = Math.max(0, own)
   const expiresAt = now + lifetimeOf(state.config, message, record)
   const source = own < 0 ? registrants[at]!.source : received.datagram.from
-  const renewed = { ...registrants[at]!, source, registeredAt: now, expiresAt }
+  const nonce = own < 0 ? registrants[at]!.nonce : message.nonce
+  const renewed = { ...registrants[at]!, source, nonce, registeredAt: now, expiresAt }
   state.registrations.put(registrationOf(registration, registrants.with(at, renewed)))
 }
 
@@ -196,7 +209,8 @@ function apply(
     if (others.length === 0) {
       const forgetAt = received.now + VERSION_MEMORY_MS
       const { mapVersion } = before
-      registrations.retire({ eidPrefix, site: site.name, owner, mapVersion, forgetAt })
+      const { nonce } = received.message
+      registrations.retire({ eidPrefix, site: site.name, owner, nonce, mapVersion, forgetAt })
     } else {
       const mapVersion = nextMapVersion(before.mapVersion)
       registrations.put(registrationOf({ ...before, mapVersion }, others))
@@ -362,6 +376,7 @@ function registrantOf(config: NodeConfig, record: Mapping, received: Received): 
     wantMapNotify: message.wantMapNotify,
     keyId: admission.key.keyId,
     authenticationLength: message.authenticationData.length,
+    nonce: message.nonce,
     registeredAt: now,
     expiresAt: now + lifetimeOf(config, message, record),
   }

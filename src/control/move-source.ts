@@ -70,6 +70,8 @@ const TELL_MS = 5000
 const MAXIMUM_TOLD_SENDERS = 64
 /** Moves away from here that are remembered, for late questions about them. */
 const MAXIMUM_DEPARTURES = 1000
+/** EIDs of which an ended attempt is remembered. */
+const MAXIMUM_OVERTAKEN = 4096
 const MAPPING_ANSWER_MS = 4000
 /** Until then what the destination sends us may be from before it began to hold: a long round trip. */
 const LAST_RETURN_MS = 200
@@ -79,6 +81,30 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   const departures = new Map<bigint, Departure>()
   const byEid = new Map<string, Departure>()
   const deadlines = createDeadlines()
+  /** By xTR-ID and EID-prefix: the latest attempt that ended without having been prepared here. */
+  const overtaken = new Map<string, bigint>()
+
+  /**
+   * The end of an attempt may come before its beginning, which is then held up or held back. Move
+   * IDs rise per destination (their counter is the high half), so what began no later is over too.
+   */
+  function noteEnd({ moveId, identity, records }: MoveMessage): void {
+    for (const { eidPrefix } of records) {
+      const key = `${hex(identity.xtrId)} ${formatEidPrefix(eidPrefix)}`
+      const last = overtaken.get(key) ?? 0n
+      overtaken.delete(key)
+      overtaken.set(key, moveId > last ? moveId : last)
+      if (overtaken.size > MAXIMUM_OVERTAKEN)
+        for (const oldest of overtaken.keys()) if (overtaken.delete(oldest)) break
+    }
+  }
+
+  function isOver({ moveId, identity, records }: MoveMessage): boolean {
+    return records.some(({ eidPrefix }) => {
+      const last = overtaken.get(`${hex(identity.xtrId)} ${formatEidPrefix(eidPrefix)}`)
+      return last !== undefined && moveId <= last
+    })
+  }
 
   // -------------------------------------------------------------------- prepare
 
@@ -105,13 +131,23 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     return 'none'
   }
 
+  /** Whether packets held for one of them still leave: a redirect would stand only behind them. */
+  function isSettling(records: readonly Mapping[], now: Instant): boolean {
+    return records.some(({ eidPrefix }) => {
+      const entry = database.get(eidPrefix)
+      return entry?.state === 'local' && placement.isSettling(entry, now)
+    })
+  }
+
   function prepare(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
+    // Not answered: it comes again in some 20 ms, and "prepared" must not be said too early.
+    if (isSettling(message.records, now)) return
     const known = departures.get(message.moveId)
     if (known?.state === 'redirected') {
       prepareMore(known, message, from, now, outputs)
       return
     }
-    const reason = known === undefined ? refusalFor(message) : 'superseded'
+    const reason = known !== undefined || isOver(message) ? 'superseded' : refusalFor(message)
     const { moveId } = message
     if (reason !== 'none') {
       refuse(message, from, reason, outputs)
@@ -250,6 +286,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   function confirm(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
     const { moveId } = message
     const known = departures.get(moveId)
+    noteEnd(message)
     if (known === undefined || known.state === 'redirected') {
       const gone: DatabaseEntry[] = []
       for (const record of message.records) {
@@ -294,6 +331,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
   function cancel(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): void {
     const { moveId } = message
     const known = departures.get(moveId)
+    noteEnd(message)
     if (known?.state === 'redirected') takeBack(known, message.reason, now, outputs)
     else if (known === undefined) takeBackForgotten(message, now, outputs)
     exchange.answer(message, from, { phase: 'ack', moveId }, outputs)

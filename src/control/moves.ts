@@ -101,6 +101,8 @@ export function createMoves(
   const deadlines = createDeadlines()
   /** EIDs that go back to their source and are forgotten soon, with the moment of their return. */
   const returning = new Map<DatabaseEntry, Instant>()
+  /** EIDs expected here that were away before, by whichever attempt: a failure puts them back so. */
+  const formerlyAway = new WeakSet<DatabaseEntry>()
   const newcomers: Newcomer[] = []
   const convergence = createMoveConvergence()
   const refuseStray = createStrayRefusal(config, parts)
@@ -134,13 +136,16 @@ export function createMoves(
     stamp(record, 'requested', now)
     const passengers = eids.map((eid): Passenger => {
       const known = source === undefined ? knownLocators(eid, now) : [locator(source)]
+      const former = database.getEid(eid)
+      // An attempt that failed just now may not have put it back yet.
+      if (former?.state === 'away' && !isReturning(former)) formerlyAway.add(former)
       return {
         eid,
         entry: undefined,
         source: source ?? chooseMovePeer(config, known),
         sourceLocators: known,
         guessed: source === undefined,
-        wasAway: database.getEid(eid)?.state === 'away',
+        wasAway: former !== undefined && formerlyAway.has(former),
       }
     })
     const arrival: Arrival = {
@@ -358,6 +363,7 @@ export function createMoves(
       one.entry = entry
       entries.push(entry)
       smr.forget(entry)
+      formerlyAway.delete(entry)
       // Told by the source: the version after it is a claim that fences off whatever was before.
       entry.claimVersion = entry.heardVersion === 0 ? 0 : nextMapVersion(entry.heardVersion)
       placement.local(entry, mac, interfaceName, now, outputs)
@@ -448,6 +454,7 @@ export function createMoves(
     if (entry === undefined || !isStillOurs(one)) return
     const options = { committed: true, mapVersion: entry.heardVersion, release: true }
     placement.away(entry, one.sourceLocators, options, now, outputs)
+    formerlyAway.delete(entry)
     if (one.wasAway) {
       etr.keepAway(entry, now)
       return
@@ -460,6 +467,7 @@ export function createMoves(
   function giveUp(one: Passenger, now: Instant, outputs: Output[]): void {
     const { entry } = one
     if (entry === undefined || !isStillOurs(one)) return
+    formerlyAway.delete(entry)
     if (one.wasAway && one.sourceLocators.length > 0) {
       const options = { committed: true, mapVersion: entry.heardVersion, release: false }
       placement.away(entry, one.sourceLocators, options, now, outputs)

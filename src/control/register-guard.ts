@@ -5,6 +5,11 @@
  * and all records must lie inside that site (RFC 9301 §8.2). The nonce must rise per {xTR-ID or RLOC,
  * key ID} (RFC 9301 §5.6) and its last value survives restarts.
  *
+ * Deviation: a nonce below the last one is no replay when it was never accepted and is at most 63
+ * below, because datagrams overtake each other, and an ETR says each thing in one message (RFC 9301
+ * §5.6 drops it, and the ETR would have to say it again). What such a late message may still change is
+ * decided in version-fence.ts. After a restart only higher nonces count.
+ *
  * Nonces of pure refreshes are written lazily, in batches. What a crash can lose is then at most the
  * last seconds of refreshes, and replaying one of those changes nothing: if the sender is still the
  * owner, it extends a registration that the sender wants; if it is not, the version fence refuses it.
@@ -56,6 +61,8 @@ export type Admission =
       readonly sender: string
       /** The very message that was accepted last, come again: to be answered, not to be applied. */
       readonly repeated: boolean
+      /** Overtaken by a later message of the same sender: what that one said stands. */
+      readonly late: boolean
     }
   | { readonly ok: false; readonly reason: RejectionReason; readonly site: string | undefined }
 
@@ -81,6 +88,9 @@ export interface RegisterGuard {
 export const MAXIMUM_SENDERS = 1_000_000
 /** Our choice: an ETR that resends 1, 2, 4 … 60 s apart has given up or registered anew by then. */
 export const MAXIMUM_REPEATED_ANSWERS = 16
+/** Our choice, the least that IPsec asks of its receivers (RFC 4303 §3.4.3: 32 or 64). */
+const WINDOW_NONCES = 64n
+const ALL_SEEN = (1n << WINDOW_NONCES) - 1n
 /** Bounds the size of one write. */
 export const MAXIMUM_NONCES_PER_WRITE = 10_000
 
@@ -126,7 +136,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
         return refuse('prefix-not-allowed', site.name)
       }
       const sender = senderName(site.name, owner, key.keyId)
-      const admitted = { ok: true, site, key, owner, sender } as const
+      const admitted = { ok: true, site, key, owner, sender, late: false } as const
       const last = senders.get(sender)
       if (siteProfile(site).anyNonce) return { ...admitted, repeated: false }
       if (last === undefined) {
@@ -134,6 +144,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
         return { ...admitted, repeated: false }
       }
       if (message.nonce > last.nonce) return { ...admitted, repeated: false }
+      if (isOvertaken(last, message.nonce)) return { ...admitted, repeated: false, late: true }
       if (!isLastMessage(last, message)) return refuse('replayed', site.name)
       // RFC 9301 §5.7: an ETR that missed the Map-Notify sends the same message again.
       if (last.repeats >= MAXIMUM_REPEATED_ANSWERS) return refuse('repeated-too-often', site.name)
@@ -143,8 +154,14 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
 
     accept(admission, message) {
       if (siteProfile(admission.site).anyNonce) return
+      const last = senders.get(admission.sender)
+      if (last !== undefined && admission.late) {
+        last.seen |= 1n << (last.nonce - message.nonce)
+        return
+      }
       senders.set(admission.sender, {
         nonce: message.nonce,
+        seen: last === undefined ? 1n : seenAfter(last, message.nonce),
         authenticationData: new Uint8Array(message.authenticationData),
         repeats: 0,
       })
@@ -175,7 +192,10 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       const known = senders.get(record.sender)
       if (known !== undefined && known.nonce >= record.nonce) return
       const nothing = new Uint8Array(0)
-      senders.set(record.sender, { nonce: record.nonce, authenticationData: nothing, repeats: 0 })
+      // Which of the earlier ones had come is not stored: all of them, to be safe.
+      const seen = ALL_SEEN
+      const { nonce } = record
+      senders.set(record.sender, { nonce, seen, authenticationData: nothing, repeats: 0 })
     },
     keyOf(siteName, owner) {
       const site = sites.get(siteName)
@@ -191,10 +211,24 @@ export function senderName(site: string, owner: string, keyId: number): string {
 }
 
 interface Sender {
+  /** The highest accepted. */
   nonce: bigint
+  /** Bit n: the nonce n below the highest was accepted. */
+  seen: bigint
   /** Of the message with that nonce; empty after a restart. */
   authenticationData: Uint8Array
   repeats: number
+}
+
+/** Whether the nonce is below the highest, within the window, and was never accepted. */
+function isOvertaken({ nonce: highest, seen }: Sender, nonce: bigint): boolean {
+  const below = highest - nonce
+  return below > 0n && below < WINDOW_NONCES && (seen & (1n << below)) === 0n
+}
+
+function seenAfter({ nonce: highest, seen }: Sender, nonce: bigint): bigint {
+  const rise = nonce - highest
+  return rise >= WINDOW_NONCES ? 1n : ((seen << rise) | 1n) & ALL_SEEN
 }
 
 function sitePrefixes(sites: readonly SiteConfig[]) {

@@ -72,7 +72,8 @@ export function restoreRegistration(
   const source = record.ownerRlocs[0] ?? record.locators[0]?.rloc
   const key = guard.keyOf(site, owner)
   if (record.ttlMinutes === 0 && allowed) {
-    registrations.retire({ eidPrefix, site, owner, mapVersion, forgetAt: record.expiresAt })
+    const forgetAt = record.expiresAt
+    registrations.retire({ eidPrefix, site, owner, nonce: 0n, mapVersion, forgetAt })
     return
   }
   if (!allowed || key === undefined || source === undefined) {
@@ -91,6 +92,7 @@ export function restoreRegistration(
     wantMapNotify: record.wantMapNotify,
     keyId: key.keyId,
     authenticationLength: authenticationLength(key.algorithm),
+    nonce: 0n,
     registeredAt: now,
     expiresAt: Math.max(record.expiresAt, now + config.mapServer.registrationMs),
   }
@@ -141,7 +143,8 @@ function expire(
     registrations.put(registrationOf(about, alive))
   } else {
     const { owner } = gone.at(-1)!
-    registrations.retire({ eidPrefix, site, owner, mapVersion, forgetAt: now + VERSION_MEMORY_MS })
+    const forgetAt = now + VERSION_MEMORY_MS
+    registrations.retire({ eidPrefix, site, owner, nonce: 0n, mapVersion, forgetAt })
   }
   for (const { owner } of gone) {
     const prefix = formatEidPrefix(eidPrefix)

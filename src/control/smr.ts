@@ -4,6 +4,8 @@
  * Whoever still sends here is named by the datapath; it gets an SMR (S=1, D=1) with the EID as record
  * and as Source-EID, because implementations differ in which they read. Not before the mapping system
  * knows the new place, or the sender would fetch the old mapping again.
+ * A node that lost its tables does not know who has left it: packets for an unknown EID are answered
+ * with the same question, because their sender's mapping is wrong in any case, or about to be.
  * Deviation: one SMR per 3 s and RLOC is *recommended*; ours is a token bucket per RLOC and EID (burst
  * 4, one per 3 s) under a ceiling per RLOC, so that the second EID of a host is not delayed by the first.
  * The first SMR of a departure may take the last token, a repetition (1 s later, should it be lost)
@@ -11,7 +13,7 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
-import { formatEid } from '../lisp/eid.js'
+import { type Eid, formatEid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { encodeMessage } from '../lisp/message.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
@@ -25,6 +27,8 @@ import { createRateLimit, type RateLimit } from './rate-limit.js'
 
 export interface Smr {
   handleAwayHit(event: OfKind<'away-eid-hit'>, now: Instant, outputs: Output[]): void
+  /** Somebody sends to an EID that is not here and of which nothing is known. */
+  handleUnknown(event: OfKind<'unknown-eid'>, now: Instant, outputs: Output[]): void
   /** The EID has left for good; solicit from `entry.solicitAfter` on. */
   departed(entry: DatabaseEntry): void
   /** The mapping system tells the new place by now: nothing to wait for. */
@@ -75,42 +79,47 @@ export function createSmr(
   const told = new Map<string, Map<string, Instant>>()
   const deadlines = createDeadlines()
 
-  function suppress(entry: DatabaseEntry, sender: Rloc, reason: string, outputs: Output[]): void {
-    const eid = formatEid(entry.eid)
-    report(outputs, 'smr-suppressed', 'debug', { reason, eid, sender: formatIpAddress(sender) })
+  function suppress(eid: Eid, sender: Rloc, reason: string, outputs: Output[]): void {
+    const about = { reason, eid: formatEid(eid), sender: formatIpAddress(sender) }
+    report(outputs, 'smr-suppressed', 'debug', about)
   }
 
   function solicit(entry: DatabaseEntry, sender: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(sender)
     if (entry.awayLocators.some((one) => equalIpAddresses(one.rloc, sender))) {
-      suppress(entry, sender, 'is-destination', outputs)
+      suppress(entry.eid, sender, 'is-destination', outputs)
       return
     }
     const toldAt = told.get(entry.key)?.get(name)
     if (toldAt !== undefined && now - toldAt < REPETITION_MS) {
-      suppress(entry, sender, 'told-just-now', outputs)
+      suppress(entry.eid, sender, 'told-just-now', outputs)
       return
     }
-    if (!limit.take(`${name} ${entry.key}`, now, toldAt === undefined ? 0 : 1)) {
-      suppress(entry, sender, 'eid-rate', outputs)
-      return
+    if (!send(entry.eid, sender, toldAt === undefined ? 0 : 1, now, outputs)) return
+    remember(entry, name, now)
+    onSolicited(entry, sender, now, outputs)
+  }
+
+  /** @param reserve tokens of the bucket that are not for this one */
+  function send(eid: Eid, sender: Rloc, reserve: number, now: Instant, outputs: Output[]): boolean {
+    const name = formatIpAddress(sender)
+    const eidPrefix = hostPrefix(eid)
+    const refuse = (reason: string): false => {
+      suppress(eid, sender, reason, outputs)
+      return false
     }
-    if (!ceiling.take(name, now)) {
-      suppress(entry, sender, 'rloc-rate', outputs)
-      return
-    }
-    const message = mapRequest(config, entry.eidPrefix, random.nonce(), {
+    if (!limit.take(`${name} ${formatEidPrefix(eidPrefix)}`, now, reserve))
+      return refuse('eid-rate')
+    if (!ceiling.take(name, now)) return refuse('rloc-rate')
+    const message = mapRequest(config, eidPrefix, random.nonce(), {
       solicitMapRequest: true,
       doNotReply: true,
-      sourceEid: entry.eid,
+      sourceEid: eid,
     })
-    if (!sendControl(config, sender, encodeMessage(message), outputs)) {
-      suppress(entry, sender, 'no-rloc-of-that-family', outputs)
-      return
-    }
-    remember(entry, name, now)
-    report(outputs, 'smr-sent', 'info', { eid: formatEid(entry.eid), sender: name })
-    onSolicited(entry, sender, now, outputs)
+    if (!sendControl(config, sender, encodeMessage(message), outputs))
+      return refuse('no-rloc-of-that-family')
+    report(outputs, 'smr-sent', 'info', { eid: formatEid(eid), sender: name })
+    return true
   }
 
   function remember(entry: DatabaseEntry, sender: string, now: Instant): void {
@@ -129,7 +138,7 @@ export function createSmr(
   function wait(entry: DatabaseEntry, sender: Rloc, outputs: Output[]): void {
     const senders = waiting.get(entry.key) ?? new Map<string, Rloc>()
     if (senders.size >= MAXIMUM_WAITING) {
-      suppress(entry, sender, 'too-many-waiting', outputs)
+      suppress(entry.eid, sender, 'too-many-waiting', outputs)
       return
     }
     senders.set(formatIpAddress(sender), sender)
@@ -147,10 +156,16 @@ export function createSmr(
       }
       entry.lastHitAt = now
       if (one.sender === undefined) return
-      if (!config.mobility.solicit) suppress(entry, one.sender, 'switched-off', outputs)
+      if (!config.mobility.solicit) suppress(entry.eid, one.sender, 'switched-off', outputs)
       // Nothing is final before the commitment: the sender would be told of a move that may fail.
       else if (!entry.committed || entry.solicitAfter > now) wait(entry, one.sender, outputs)
       else solicit(entry, one.sender, now, outputs)
+    },
+    handleUnknown({ eid, sender }, now, outputs) {
+      // What was reported on the way may be known by now.
+      if (database.getEid(eid) !== undefined || database.dynamicPrefixOf(eid) === undefined) return
+      if (!config.mobility.solicit) suppress(eid, sender, 'switched-off', outputs)
+      else send(eid, sender, 1, now, outputs)
     },
     departed(entry) {
       told.delete(entry.key)

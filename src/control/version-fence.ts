@@ -100,6 +100,21 @@ function judgeWithdrawal(question: RecordInQuestion): Verdict {
     : { kind: 'ignore', reason: 'withdrawn-by-other' }
 }
 
+/**
+ * Whether a message that a later one of its sender has overtaken comes too late for this prefix. It
+ * may speak of what is the sender's alone, if the sender has not spoken of it since, and of what is
+ * nobody's; held back by somebody, it must not take anything from who came later.
+ */
+export function isTooLate(
+  owner: string,
+  nonce: bigint,
+  registration: Registration | undefined,
+  retired: RetiredVersion | undefined,
+): boolean {
+  const before = [retired, ...(registration?.registrants ?? [])]
+  return before.some((one) => one !== undefined && (one.owner !== owner || one.nonce > nonce))
+}
+
 function judgeClaim(question: RecordInQuestion, current: number): Verdict {
   const { mapVersion } = question.record
   if (mapVersion === 0) {

@@ -178,6 +178,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           return smr.handleAwayHit(event, now, outputs)
         case 'sender-seen':
           return moves.convergence.senderSeen(event.eid, event.sender, now, outputs)
+        case 'unknown-eid':
+          return smr.handleUnknown(event, now, outputs)
         case 'eid-wanted':
           return itr.handleWanted(event, now, outputs)
         case 'map-cache-usage':
@@ -185,6 +187,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'hold-released': {
           const { packets, heldMs } = event
           report(outputs, 'hold-released', 'info', { eid: formatEid(event.eid), packets, heldMs })
+          placement.released(event.eid)
           return moves.handleHoldReleased(event.eid, now)
         }
         case 'hold-dropped': {

@@ -121,6 +121,7 @@ const INTERVALS_MS = {
   'mac-seen': 50,
   'away-eid-hit': 100,
   'sender-seen': 1000,
+  'unknown-eid': 1000,
 } as const
 /** Outer headers in bytes, with UDP and LISP: IPv4 20 + 8 + 8, IPv6 40 + 8 + 8. */
 const OVERHEAD_BYTES = { 4: 36, 6: 56 } as const
@@ -395,13 +396,14 @@ export function createModelDatapath(
     },
     fromCore(packet, outerSource) {
       const entry = findLocal(packet)
-      if (entry === undefined || entry.form.state === 'prefix') return drop(packet, 'unknown-eid')
-      const { form, draining } = entry
-      const report = (kind: 'sender-seen' | 'away-eid-hit'): void => {
+      const report = (kind: 'sender-seen' | 'away-eid-hit' | 'unknown-eid'): void => {
         const name = `${kind} ${packet.flow.destinationText} ${formatIpAddress(outerSource)}`
         if (!mayReport(name, INTERVALS_MS[kind])) return
         around.raise({ kind, eid: packet.flow.destination, sender: outerSource })
       }
+      if (entry?.form.state === 'prefix') report('unknown-eid')
+      if (entry === undefined || entry.form.state === 'prefix') return drop(packet, 'unknown-eid')
+      const { form, draining } = entry
       if (form.reportSenders) report('sender-seen')
       if (draining || form.state !== 'away') tally('decapsulated')
       if (draining || form.state === 'standby') return holdPacket(packet, 'endpoint-expected')

@@ -15,7 +15,7 @@ import type { World } from './world.js'
 export function judgeRest(world: World, since: number): void {
   for (const books of world.ledger.flows()) {
     const missing = world.ledger.missing(books, since)
-    const [first] = missing.filter(({ reason }) => !isForgotten(world, reason))
+    const [first] = missing
     if (first !== undefined) {
       const { sequence, reason } = first
       world.invariants.violate('I3', `${books.name}#${sequence} is lost at rest: ${reason}`)
@@ -25,14 +25,6 @@ export function judgeRest(world: World, since: number): void {
   for (const node of world.nodes.values()) judgeMoves(world, node)
   if (world.unanswered() > 0)
     world.invariants.violate('I10', `${world.unanswered()} commands have no result`)
-}
-
-/**
- * An xTR that lost its tables does not know who has left it, so it solicits nobody: senders that
- * still use it follow when their cache entry ends. Known, and counted there as `unknown-eid`.
- */
-function isForgotten(world: World, reason: string | undefined): boolean {
-  return reason === 'unknown-eid' && world.rebooted.size > 0
 }
 
 /** After the last packet: nothing is under way and nothing waits. */
@@ -120,7 +112,8 @@ function judgeTables(
     const place = places.get(prefix)
     if (place === undefined) continue
     const end = wayOf(tables, rlocs, node, prefix)
-    // Who forgot everything cannot send on what others still send to it.
+    // Who forgot everything cannot send on what comes; it asks whoever sends to ask again, so only
+    // those that send nothing may still have the old way.
     const forgotten = end !== undefined && world.rebooted.has(end)
     if (end !== undefined && end !== place.site && !forgotten)
       world.invariants.violate(

@@ -76,7 +76,14 @@ const DOWN: CommandResult = {
   message: 'the node is not running',
 }
 /** Events of the BPF ring; those of the hold are never lost. */
-const RING_EVENTS = ['local-eid-seen', 'mac-seen', 'away-eid-hit', 'sender-seen', 'eid-wanted']
+const RING_EVENTS = [
+  'local-eid-seen',
+  'mac-seen',
+  'away-eid-hit',
+  'sender-seen',
+  'unknown-eid',
+  'eid-wanted',
+]
 const LEAST_EVENT_MS = 0.05
 
 export function createSimulatedNode(

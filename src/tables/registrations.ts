@@ -27,6 +27,8 @@ export interface Registrant {
   /** The key and the length of authentication data with which it talks to us. */
   readonly keyId: number
   readonly authenticationLength: number
+  /** Of the last register that spoke about it; 0 for what an earlier run of the node left. */
+  readonly nonce: bigint
   readonly registeredAt: number
   readonly expiresAt: number
 }
@@ -51,6 +53,8 @@ export interface RetiredVersion {
   readonly eidPrefix: EidPrefix
   readonly site: string
   readonly owner: string
+  /** Of the register that withdrew it; 0 when time did. */
+  readonly nonce: bigint
   readonly mapVersion: number
   readonly forgetAt: number
 }

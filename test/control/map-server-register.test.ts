@@ -201,7 +201,50 @@ t.test('nonces are counted per xTR-ID and key', async (t) => {
   t.match(system.register(2, B, { nonce: 4n, identity: xtrB, records: elsewhere }).sent, [
     { to: B },
   ])
-  t.match(system.register(3, A, { nonce: 99n }).names, ['map-register-rejected replayed'])
+  t.match(system.register(3, A, { nonce: 20n }).names, ['map-register-rejected replayed'])
+})
+
+t.test('a register that another one of the same xTR has overtaken is taken once', async (t) => {
+  const system = createMappingSystem(config)
+  const about = (host: number): string => `10.1.0.${host}/32`
+  const say = (nonce: bigint, host: number) =>
+    registerBytes({ nonce, records: [record(A, 0, about(host))] })
+  system.registerBytes(0, A, say(100n, 1))
+  system.registerBytes(1, A, say(103n, 2))
+  const late = say(102n, 3)
+  t.match(system.registerBytes(2, A, late).sent, [{ message: { nonce: 102n } }])
+  t.strictSame(system.registerBytes(3, A, late).names, ['map-register-rejected replayed'])
+  t.equal(at(system, 3).length, 3)
+  const stored = [...system.store.values()].flatMap((o) => (o.kind === 'last-nonce' ? o.nonce : []))
+  t.strictSame(stored, [103n], 'the highest counts after a restart')
+  const again = restarted(config, system.store, 4).system
+  t.strictSame(again.registerBytes(5, A, say(101n, 4)).names, ['map-register-rejected replayed'])
+  t.strictSame(
+    system.registerBytes(6, A, say(39n, 5)).names,
+    ['map-register-rejected replayed'],
+    '64 below the highest',
+  )
+  t.match(system.registerBytes(7, A, say(40n, 5)).sent, [{ message: { nonce: 40n } }])
+})
+
+t.test('a register that was overtaken takes nothing back and nothing from others', async (t) => {
+  const system = createMappingSystem(config)
+  const from = (rloc: string, nonce: bigint, identity: typeof xtrA, at: number, host: number) =>
+    system.registerBytes(
+      at,
+      rloc,
+      registerBytes({ nonce, identity, records: [record(rloc, 0, `10.1.0.${host}/32`)] }),
+    )
+  const overtaken = ['map-register-rejected overtaken']
+  from(A, 10n, xtrA, 0, 1)
+  from(B, 10n, xtrB, 0, 2)
+  // 11 said where 10.1.0.1 was before, 12 was first to say that it is not there any more.
+  const gone = aMapping({ eidPrefix: '10.1.0.1/32', ttlMinutes: 0, locators: [] })
+  system.registerBytes(1, A, registerBytes({ nonce: 12n, identity: xtrA, records: [gone] }))
+  t.strictSame(from(A, 11n, xtrA, 2, 1).names, overtaken)
+  from(A, 14n, xtrA, 3, 3)
+  t.strictSame(from(A, 13n, xtrA, 4, 2).names, overtaken, 'held back until B had claimed it')
+  t.match(at(system, 5), [{ eidPrefix: '10.1.0.2/32' }, { eidPrefix: '10.1.0.3/32' }])
 })
 
 t.test(

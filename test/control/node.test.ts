@@ -49,6 +49,14 @@ function anXtr(about: Partial<NodeConfig> = {}, records: readonly StoredRecord[]
   return createConversation(config, { records })
 }
 
+/** The EID comes and what was held for it has left, from both tables. */
+function settledAt(talk: ReturnType<typeof anXtr>, at: number): void {
+  const { eid } = seen()
+  talk.datapath(at, seen())
+  for (const _table of ['map-cache', 'local-eid'])
+    talk.datapath(at + 1, { kind: 'hold-released', eid, packets: 0, heldMs: 0 })
+}
+
 function seen(eid = '10.1.0.5') {
   return {
     kind: 'local-eid-seen' as const,
@@ -160,7 +168,7 @@ t.test(
   'a prepare is answered only after the redirect, and repeated without doing it twice',
   async (t) => {
     const talk = anXtr()
-    talk.datapath(5, seen())
+    settledAt(talk, 5)
     const prepare = signed(aMove('prepare', 50n))
     const first = talk.bytes(10, PEER, prepare)
     t.same(first.words, [
@@ -209,6 +217,62 @@ t.test(
     )
   },
 )
+
+t.test('a prepare waits until what was held for the EID has left', async (t) => {
+  const talk = anXtr()
+  const { eid } = seen()
+  talk.datapath(5, seen())
+  const prepare = signed(aMove('prepare', 50n))
+  const released = { kind: 'hold-released', eid, packets: 3, heldMs: 2 } as const
+  t.same(talk.bytes(10, PEER, prepare).words, [], 'the redirect would stand behind the release')
+  talk.datapath(12, released)
+  t.same(sentOf([talk.bytes(30, PEER, prepare)], 'move'), [], 'one table has released')
+  talk.datapath(32, released)
+  const [prepared] = sentOf([talk.bytes(50, PEER, prepare)], 'move')
+  t.match(prepared?.message, { phase: 'prepared' })
+
+  const silent = anXtr()
+  silent.datapath(5, seen())
+  t.same(sentOf([silent.bytes(1004, PEER, prepare)], 'move'), [])
+  const [late] = sentOf([silent.bytes(1005, PEER, prepare)], 'move')
+  t.match(late?.message, { phase: 'prepared' }, 'not for ever, should the end never be told')
+})
+
+t.test('a prepare that comes after the end of its attempt is refused', async (t) => {
+  const talk = anXtr()
+  settledAt(talk, 5)
+  const moveId = 3n << 32n
+  const records = [aMapping({ locators: [PEER] })]
+  talk.bytes(20, PEER, signed(aMove('cancel', 51n, { moveId, records })))
+  const late = talk.bytes(30, PEER, signed(aMove('prepare', 50n, { moveId })))
+  t.match(sentOf([late], 'move')[0]?.message, { phase: 'refused', reason: 'superseded' })
+  t.same(late.words, [])
+  const next = talk.bytes(40, PEER, signed(aMove('prepare', 52n, { moveId: 4n << 32n })))
+  t.match(sentOf([next], 'move')[0]?.message, { phase: 'prepared' }, 'the next attempt may')
+})
+
+t.test('who sends to an EID that nobody knows is asked to ask again, within limits', async (t) => {
+  const talk = anXtr()
+  const { eid } = seen()
+  const sender = anAddress('198.51.100.7')
+  const hit = (at: number) => talk.datapath(at, { kind: 'unknown-eid', eid, sender })
+  const [smr] = sentOf([hit(1000)], 'map-request')
+  t.match(smr, { to: '198.51.100.7' })
+  t.match(smr?.message, {
+    solicitMapRequest: true,
+    doNotReply: true,
+    sourceEid: eid,
+    records: [{ eidPrefix: { maskLength: 32 } }],
+  })
+  const rest = [2000, 2001, 2002, 2003, 2004].map(hit)
+  t.equal(sentOf(rest, 'map-request').length, 2, 'a bucket of four, the last for a departure')
+  t.same(hit(2005).names, ['smr-suppressed eid-rate'])
+  const elsewhere = { instanceId: eid.instanceId, address: anAddress('10.9.9.9') }
+  const foreign = talk.datapath(3000, { kind: 'unknown-eid', eid: elsewhere, sender })
+  t.same(foreign.names, [], 'nothing is said of an EID outside of our prefixes')
+  talk.datapath(3001, seen())
+  t.same(hit(10_000).names, [], 'nor of one that came meanwhile')
+})
 
 t.test('a confirm of a move that was never prepared counts by its version', async (t) => {
   const confirm = (nonce: bigint, mapVersion: number) => {
@@ -295,7 +359,7 @@ t.test(
 
 t.test('a later attempt of the same destination takes over, another xTR may not', async (t) => {
   const talk = anXtr({ mobility: { ...mobility, peers: [] } })
-  talk.datapath(5, seen())
+  settledAt(talk, 5)
   talk.bytes(10, PEER, signed(aMove('prepare', 50n)))
   const other = aMove('prepare', 9n, {
     identity: anIdentity(3),

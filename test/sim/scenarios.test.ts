@@ -13,6 +13,7 @@ import { judgeRest, judgeSilence } from '../../src/sim/at-rest.js'
 import type { Traffic } from '../../src/sim/host.js'
 import { type MoveKind, moveHost } from '../../src/sim/mover.js'
 import type { Datagram, NetworkOptions } from '../../src/sim/network.js'
+import type { SimulatedNode } from '../../src/sim/simulated-node.js'
 import { createWorld, type World } from '../../src/sim/world.js'
 import { simulatedSize } from '../support/simulated.js'
 
@@ -24,7 +25,7 @@ const TIMING = { blackoutMs: 0, switchMs: 5, announceMs: 1, how: 'arp' as const,
 
 type Carry = (message: Message, datagram: Datagram, path: string) => boolean | number
 
-function aWorld(carry?: Carry): { world: World; traffic: Traffic } {
+function aWorld(carry?: Carry, size = topology): { world: World; traffic: Traffic } {
   const carries: NetworkOptions['carries'] = (datagram, from, to) => {
     const message = decodeMessage(datagram.bytes)
     return message.kind === 'malformed'
@@ -38,7 +39,7 @@ function aWorld(carry?: Carry): { world: World; traffic: Traffic } {
     meanEventMs: 0.1,
     meanHoldMs: 0.02,
   }
-  const world = createWorld(topology, { seed: 'scenario', delays, carries })
+  const world = createWorld(size, { seed: 'scenario', delays, carries })
   const { hosts, timeline } = world
   const traffic = hosts.traffic(hosts.byName('host-1'), hosts.byName('vm-1'), 4)!
   const back = hosts.traffic(hosts.byName('vm-1'), hosts.byName('host-1'), 4)!
@@ -78,6 +79,12 @@ function places(world: World) {
       .mappingDatabase.find((one) => one.eidPrefix === `${EID}/32`)?.state
   const clouds = ['cloud-1', 'cloud-2', 'cloud-3'].map(stateAt)
   return { registered: rloc?.replace('192.0.2.', 'cloud-'), clouds }
+}
+
+/** Where an xTR sends what is for vm-1. */
+function locatorOf(node: SimulatedNode): string | undefined {
+  const cached = node.snapshot()!.mapCache.find((one) => one.eidPrefix === `${EID}/32`)
+  return cached?.locators[0]?.rloc
 }
 
 function rest(world: World, until: number): void {
@@ -129,9 +136,11 @@ t.test('a prepare said again after its attempt is over changes nothing', async (
   t.match(places(world), { registered: 'cloud-1', clouds: ['local', undefined] })
 })
 
-t.test('a prepare that was lost and is said again later is called back at once', async (t) => {
+t.test('a prepare that was held back with its end is called back at once', async (t) => {
   const prepares: Datagram[] = []
   const one = aWorld((message, datagram) => {
+    if (message.kind === 'move' && message.phase === 'cancel')
+      return world.timeline.now() > BEGIN + 4000
     if (message.kind !== 'move' || message.phase !== 'prepare') return true
     prepares.push(datagram)
     return world.timeline.now() > BEGIN + 3000
@@ -192,6 +201,75 @@ t.test('an attempt that asks again for one EID more gets that one redirected too
   t.same(states(), ['away', 'away'])
   world.run(BEGIN + 2000)
   t.same(states(), ['local', 'local'], 'and both come back when nobody knows of it')
+})
+
+t.test('a prepare that was held back is refused once the source knows its end', async (t) => {
+  const prepares: Datagram[] = []
+  const one = aWorld((message, datagram) => {
+    if (message.kind !== 'move' || message.phase !== 'prepare') return true
+    prepares.push(datagram)
+    return world.timeline.now() > BEGIN + 3500
+  })
+  const { world } = one
+  const answers = move(world, BEGIN, 'cloud-2', 'orchestrated')
+  world.timeline.at(BEGIN + 4000, () => world.network.send('cloud-2', prepares[0]!))
+  rest(world, BEGIN + 9000)
+  t.same(answers, ['source-unreachable'])
+  t.same(lost(one), [])
+  t.match(places(world), { registered: 'cloud-1', clouds: ['local'] })
+})
+
+t.test('a second attempt while the first is not called off remembers who was away', async (t) => {
+  const one = aWorld((message) => !(message.kind === 'move' && message.phase === 'cancel' && deaf))
+  let deaf = false
+  const { world } = one
+  move(world, BEGIN, 'cloud-2', 'orchestrated')
+  world.run(BEGIN + 1000)
+  deaf = true
+  move(world, BEGIN + 1000, 'cloud-1', 'aborted')
+  world.timeline.at(BEGIN + 1150, () => {
+    const eids = world.hosts.byName('vm-1').specification.eids
+    const source = world.node('cloud-2').specification.nodeConfig.rlocs[0]!.address
+    world.command('cloud-1', { kind: 'start-move', eids, source }, (result) => {
+      deaf = false
+      const { moveId } = (result as { readonly value: { readonly moveId: string } }).value
+      world.command('cloud-1', { kind: 'cancel-move', moveId }, () => {})
+    })
+  })
+  world.run(BEGIN + 5000)
+  t.match(places(world).clouds, ['away', 'local'], 'who still sends to cloud-1 is redirected')
+  t.same(lost(one), [])
+})
+
+t.test('while a move is prepared the source answers who asks for the EID', async (t) => {
+  const one = aWorld(undefined, simulatedSize({ proxyReply: false }))
+  const { world } = one
+  move(world, BEGIN, 'cloud-2', 'absent')
+  const eidPrefix = undefined
+  world.timeline.at(BEGIN + 100, () =>
+    world.command('customer-1', { kind: 'clear-map-cache', eidPrefix }, () => {}),
+  )
+  world.run(BEGIN + 1500)
+  const cached = world.node('customer-1').snapshot()!.mapCache
+  const found = cached.find((each) => each.eidPrefix === `${EID}/32`)
+  t.match(found, { origin: 'map-reply', locators: [{ rloc: '192.0.2.1' }] })
+  rest(world, BEGIN + 6000)
+  t.same(lost(one), [])
+})
+
+t.test('a rebooted xTR asks who still sends to those who left it to ask again', async (t) => {
+  const one = aWorld()
+  const { world, traffic } = one
+  move(world, BEGIN, 'cloud-2', 'orchestrated')
+  world.run(BEGIN + 1000)
+  const customer = world.node('customer-1')
+  t.equal(locatorOf(customer), '192.0.2.2')
+  world.reboot('cloud-2')
+  move(world, BEGIN + 1000, 'cloud-3', 'detected')
+  world.timeline.at(BEGIN + 1100, () => world.node('cloud-2').start())
+  world.run(BEGIN + 6000)
+  t.equal(locatorOf(customer), '192.0.2.3', 'it followed although cloud-2 knows nothing')
+  t.same(world.ledger.missing(traffic.books, BEGIN + 3000), [])
 })
 
 t.test('a late cancellation of the first attempt does not end the second', async (t) => {

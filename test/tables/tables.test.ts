@@ -174,6 +174,7 @@ t.test('registrations are found, merged, retired and counted by site', async (t)
     proxyReply: true,
     wantMapNotify: true,
     keyId: 1,
+    nonce: 1n,
     authenticationLength: 16,
     registeredAt: 0,
     expiresAt,
@@ -190,7 +191,7 @@ t.test('registrations are found, merged, retired and counted by site', async (t)
   )
   t.equal(table.nextExpiry(), 10)
   t.equal(table.registrationsOfSite('blue'), 1)
-  table.retire({ ...about, owner: 'a', forgetAt: 500 })
+  table.retire({ ...about, owner: 'a', nonce: 1n, forgetAt: 500 })
   t.equal(table.longestMatch(anEid('10.1.0.5')), undefined)
   t.equal(table.retired(about.eidPrefix)?.mapVersion, 3)
   t.equal(table.registrationsOfSite('blue'), 0)
