@@ -25,6 +25,7 @@ import { nodeRoutes } from './routes/node.js'
 import { queryRoutes } from './routes/queries.js'
 import { registrationRoutes } from './routes/registrations.js'
 import { siteRoutes } from './routes/sites.js'
+import { subscriptionRoutes } from './routes/subscriptions.js'
 import type { ApiOptions } from './server.js'
 import { createTableReader } from './table-reader.js'
 
@@ -200,6 +201,7 @@ const ALL_ROUTES = [
   mappingDatabaseRoutes,
   registrationRoutes,
   siteRoutes,
+  subscriptionRoutes,
   locatorRoutes,
   moveRoutes,
   eventRoutes,

@@ -180,6 +180,17 @@ function registerTables(register: Registry, sources: MetricSources): () => void 
       (now) => now.registrations.length,
     ],
     [
+      gauge('godwit_subscription_entries', 'Subscriptions, at a Map-Server and of an xTR'),
+      (now) => now.subscriptions.length,
+    ],
+    [
+      gauge(
+        'godwit_subscribers_behind',
+        'Subscribers that have not acknowledged the newest mapping',
+      ),
+      (now) => now.subscriptions.filter(({ upToDate }) => !upToDate).length,
+    ],
+    [
       gauge('godwit_locators_unreachable', 'Probed locators that do not answer'),
       (now) => now.locators.filter(({ reachable }) => !reachable).length,
     ],

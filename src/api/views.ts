@@ -120,6 +120,17 @@ export const SiteView = Type.Object({
   registrations: Type.Integer(),
 })
 
+export const SubscriptionView = Type.Object({
+  ...prefixFields,
+  side: Type.Enum(['map-server', 'xtr']),
+  xtrId: Type.String({ description: 'xTR-ID of the subscriber' }),
+  itrRlocs: Type.Array(Type.String(), { description: 'Where it is told' }),
+  coverage: Type.String({ description: 'What was answered, and so what it is told of' }),
+  state: Type.Enum(['offered', 'temporary', 'subscribed', 'removed']),
+  upToDate: Type.Boolean({ description: 'It has acknowledged the newest mapping' }),
+  expiresInMs: Milliseconds('until it ends unless renewed; on an xTR, until it is looked at again'),
+})
+
 export const LocatorStateView = Type.Object({
   rloc: Type.String(),
   reachable: Type.Boolean(),
@@ -196,6 +207,7 @@ export const NodeView = Type.Object({
       mapCache: Type.Integer(),
       mappingDatabase: Type.Integer(),
       registrations: Type.Integer(),
+      subscriptions: Type.Integer(),
       moves: Type.Integer(),
     },
     { description: 'Table sizes' },

@@ -45,6 +45,8 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       const { network, maskLength } = parsePrefixText(text)!
       return { address: network, maskLength }
     }),
+    publishSubscribe: config.publishSubscribe,
+    subscriptions: subscriptionsOf(config, secrets),
     rlocProbe: {
       enabled: config.rlocProbe.enabled,
       intervalMs: config.rlocProbe.intervalSeconds * 1000,
@@ -101,6 +103,24 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
     hold: mobility.hold,
     redirect: mobility.redirect,
     solicit: mobility.solicit,
+  }
+}
+
+function subscriptionsOf(config: Config, secrets: Secrets): NodeConfig['subscriptions'] {
+  const { subscriptions } = config
+  return {
+    accept: subscriptions.accept,
+    subscribers: subscriptions.subscribers.map((one) => ({
+      xtrId: one.xtrId,
+      siteId: one.siteId === undefined ? undefined : BigInt(one.siteId),
+      rlocs: one.rlocs.map(address),
+      key: one.key === undefined ? undefined : authenticationKey(one.key, secrets),
+    })),
+    mapResolvers: subscriptions.mapResolvers.map(address),
+    maximum: subscriptions.maximum,
+    maximumPerXtr: subscriptions.maximumPerXtr,
+    lifetimeMs: subscriptions.lifetimeSeconds * 1000,
+    temporaryMs: subscriptions.temporarySeconds * 1000,
   }
 }
 

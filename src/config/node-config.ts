@@ -45,6 +45,12 @@ export interface NodeConfig {
   readonly pathMtu: number
   /** RLOC prefixes whose xTRs speak RFC 9305. */
   readonly gpePeers: readonly { readonly address: Rloc; readonly maskLength: number }[]
+  /** RFC 9437, as an xTR. */
+  readonly publishSubscribe: {
+    readonly subscribe: boolean
+    readonly acceptUnsolicited: boolean
+  }
+  readonly subscriptions: SubscriptionPolicy
   readonly rlocProbe: {
     readonly enabled: boolean
     readonly intervalMs: number
@@ -84,6 +90,23 @@ export interface DdtDelegation {
   readonly eidPrefix: EidPrefix
   readonly nodes: readonly Rloc[]
   readonly mapServers: readonly Rloc[]
+}
+
+/** RFC 9437, as a Map-Server or Map-Resolver. */
+export interface SubscriptionPolicy {
+  readonly accept: boolean
+  readonly subscribers: readonly {
+    /** Hex. */
+    readonly xtrId: string
+    readonly siteId: bigint | undefined
+    readonly rlocs: readonly Rloc[]
+    readonly key: AuthenticationKey | undefined
+  }[]
+  readonly mapResolvers: readonly Rloc[]
+  readonly maximum: number
+  readonly maximumPerXtr: number
+  readonly lifetimeMs: number
+  readonly temporaryMs: number
 }
 
 export interface OwnPrefix {

@@ -45,6 +45,16 @@ export const EVENT_NAMES = [
   'map-notify-received',
   'map-notify-rejected',
   'map-notify-unacknowledged',
+  // publish/subscribe (RFC 9437)
+  'subscription-added',
+  'subscription-renewed',
+  'subscription-removed',
+  'subscription-refused',
+  'subscription-confirmed',
+  'publication-sent',
+  'publication-unacknowledged',
+  'publication-received',
+  'publication-rejected',
   // Map-Resolver
   'map-request-forwarded',
   'map-reply-sent',

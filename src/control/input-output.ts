@@ -284,3 +284,26 @@ export type StoredRecord =
       readonly expiresAt: Instant
     }
   | { readonly kind: 'registration-removed'; readonly eidPrefix: EidPrefix; readonly owner: string }
+  /** Map-Server: who subscribes to what (RFC 9437), or the memory of a removed one's nonce. */
+  | {
+      readonly kind: 'subscription'
+      /** Hex. */
+      readonly xtrId: string
+      readonly siteId: bigint
+      readonly eidPrefix: EidPrefix
+      readonly itrRlocs: readonly Rloc[]
+      /** Whose key in the configuration; undefined with a `secret` of its own. */
+      readonly keyOwner: string | undefined
+      readonly keyId: number
+      readonly algorithm: number
+      readonly secret: Uint8Array | undefined
+      readonly authenticationLength: number
+      readonly askedNonce: bigint
+      readonly nonceCeiling: bigint
+      readonly removed: boolean
+      readonly suppresses: boolean
+      readonly temporary: boolean
+      /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */
+      readonly expiresAt: Instant
+    }
+  | { readonly kind: 'subscription-removed'; readonly eidPrefix: EidPrefix; readonly xtrId: string }

@@ -23,7 +23,7 @@ import {
 import type { Locator, Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Action, Mapping } from '../lisp/mapping.js'
-import type { MapReply, MapRequest } from '../lisp/message.js'
+import type { MapNotify, MapReply, MapRequest } from '../lisp/message.js'
 import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
 import { createAdoptedMappings } from './adopted-mappings.js'
 import { namesUs } from './control-datagram.js'
@@ -35,11 +35,18 @@ import type {
   Instant,
   Output,
   RestoredState,
+  StoredRecord,
 } from './input-output.js'
 import { createInstalledMappings, earliest, report } from './installed-mappings.js'
-import { createPendingRequests, type OnAnswer, type PendingRequest } from './pending-requests.js'
+import {
+  createPendingRequests,
+  type OnAnswer,
+  type PendingRequest,
+  type PendingRequests,
+} from './pending-requests.js'
 import { createSmrFollowing } from './smr-following.js'
-import type { LocatorStateView, MapCacheView } from './snapshot.js'
+import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapshot.js'
+import { createSubscriber } from './subscriber.js'
 import { createUnregisteredChecks, isStillUnregistered } from './unregistered-checks.js'
 
 export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
@@ -50,6 +57,14 @@ export interface Itr {
   /** A host asks its segment for `eid`: resolve it, so that the gateway can answer for it. */
   handleWanted(event: OfKind<'eid-wanted'>, now: Instant, outputs: Output[]): void
   handleReply(reply: MapReply, from: Rloc, now: Instant, outputs: Output[]): void
+  /** True when it confirms or carries on a subscription of ours (RFC 9437). */
+  handleNotify(
+    notify: MapNotify,
+    bytes: Uint8Array,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): boolean
   handleSmr(request: MapRequest, from: Rloc, now: Instant, outputs: Output[]): void
   handleUsage(event: OfKind<'map-cache-usage'>, now: Instant, outputs: Output[]): void
   /** Our own prefix or EID is here (native) or expected (hold); releases what waits for it. */
@@ -74,23 +89,53 @@ export interface Itr {
   knownVersion(eid: Eid, now: Instant): number
   /** Forgets learned entries at or below the prefix (all without one); returns how many. */
   clear(eidPrefix: EidPrefix | undefined, outputs: Output[]): number
+  /** The first thing asked of it: numbers continue where an earlier run stopped. */
+  open(records: readonly StoredRecord[], outputs: Output[]): void
   restore(state: RestoredState, now: Instant, outputs: Output[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(now: Instant): MapCacheView[]
   locatorViews(now: Instant): LocatorStateView[]
+  subscriptionViews(now: Instant): SubscriptionView[]
 }
 
 /** What an earlier run left is believed this long, should nobody answer what is asked about it. */
 const RESTORED_LIFETIME_MS = 60_000
 /** A mapping that names ourselves is wrong or will be soon: ask again after this. */
 const OWN_LOCATOR_LIFETIME_MS = 15_000
+/** Where a mapping that is not our own was learned from. */
+type Learned = Extract<MapCacheEntry['origin'], 'map-reply' | 'map-notify'>
 const FOREVER = Number.POSITIVE_INFINITY
 
 export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
   const mappings = createInstalledMappings(config, capabilities)
   const { cache } = mappings
-  const pending = createPendingRequests(config, capabilities.random)
+  const subscriber = createSubscriber(config, capabilities, cache, {
+    outstanding(nonce) {
+      const request = pending.find(nonce)
+      return request?.subscribing === true ? request.eidPrefix : undefined
+    },
+    confirmed(notify, now, outputs) {
+      const request = pending.find(notify.nonce)
+      if (request !== undefined) answered(request, notify.records, 'map-notify', now, outputs)
+    },
+    refused(nonce, now, outputs) {
+      const request = pending.find(nonce)
+      if (request !== undefined) refuseSubscription(request, now, outputs)
+    },
+    published(records, now, outputs) {
+      for (const mapping of coarseFirst(records))
+        install(mapping, 'map-notify', undefined, now, outputs)
+    },
+    renew(eidPrefix, now, outputs) {
+      pending.ask(eidPrefix, undefined, { kind: 'refresh' }, now, outputs)
+    },
+  })
+  const pending: PendingRequests = createPendingRequests(
+    config,
+    capabilities.random,
+    subscriber.form,
+  )
   const following = createSmrFollowing(
     pending,
     (eid, now) => cache.lookup(eid, now).kind !== 'miss',
@@ -107,14 +152,17 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     report(outputs, 'resolution-failed', 'notice', { reason: outcome, eid: formatEid(eid) })
   }
 
+  /** @param request what it answers; undefined for a publication */
   function install(
     mapping: Mapping,
-    request: PendingRequest,
+    origin: Learned,
+    request: PendingRequest | undefined,
     now: Instant,
     outputs: Output[],
   ): void {
     const former = cache.exact(mapping.eidPrefix)
-    if (former !== undefined && !request.held && isStillUnregistered(former, mapping)) return
+    if (former !== undefined && request?.held !== true && isStillUnregistered(former, mapping))
+      return
     const eidPrefix = formatEidPrefix(mapping.eidPrefix)
     const refusal = former === undefined ? undefined : refusalOf(config, former, mapping)
     if (former !== undefined && refusal !== undefined) {
@@ -125,7 +173,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     }
     const ours = mapping.locators.length > 0 && namesUs(config, mapping.locators)
     if (ours) report(outputs, 'map-reply-rejected', 'notice', { reason: 'own-locator', eidPrefix })
-    const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0)
+    const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0, origin)
     const entries = mappings.put(mapping, insertion, [], now, outputs)
     unregistered.installed(entries, now)
     for (const entry of entries)
@@ -139,16 +187,18 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
 
   function handleAnswer(
     request: PendingRequest,
-    reply: MapReply,
+    records: readonly Mapping[],
+    origin: Learned,
     now: Instant,
     outputs: Output[],
   ): void {
-    const fitting = reply.records.filter((one) => answers(request, one))
+    const fitting = records.filter((one) => answers(request, one))
     const narrowFirst = fitting.sort((a, b) => b.eidPrefix.maskLength - a.eidPrefix.maskLength)
     report(outputs, 'map-reply-received', 'debug', {
       eidPrefix: request.key,
       waitedMs: now - request.startedAt,
-      records: reply.records.length,
+      records: records.length,
+      reason: origin,
     })
     for (const one of request.questions.splice(0)) one.onAnswer(narrowFirst[0], now, outputs)
     const installs = request.held || request.refresh || request.smrInvoked
@@ -156,15 +206,32 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       // Only what belongs to the answer: a reply must not plant unrelated prefixes in the cache.
       const widest = narrowFirst[narrowFirst.length - 1]!.eidPrefix
       const scope = coversPrefix(widest, request.eidPrefix) ? widest : request.eidPrefix
-      const related = reply.records.filter((one) => coversPrefix(scope, one.eidPrefix))
-      if (related.length < reply.records.length)
+      const related = records.filter((one) => coversPrefix(scope, one.eidPrefix))
+      if (related.length < records.length)
         report(outputs, 'map-reply-rejected', 'notice', { reason: 'unrelated-record' })
-      // Coarse before fine: a coarse record removes what it covers, the finer ones then stand on it.
-      related.sort((a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength)
-      for (const mapping of related) install(mapping, request, now, outputs)
+      for (const mapping of coarseFirst(related)) install(mapping, origin, request, now, outputs)
     }
     pending.finish(request, now, outputs)
     following.settled(request.key, installs ? narrowFirst[0]!.locators : undefined, now, outputs)
+  }
+
+  /** False when none of the records answers the request. */
+  function answered(
+    request: PendingRequest,
+    records: readonly Mapping[],
+    origin: Learned,
+    now: Instant,
+    outputs: Output[],
+  ): boolean {
+    if (!records.some((one) => answers(request, one))) return false
+    handleAnswer(request, records, origin, now, outputs)
+    return true
+  }
+
+  /** RFC 9437 §5: ACT 4 and 5 refuse the subscription, not the packets; those are asked for plainly. */
+  function refuseSubscription(request: PendingRequest, now: Instant, outputs: Output[]): void {
+    subscriber.refused(request.eidPrefix, now, outputs)
+    pending.askPlainly(request)
   }
 
   function giveUp(request: PendingRequest, now: Instant, outputs: Output[]): void {
@@ -196,10 +263,15 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         return
       }
       const request = pending.find(reply.nonce)
-      if (request === undefined) reject('unknown-nonce')
-      else if (!reply.records.some((one) => answers(request, one))) reject('not-covering')
-      else handleAnswer(request, reply, now, outputs)
+      if (request === undefined) return reject('unknown-nonce')
+      if (request.subscribing && reply.records.every(refusesSubscription))
+        return refuseSubscription(request, now, outputs)
+      if (request.subscribing) subscriber.answeredPlainly(request.eidPrefix)
+      if (!answered(request, reply.records, 'map-reply', now, outputs)) reject('not-covering')
     },
+    handleNotify: (notify, bytes, from, now, outputs) =>
+      subscriber.handleNotify(notify, bytes, from, now, outputs),
+    open: (records, outputs) => subscriber.restore(records, outputs),
     handleSmr(request, from, now, outputs) {
       // The changed EID is in the record, in the Source-EID, or in both: implementations differ.
       const eids = new Map(
@@ -281,9 +353,17 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       adopted.handleDeadline(now, outputs)
       unregistered.handleDeadline(now, outputs)
       for (const request of pending.handleDeadline(now, outputs)) giveUp(request, now, outputs)
+      subscriber.handleDeadline(now, outputs)
     },
     deadline: () =>
-      earliest(mappings.deadline(), following.deadline(), adopted.deadline(), pending.deadline()),
+      earliest(
+        mappings.deadline(),
+        following.deadline(),
+        adopted.deadline(),
+        pending.deadline(),
+        subscriber.deadline(),
+      ),
+    subscriptionViews: (now) => subscriber.views(now),
     views: (now) => mappings.views(now),
     locatorViews: (now) => mappings.probe.views(now),
   }
@@ -311,11 +391,24 @@ function refusalOf(
   return older ? 'older-version' : undefined
 }
 
-function insertionFor(former: MapCacheEntry | undefined, ours: boolean): MapCacheInsertion {
+function insertionFor(
+  former: MapCacheEntry | undefined,
+  ours: boolean,
+  origin: Learned,
+): MapCacheInsertion {
   if (former?.origin === 'away') return { origin: 'away', lifetimeMs: FOREVER }
-  return ours
-    ? { origin: 'map-reply', lifetimeMs: OWN_LOCATOR_LIFETIME_MS }
-    : { origin: 'map-reply' }
+  return ours ? { origin, lifetimeMs: OWN_LOCATOR_LIFETIME_MS } : { origin }
+}
+
+/** A coarse record removes what it covers; the finer ones then stand on it. */
+function coarseFirst(records: readonly Mapping[]): Mapping[] {
+  return [...records].sort((a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength)
+}
+
+function refusesSubscription({ locators, action }: Mapping): boolean {
+  return (
+    locators.length === 0 && (action === 'drop-policy-denied' || action === 'drop-auth-failure')
+  )
 }
 
 function negative(eidPrefix: EidPrefix, action: Action): Mapping {

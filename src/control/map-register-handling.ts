@@ -15,15 +15,33 @@ import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapRegister } from '../lisp/message.js'
 import { lifetimeOfTtl, TTL_RECEIVER_DECIDES } from '../tables/map-cache.js'
-import { type Registrant, type Registrations, registrationOf } from '../tables/registrations.js'
+import {
+  MAXIMUM_LOCATORS,
+  type Registrant,
+  type Registrations,
+  registrationOf,
+} from '../tables/registrations.js'
 import { CONTROL_PORT } from './control-datagram.js'
 import type { Capabilities, Instant, Output } from './input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'
-import { MESSAGE_BYTES, recordBytes, statedMapping } from './map-request-answers.js'
+import {
+  AUTHENTICATION_BYTES,
+  MESSAGE_BYTES,
+  recordBytes,
+  statedMapping,
+} from './map-request-answers.js'
 import { siteProfile } from './peer-profile.js'
-import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
+import type { Publisher } from './publisher.js'
+import {
+  type Admission,
+  type Datagram,
+  hexOf,
+  type RegisterGuard,
+  senderName,
+} from './register-guard.js'
 import { changed, type RegistrationChange, rejected } from './registration-events.js'
 import { recordsToStore, VERSION_MEMORY_MS } from './registration-lifetime.js'
+import { siteKeyOwner } from './subscription-admission.js'
 import { isTooLate, judgeRecord, type Verdict } from './version-fence.js'
 
 /** All that a Map-Server holds. */
@@ -33,6 +51,7 @@ export interface MapServerState {
   readonly registrations: Registrations
   readonly guard: RegisterGuard
   readonly outbox: MapNotifyOutbox
+  readonly publisher: Publisher
 }
 
 /** Handles a Map-Register, genuine or not; every record that is not applied gives an event. */
@@ -62,6 +81,7 @@ export function handleRegister(
     return
   }
   state.guard.accept(admission, message)
+  introduce(state, received)
   const verdicts = records.map((record) => judge(state, record, received))
   if (verdicts.some((verdict) => verdict.kind === 'refuse')) {
     refuse(state, verdicts, received, outputs)
@@ -170,7 +190,29 @@ function applyAll(
   tellFormerRlocs(state, changes, received, notices)
   if (notices.records.length === 0) outputs.push(...notices.then)
   else outputs.push({ kind: 'persist', records: notices.records, then: notices.then })
+  for (const { eidPrefix, before, after } of changes) {
+    const isNews = before === undefined || before.mapVersion !== after?.mapVersion
+    if (isNews) state.publisher.changed(eidPrefix, received.now, outputs)
+  }
   outputs.push({ kind: 'persist', records: durable.records, then: durable.then })
+}
+
+/** Who registers can subscribe: its xTR-ID, its RLOCs and a key that we share are known now. */
+function introduce(
+  state: MapServerState,
+  { message, admission, datagram, records }: Received,
+): void {
+  const { identity } = message
+  if (identity === undefined || admission.owner !== hexOf(identity.xtrId)) return
+  const local = records.flatMap(({ locators }) => locators.filter((one) => one.local))
+  state.publisher.heard({
+    xtrId: admission.owner,
+    siteId: identity.siteId,
+    rlocs: [datagram.from, ...local.slice(0, MAXIMUM_LOCATORS).map(({ rloc }) => rloc)],
+    key: admission.key,
+    keyOwner: siteKeyOwner(admission.site.name),
+    authenticationLength: message.authenticationData.length,
+  })
 }
 
 /** Extends a registration; nothing else about it changes, so nothing is written. */
@@ -425,6 +467,3 @@ function batchesOf(records: readonly Mapping[], to: Rloc): Mapping[][] {
   }
   return batches
 }
-
-/** Key ID, algorithm, length and the longest authentication data. */
-const AUTHENTICATION_BYTES = 4 + 32

@@ -26,6 +26,7 @@ import { usableLocators } from '../tables/locator-selection.js'
 import type { Registration, Registrations } from '../tables/registrations.js'
 import { CONTROL_PORT, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
+import type { Publisher } from './publisher.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram, RegisterGuard } from './register-guard.js'
 
@@ -34,6 +35,8 @@ export interface EncapsulatedRequest {
   readonly request: MapRequest
   readonly ecm: EncapsulatedControl
   readonly datagram: Datagram
+  /** It came to the Map-Resolver of this very node. */
+  readonly viaResolver?: boolean
 }
 
 export interface MapRequestAnswers {
@@ -42,6 +45,8 @@ export interface MapRequestAnswers {
    * Map-Server has nothing to say and no one else to send it to.
    */
   answer(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
+  /** What a Map-Reply would say of the prefix, in a message that is signed; undefined: ask an ETR. */
+  signedAnswer(asked: EidPrefix, family: 4 | 6): readonly Mapping[] | undefined
   /** How the prefix stands with us; undefined outside all sites. */
   standingOf(asked: EidPrefix): Standing | undefined
 }
@@ -70,11 +75,14 @@ const MAXIMUM_RATED_RLOCS = 10_000
 /** Records in one message: the whole packet within 576 or 1280 bytes (RFC 9301 §5), less IP and UDP
  * headers and the twelve bytes before the first record. */
 export const MESSAGE_BYTES = { 4: 576 - 20 - 8 - 12, 6: 1280 - 40 - 8 - 12 }
+/** Key ID, algorithm, length and the longest authentication data. */
+export const AUTHENTICATION_BYTES = 4 + 32
 
 export function createMapRequestAnswers(
   config: NodeConfig,
   registrations: Registrations,
   guard: RegisterGuard,
+  publisher: () => Publisher,
 ): MapRequestAnswers {
   const perPrefix = createRateLimit(REPLIES_PER_PREFIX)
   const perRloc = createRateLimit({
@@ -96,24 +104,45 @@ export function createMapRequestAnswers(
       outputs.push(suppressed('rate-limited', received, record.eidPrefix))
       return true
     }
-    // A prefix wider than all that is registered is answered for its first address.
-    const match =
-      registrations.longestCovering(record.eidPrefix) ??
-      registrations.longestMatch(record.eidPrefix)
-    if (match !== undefined && !match.registrants.some((registrant) => registrant.proxyReply)) {
-      return forward(config, received, match, outputs)
+    const match = matchOf(record.eidPrefix)
+    const bytes = MESSAGE_BYTES[replyTo.family]
+    if (record.subscribe) {
+      const asked = {
+        received,
+        record,
+        records: answerWithin(record.eidPrefix, bytes - AUTHENTICATION_BYTES),
+        temporary: match === undefined,
+        refuse(action: Mapping['action']): void {
+          const refusal = nativelyForward(record.eidPrefix, UNREGISTERED_EID_TTL_MINUTES)
+          sendReply(config, received, replyTo, [{ ...refusal, action }], outputs)
+        },
+      }
+      if (publisher().subscribe(asked, now, outputs) === 'taken') return true
     }
-    const records =
-      match === undefined
-        ? [negativeMapping(record.eidPrefix, registrations, guard)]
-        : positiveRecords(match, record.eidPrefix, registrations, replyTo)
+    const records = answerWithin(record.eidPrefix, bytes)
+    if (records === undefined) return forward(config, received, match!, outputs)
     sendReply(config, received, replyTo, records, outputs)
     return true
   }
 
+  /** A prefix wider than all that is registered is answered for its first address. */
+  const matchOf = (asked: EidPrefix): Registration | undefined =>
+    registrations.longestCovering(asked) ?? registrations.longestMatch(asked)
+
+  /** The records of an answer; undefined when the ETR is to answer itself. */
+  const answerWithin = (asked: EidPrefix, bytes: number): Mapping[] | undefined => {
+    const match = matchOf(asked)
+    if (match === undefined) return [negativeMapping(asked, registrations, guard)]
+    if (!match.registrants.some((registrant) => registrant.proxyReply)) return undefined
+    return positiveRecords(match, asked, registrations, bytes)
+  }
+
   return {
+    signedAnswer: (asked, family) =>
+      answerWithin(asked, MESSAGE_BYTES[family] - AUTHENTICATION_BYTES),
     answer(received, now, outputs) {
       const { request } = received
+      if (publisher().unsubscribe(received, now, outputs)) return true
       const replyTo = replyTarget(config, request.itrRlocs)
       const objection = objectionTo(request, replyTo)
       if (objection !== undefined || replyTo === undefined) {
@@ -279,10 +308,10 @@ function positiveRecords(
   match: Registration,
   asked: EidPrefix,
   registrations: Registrations,
-  replyTo: Rloc,
+  bytes: number,
 ): Mapping[] {
   const records: Mapping[] = []
-  let left = MESSAGE_BYTES[replyTo.family]
+  let left = bytes
   for (const registration of registrations.coveredBy(match.eidPrefix)) {
     const mapping = statedMapping(registration)
     left -= recordBytes(mapping)

@@ -10,13 +10,16 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
-import { eidFromPrefix, hostPrefix } from '../lisp/eid.js'
+import { eidFromPrefix, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
 import type { MapReferral } from '../lisp/map-referral.js'
-import type { EncapsulatedControl, MapRequest } from '../lisp/message.js'
+import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../lisp/message.js'
 import { isOwnRloc } from './control-datagram.js'
 import type { DdtResolution } from './ddt-resolution.js'
 import type { Instant, Output } from './input-output.js'
+import { report } from './installed-mappings.js'
 import {
+  type EncapsulatedRequest,
   forwardRequest,
   nativelyForward,
   objectionTo,
@@ -29,6 +32,7 @@ import type { MapServer } from './map-server.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram } from './register-guard.js'
 import type { ReferralView } from './snapshot.js'
+import { mayForwardSubscription } from './subscription-admission.js'
 
 export interface MapResolver {
   /**
@@ -79,10 +83,11 @@ export function createMapResolver(
       if (mapServer !== undefined && first !== undefined) {
         const elsewhere =
           (others.length > 0 || ddt !== undefined) && !mapServer.isResponsibleFor(first.eidPrefix)
-        if (!elsewhere) return mapServer.handleRequest(request, ecm, datagram, now, outputs)
+        if (!elsewhere) return mapServer.handleRequest(request, ecm, datagram, now, outputs, true)
       }
-      const replyTo = replyTarget(config, request.itrRlocs)
-      const objection = objectionTo(request, replyTo)
+      const replyTo = removalTarget(received) ?? replyTarget(config, request.itrRlocs)
+      const objection =
+        removalTarget(received) === undefined ? objectionTo(request, replyTo) : undefined
       if (objection !== undefined || replyTo === undefined || first === undefined) {
         outputs.push(suppressed(objection ?? 'no-records', received))
         return true
@@ -93,14 +98,14 @@ export function createMapResolver(
         return true
       }
       if (ddt !== undefined) {
-        ddt.resolve(received, replyTo, now, outputs)
+        ddt.resolve(admitted(config, received, outputs), replyTo, now, outputs)
         return true
       }
       // Never back to where it came from.
       const onward = others.filter((address) => !equalIpAddresses(address, datagram.from))
       const chosen = onward[Number(request.nonce % BigInt(onward.length || 1))]
       if (chosen !== undefined) {
-        forwardRequest(config, received, chosen, outputs)
+        forwardRequest(config, admitted(config, received, outputs), chosen, outputs)
         return true
       }
       // We know no Map-Server and so no holes either: speak of the one EID, and for a short time.
@@ -115,4 +120,32 @@ export function createMapResolver(
     deadline: () => ddt?.deadline(),
     referralViews: (now) => ddt?.views(now) ?? [],
   }
+}
+
+/** Where the xTR is that takes back a subscription: its request has no ITR-RLOC (RFC 9437 §5). */
+function removalTarget({ request, datagram }: EncapsulatedRequest): Rloc | undefined {
+  const removes = request.itrRlocs.length === 0 && request.records.some((one) => one.subscribe)
+  return removes && !request.rlocProbe && !request.doNotReply ? datagram.from : undefined
+}
+
+/**
+ * RFC 9437 §1.1: the Map-Resolver checks who may subscribe, as which xTR and with which ITR-RLOCs. Of
+ * anybody else the question goes on without the N bits.
+ */
+function admitted(
+  config: NodeConfig,
+  received: EncapsulatedRequest,
+  outputs: Output[],
+): EncapsulatedRequest {
+  const { request, ecm, datagram } = received
+  if (!request.records.some((one) => one.subscribe)) return received
+  if (mayForwardSubscription(config, request, datagram.from)) return received
+  report(outputs, 'subscription-refused', 'notice', {
+    reason: 'not-admitted',
+    from: formatIpAddress(datagram.from),
+    eidPrefix: formatEidPrefix(request.records[0]!.eidPrefix),
+  })
+  const records = request.records.map((one) => ({ ...one, subscribe: false }))
+  const plain = { ...request, records, identity: undefined }
+  return { ...received, request: plain, ecm: { ...ecm, message: encodeMessage(plain) } }
 }

@@ -4,11 +4,12 @@
  * This file is the role as the node sees it; what a Map-Register does stands in
  * map-register-handling.ts, how a Map-Request is answered in map-request-answers.ts.
  *
- * Supported standards: RFC 9301 §5.6, §5.7, §8.2, §8.3, §8.4; RFC 9302 §6 (versions).
+ * Supported standards: RFC 9301 §5.6, §5.7, §8.2, §8.3, §8.4; RFC 9302 §6 (versions);
+ * RFC 9437 (publisher.ts).
  * Deviations: an old version is refused with a Map-Notify that carries the present mapping (RFC 9302
  * §5 drops it silently); a Map-Register repeated with its nonce is answered but not applied, else an
  * ETR that missed the Map-Notify could not learn its fate (RFC 9301 §5.6 drops it).
- * Not implemented: LISP-SEC (RFC 9303), subscriptions (RFC 9437).
+ * Not implemented: LISP-SEC (RFC 9303).
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
@@ -23,9 +24,11 @@ import type { Capabilities, Instant, Output, StoredRecord } from './input-output
 import { createMapNotifyOutbox } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
 import { createMapRequestAnswers, type Standing } from './map-request-answers.js'
+import { createPublisher, type Publisher } from './publisher.js'
 import { createRegisterGuard, type Datagram } from './register-guard.js'
 import { expireRegistrations, restoreRegistration } from './registration-lifetime.js'
-import type { RegistrationView, SiteView } from './snapshot.js'
+import type { RegistrationView, SiteView, SubscriptionView } from './snapshot.js'
+import { restoredSpeaker } from './subscription-admission.js'
 
 export interface MapServer {
   handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): void
@@ -40,6 +43,7 @@ export interface MapServer {
     datagram: Datagram,
     now: Instant,
     outputs: Output[],
+    viaResolver?: boolean,
   ): boolean
   /** What a DDT query about the prefix is told (RFC 8111 §7.2); undefined outside all sites. */
   standingOf(asked: EidPrefix): Standing | undefined
@@ -52,6 +56,7 @@ export interface MapServer {
   /** One view per registrant: merged prefixes have several. */
   registrationViews(now: Instant): RegistrationView[]
   siteViews(): SiteView[]
+  subscriptionViews(now: Instant): SubscriptionView[]
 }
 
 /** Our choice: how long nonces of refreshes may wait to be written; see register-guard.ts. */
@@ -61,8 +66,12 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
   const registrations = createRegistrations()
   const guard = createRegisterGuard(config, capabilities.hmac)
   const outbox = createMapNotifyOutbox(config, capabilities.hmac)
-  const answers = createMapRequestAnswers(config, registrations, guard)
-  const state = { config, capabilities, registrations, guard, outbox }
+  const answers = createMapRequestAnswers(config, registrations, guard, () => publisher)
+  const publisher: Publisher = createPublisher(config, capabilities.hmac, {
+    registrations,
+    answerFor: answers.signedAnswer,
+  })
+  const state = { config, capabilities, registrations, guard, outbox, publisher }
   let flushAt: Instant | undefined
 
   return {
@@ -70,11 +79,12 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       handleRegister(state, message, datagram, now, outputs)
       if (guard.dirtyCount > 0) flushAt ??= now + NONCE_FLUSH_MS
     },
-    handleNotifyAck(message, datagram, _now, outputs) {
+    handleNotifyAck(message, datagram, now, outputs) {
+      if (publisher.handleAck(message, datagram, now, outputs)) return
       outbox.handleAck(message, datagram, outputs)
     },
-    handleRequest: (request, ecm, datagram, now, outputs) =>
-      answers.answer({ request, ecm, datagram }, now, outputs),
+    handleRequest: (request, ecm, datagram, now, outputs, viaResolver = false) =>
+      answers.answer({ request, ecm, datagram, viaResolver }, now, outputs),
     standingOf: (asked) => answers.standingOf(asked),
     isResponsibleFor: (eidPrefix) => guard.sitePrefix(eidPrefix) !== undefined,
 
@@ -85,20 +95,28 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
         if (record.kind === 'reservation') outbox.restore(record)
       }
       for (const record of records) {
-        if (record.kind === 'registration') restoreRegistration(record, state, now, outputs)
+        if (record.kind !== 'registration') continue
+        restoreRegistration(record, state, now, outputs)
+        const speaker = restoredSpeaker(record, guard.keyOf(record.site, record.owner))
+        if (speaker !== undefined) publisher.heard(speaker)
+      }
+      for (const record of records) {
+        if (record.kind === 'subscription') publisher.restore(record, now)
       }
       outputs.push({ kind: 'persist', records: [outbox.open(now)], then: [] })
     },
     handleDeadline(now, outputs) {
-      expireRegistrations(registrations, now, outputs)
+      for (const eidPrefix of expireRegistrations(registrations, now, outputs))
+        publisher.changed(eidPrefix, now, outputs)
       outbox.handleDeadline(now, outputs)
+      publisher.handleDeadline(now, outputs)
       if (flushAt === undefined || flushAt > now) return
       const records = guard.dirtyNonces()
       if (records.length > 0) outputs.push({ kind: 'persist', records, then: [] })
       flushAt = guard.dirtyCount > 0 ? now + NONCE_FLUSH_MS : undefined
     },
     deadline() {
-      const moments = [registrations.nextExpiry(), outbox.deadline(), flushAt]
+      const moments = [registrations.nextExpiry(), outbox.deadline(), publisher.deadline(), flushAt]
       const set = moments.filter((moment) => moment !== undefined)
       return set.length === 0 ? undefined : Math.min(...set)
     },
@@ -107,6 +125,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       return [...registrations.entries()].flatMap((registration) => viewsOf(registration, now))
     },
     siteViews: () => siteViews(config, registrations),
+    subscriptionViews: (now) => publisher.views(now),
   }
 }
 

@@ -160,6 +160,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
+          if (xtr.itr.handleNotify(message, bytes, from, now, outputs)) return
           xtr.etr.handleNotify(message, bytes, from, now, outputs)
           return
         }
@@ -229,6 +230,10 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         registrations: mapServer?.registrationViews(now) ?? [],
         sites: mapServer?.siteViews() ?? [],
         referrals: mapResolver?.referralViews(now) ?? [],
+        subscriptions: [
+          ...(mapServer?.subscriptionViews(now) ?? []),
+          ...(views?.subscriptions ?? []),
+        ],
         locators: views?.locators ?? [],
         moves: views?.moves ?? [],
       }

@@ -9,12 +9,12 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { type Eid, type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
-import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
-import { encodeMessage, type MapRequest } from '../lisp/message.js'
-import { CONTROL_PORT, sendControl, sourceRloc } from './control-datagram.js'
+import { sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Instant, Output, Random } from './input-output.js'
+import { encapsulatedRequest } from './map-request-form.js'
+import type { SubscribingForm } from './subscriber.js'
 
 /** Called once with what the mapping system said; undefined = it did not answer in time. */
 export type OnAnswer = (mapping: Mapping | undefined, now: Instant, outputs: Output[]) => void
@@ -42,6 +42,10 @@ export interface PendingRequest {
   refresh: boolean
   smrInvoked: boolean
   questions: { readonly giveUpAt: Instant; readonly onAnswer: OnAnswer }[]
+  /** The last one sent has the N bit. */
+  subscribing: boolean
+  /** Not to be sent with the N bit again. */
+  plain: boolean
 }
 
 export type AskOutcome =
@@ -64,6 +68,8 @@ export interface PendingRequests {
   find(nonce: bigint): PendingRequest | undefined
   /** The request is answered; asks once more, in time, if a solicitation came meanwhile. */
   finish(request: PendingRequest, now: Instant, outputs: Output[]): void
+  /** Asks again without the N bit, as soon as the rate allows. */
+  askPlainly(request: PendingRequest): void
   /** A request is planned or sent. */
   isPending(eidPrefix: EidPrefix): boolean
   /** A request has been sent: what is learned now it cannot know. */
@@ -84,7 +90,18 @@ const MAXIMUM_RETRY_MS = 4000
 /** Questions on one prefix; more are answered "no reply" at once. */
 const MAXIMUM_QUESTIONS = 64
 
-export function createPendingRequests(config: NodeConfig, random: Random): PendingRequests {
+/** How a request for the prefix is to subscribe, after so many tries (RFC 9437). */
+export type Subscribes = (
+  eidPrefix: EidPrefix,
+  attempt: number,
+  outputs: Output[],
+) => SubscribingForm | undefined
+
+export function createPendingRequests(
+  config: NodeConfig,
+  random: Random,
+  subscribes: Subscribes = () => undefined,
+): PendingRequests {
   const byKey = new Map<string, PendingRequest>()
   const byNonce = new Map<bigint, PendingRequest>()
   /** When a prefix was last asked for; kept a second beyond the request. Insertion order = time order. */
@@ -99,7 +116,11 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
     // A retry means that this Map-Resolver did not answer: the next one becomes the preferred one.
     if (request.attempts > 0) resolverIndex = (resolverIndex + 1) % resolvers.length
     const resolver = resolvers[resolverIndex % resolvers.length]!
-    const nonce = random.nonce()
+    const subscription = isTable(request)
+      ? subscribes(request.eidPrefix, request.plain ? Infinity : request.attempts, outputs)
+      : undefined
+    const nonce = subscription?.nonce ?? random.nonce()
+    request.subscribing = subscription !== undefined
     request.attempts += 1
     request.lastSentAt = now
     request.nonces.push(nonce)
@@ -107,7 +128,12 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
     lastSent.delete(request.key)
     lastSent.set(request.key, now)
     forgetOld(lastSent, now - MINIMUM_SPACING_MS, maximum)
-    sendControl(config, resolver, encapsulate(config, request, nonce), outputs)
+    sendControl(
+      config,
+      resolver,
+      encapsulatedRequest(config, request, nonce, subscription),
+      outputs,
+    )
     const eidPrefix = request.key
     const reason = request.smrInvoked ? 'smr' : request.refresh ? 'refresh' : 'resolve'
     outputs.push({
@@ -152,6 +178,8 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
       refresh: false,
       smrInvoked: false,
       questions: [],
+      subscribing: false,
+      plain: false,
     }
     byKey.set(key, request)
     return request
@@ -188,6 +216,11 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
     return request.held || request.refresh || request.smrInvoked || request.questions.length > 0
   }
 
+  /** The answer goes into the map-cache, where it must be kept true. */
+  function isTable(request: PendingRequest): boolean {
+    return request.held || request.refresh || request.smrInvoked
+  }
+
   return {
     ask,
     find: (nonce) => byNonce.get(nonce),
@@ -195,6 +228,11 @@ export function createPendingRequests(config: NodeConfig, random: Random): Pendi
       remove(request)
       heldDown.delete(request.key)
       for (const question of request.questions.splice(0)) question.onAnswer(undefined, now, outputs)
+    },
+    askPlainly(request) {
+      request.plain = true
+      request.nextAt = request.lastSentAt + MINIMUM_SPACING_MS
+      schedule(request)
     },
     isPending: (eidPrefix) => byKey.has(formatEidPrefix(eidPrefix)),
     isUnderWay: (eidPrefix) => (byKey.get(formatEidPrefix(eidPrefix))?.attempts ?? 0) > 0,
@@ -233,68 +271,5 @@ function forgetOld(table: Map<string, Instant>, limit: Instant, maximum: number)
   for (const [key, at] of table) {
     if (at > limit && table.size <= maximum) return
     table.delete(key)
-  }
-}
-
-/** The ECM around one Map-Request (RFC 9301 §5.8): inner destination is the EID, both ports 4342. */
-function encapsulate(config: NodeConfig, request: PendingRequest, nonce: bigint): Uint8Array {
-  const destination = request.eidPrefix.address
-  const isResolution = request.source !== undefined && !request.refresh && !request.smrInvoked
-  const message = encodeMessage(
-    mapRequest(config, request.eidPrefix, nonce, {
-      smrInvoked: request.smrInvoked,
-      // RFC 9301 §5.2: AFI 0 in refreshes and probes, the inner source in a first resolution.
-      sourceEid: isResolution ? request.source : undefined,
-    }),
-  )
-  return encodeMessage({
-    kind: 'encapsulated-control',
-    security: false,
-    ddtOriginated: false,
-    innerSource: innerSource(config, request, destination),
-    innerDestination: destination,
-    innerSourcePort: CONTROL_PORT,
-    innerDestinationPort: CONTROL_PORT,
-    message,
-  })
-}
-
-/**
- * The inner source must be of the EID's family. Our choice: an RLOC of ours, else the EID that asks,
- * else the EID itself; the Map-Reply goes to an ITR-RLOC, never here.
- */
-function innerSource(config: NodeConfig, request: PendingRequest, destination: Rloc): Rloc {
-  const own = sourceRloc(config, destination)
-  if (own !== undefined) return own
-  const source = request.source?.address
-  return source !== undefined && source.family === destination.family ? source : destination
-}
-
-/** RFC 9301 §5.2: more cannot be written (IRC has five bits). */
-const MAXIMUM_ITR_RLOCS = 32
-
-/** A Map-Request of ours for one EID-prefix with all flags clear but those given. */
-export function mapRequest(
-  config: NodeConfig,
-  eidPrefix: EidPrefix,
-  nonce: bigint,
-  given: Partial<MapRequest>,
-): MapRequest {
-  return {
-    kind: 'map-request',
-    authoritative: false,
-    rlocProbe: false,
-    solicitMapRequest: false,
-    proxyItr: false,
-    smrInvoked: false,
-    localXtr: false,
-    doNotReply: false,
-    nonce,
-    sourceEid: undefined,
-    itrRlocs: config.rlocs.slice(0, MAXIMUM_ITR_RLOCS).map((one) => one.address),
-    records: [{ subscribe: false, eidPrefix }],
-    mapReplyRecord: undefined,
-    identity: undefined,
-    ...given,
   }
 }

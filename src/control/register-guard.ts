@@ -272,7 +272,8 @@ function ownerByLocator(message: MapRegister, datagram: Datagram): string {
   return formatIpAddress(datagram.from)
 }
 
-function hexOf(bytes: Uint8Array): string {
+/** Lower case, two digits a byte. */
+export function hexOf(bytes: Uint8Array): string {
   let text = ''
   for (const byte of bytes) text += HEX_BYTES[byte]
   return text

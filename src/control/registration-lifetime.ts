@@ -105,12 +105,16 @@ export function restoreRegistration(
   registrations.put(registrationOf(about, [...(beside?.registrants ?? []), registrant]))
 }
 
-/** Retires what was not refreshed, forgets old versions; at most `MAXIMUM_EXPIRED_AT_ONCE` of them. */
+/**
+ * Retires what was not refreshed, forgets old versions; at most `MAXIMUM_EXPIRED_AT_ONCE` of them.
+ * Returns the prefixes of which something else is true now.
+ */
 export function expireRegistrations(
   registrations: Registrations,
   now: Instant,
   outputs: Output[],
-): void {
+): EidPrefix[] {
+  const changed: EidPrefix[] = []
   const records: StoredRecord[] = []
   const then: Output[] = []
   for (let count = 0; count < MAXIMUM_EXPIRED_AT_ONCE; count += 1) {
@@ -122,11 +126,13 @@ export function expireRegistrations(
       then.push(removed(eidPrefix, site, owner, 'version-forgotten'))
     } else {
       expire(due.registration, registrations, now, then)
+      changed.push(due.registration.eidPrefix)
       const owners = due.registration.registrants.map(({ owner }) => owner)
       records.push(...recordsToStore(registrations, due.registration.eidPrefix, owners))
     }
   }
   if (records.length > 0) outputs.push({ kind: 'persist', records, then })
+  return changed
 }
 
 function expire(

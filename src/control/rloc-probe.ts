@@ -15,7 +15,7 @@ import { encodeMessage, type MapReply } from '../lisp/message.js'
 import { sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Instant, Output, Random } from './input-output.js'
-import { mapRequest } from './pending-requests.js'
+import { mapRequest } from './map-request-form.js'
 import type { LocatorStateView } from './snapshot.js'
 
 export interface RlocProbeCallbacks {

@@ -22,7 +22,7 @@ import { createDeadlines } from './deadlines.js'
 import type { Instant, Output, Random } from './input-output.js'
 import { report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
-import { mapRequest } from './pending-requests.js'
+import { mapRequest } from './map-request-form.js'
 import { createRateLimit, type RateLimit } from './rate-limit.js'
 
 export interface Smr {

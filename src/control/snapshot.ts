@@ -13,6 +13,7 @@ export interface NodeSnapshot {
   readonly sites: readonly SiteView[]
   /** What the Map-Resolver has learned of the delegation tree (RFC 8111). */
   readonly referrals: readonly ReferralView[]
+  readonly subscriptions: readonly SubscriptionView[]
   readonly locators: readonly LocatorStateView[]
   readonly moves: readonly MoveView[]
 }
@@ -85,6 +86,23 @@ export interface ReferralView {
   readonly kind: string
   /** Whom to ask next. */
   readonly rlocs: readonly string[]
+  readonly expiresInMs: number
+}
+
+/** Who is told of changes (at a Map-Server), or what this xTR is told of (RFC 9437). */
+export interface SubscriptionView {
+  /** As asked for. */
+  readonly eidPrefix: string
+  readonly instanceId: number
+  readonly side: 'map-server' | 'xtr'
+  /** Of the subscriber. */
+  readonly xtrId: string
+  readonly itrRlocs: readonly string[]
+  /** What was answered, and so what is told of. */
+  readonly coverage: string
+  readonly state: 'offered' | 'temporary' | 'subscribed' | 'removed'
+  /** The subscriber has acknowledged the newest mapping; always so on an xTR. */
+  readonly upToDate: boolean
   readonly expiresInMs: number
 }
 

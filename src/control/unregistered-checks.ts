@@ -73,7 +73,8 @@ export function createUnregisteredChecks(
 
 /** True when the answer says only what the entry says already: nobody registers it. */
 export function isStillUnregistered(former: MapCacheEntry, answer: Mapping): boolean {
-  const same = former.mapping.action === answer.action && former.origin === 'map-reply'
+  const learned = former.origin === 'map-reply' || former.origin === 'map-notify'
+  const same = former.mapping.action === answer.action && learned
   return same && isUnregistered(former.mapping) && isUnregistered(answer)
 }
 

@@ -54,7 +54,9 @@ export interface Xtr {
   handleCommand(commandId: string, command: Command, now: Instant, outputs: Output[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
-  views(now: Instant): Pick<NodeSnapshot, 'mapCache' | 'mappingDatabase' | 'locators' | 'moves'>
+  views(
+    now: Instant,
+  ): Pick<NodeSnapshot, 'mapCache' | 'mappingDatabase' | 'locators' | 'moves' | 'subscriptions'>
 }
 
 /** Single EIDs of dynamic prefixes that one site may have: what the datapath holds by default. */
@@ -118,6 +120,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     }
     exchange.restore(restored?.records ?? [])
     etr.restoreNonces(restored?.records ?? [])
+    itr.open(restored?.records ?? [], outputs)
     const reservation = nonces.open()
     const first: Output[] = []
     etr.start(now, first)
@@ -267,6 +270,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         ...[...database.entries()].map((entry) => entryView(config, entry, now)),
       ],
       locators: itr.locatorViews(now),
+      subscriptions: itr.subscriptionViews(now),
       moves: log.views(now),
     }),
   }

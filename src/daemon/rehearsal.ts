@@ -202,6 +202,16 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
     missHoldMs: 5000,
     pathMtu: 1500,
     gpePeers: [],
+    publishSubscribe: { subscribe: true, acceptUnsolicited: false },
+    subscriptions: {
+      accept: true,
+      subscribers: [],
+      mapResolvers: [],
+      maximum: 100,
+      maximumPerXtr: 100,
+      lifetimeMs: 3_600_000,
+      temporaryMs: 900_000,
+    },
     rlocProbe: { enabled: true, intervalMs: 10_000, failures: 3 },
     ddt: {
       roots: [],

@@ -30,7 +30,8 @@ export function createSimulatedStore(
 
   function write(record: StoredRecord): void {
     const key = keyOf(record)
-    if (record.kind === 'registration-removed') durable.delete(key)
+    const removes = record.kind === 'registration-removed' || record.kind === 'subscription-removed'
+    if (removes) durable.delete(key)
     else durable.set(key, record)
   }
 
@@ -69,6 +70,9 @@ function keyOf(record: StoredRecord): string {
     case 'registration':
     case 'registration-removed':
       return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    case 'subscription':
+    case 'subscription-removed':
+      return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`
   }
 }
 

@@ -77,6 +77,8 @@ interface Waiting {
 
 function toOperation(record: StoredRecord) {
   const key = recordKey(record)
-  if (record.kind === 'registration-removed') return { type: 'del' as const, key }
+  if (record.kind === 'registration-removed' || record.kind === 'subscription-removed') {
+    return { type: 'del' as const, key }
+  }
   return { type: 'put' as const, key, value: encodeRecord(record) }
 }

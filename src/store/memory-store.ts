@@ -10,7 +10,9 @@ export function createMemoryStore(): Store {
     load: async () => [...records.values()],
     save: async (saved) => {
       for (const record of saved) {
-        if (record.kind === 'registration-removed') records.delete(recordKey(record))
+        const removes =
+          record.kind === 'registration-removed' || record.kind === 'subscription-removed'
+        if (removes) records.delete(recordKey(record))
         else records.set(recordKey(record), record)
       }
     },

@@ -8,7 +8,10 @@ import type { Locator } from '../lisp/locator.js'
 import { ACTIONS } from '../lisp/mapping.js'
 import { RECORDS_DESCRIPTOR } from './records.generated.js'
 
-export type KeptRecord = Exclude<StoredRecord, { kind: 'registration-removed' }>
+export type KeptRecord = Exclude<
+  StoredRecord,
+  { kind: 'registration-removed' | 'subscription-removed' }
+>
 
 export function encodeRecord(record: KeptRecord): Uint8Array {
   return schema.encode(schema.create(toMessage(record))).finish()
@@ -33,6 +36,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   if (record.kind === 'last-nonce') {
     return { lastNonce: { sender: record.sender, nonce: bytesOf64(record.nonce) } }
   }
+  if (record.kind === 'subscription') return { subscription: subscriptionMessage(record) }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
   return {
     registration: {
@@ -45,8 +49,38 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   }
 }
 
+function subscriptionMessage(record: Subscription): Record<string, unknown> {
+  const { kind: _kind, eidPrefix, itrRlocs, keyOwner, secret, ...plain } = record
+  return {
+    ...plain,
+    siteId: bytesOf64(record.siteId),
+    eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
+    itrRlocs: itrRlocs.map(({ bytes }) => bytes),
+    keyOwner: keyOwner ?? '',
+    secret: secret ?? new Uint8Array(0),
+    askedNonce: bytesOf64(record.askedNonce),
+    nonceCeiling: bytesOf64(record.nonceCeiling),
+  }
+}
+
+function subscriptionOf(message: StoredSubscription): Subscription {
+  const { eidPrefix, itrRlocs, keyOwner, secret, ...plain } = message
+  return {
+    ...plain,
+    kind: 'subscription',
+    siteId: numberOf64(message.siteId),
+    eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
+    itrRlocs: itrRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
+    keyOwner: keyOwner === '' ? undefined : keyOwner,
+    secret: secret.length === 0 ? undefined : new Uint8Array(secret),
+    askedNonce: numberOf64(message.askedNonce),
+    nonceCeiling: numberOf64(message.nonceCeiling),
+  }
+}
+
 function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
-  const { reservation, lastNonce, registration } = message as unknown as StoredMessage
+  const { reservation, lastNonce, registration, subscription } = message as unknown as StoredMessage
+  if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
     return { kind: 'reservation', scope, ceiling: numberOf64(ceiling) }
@@ -79,8 +113,29 @@ function numberOf64(bytes: Uint8Array): bigint {
 }
 
 type Registration = KeptRecord & { kind: 'registration' }
+type Subscription = KeptRecord & { kind: 'subscription' }
+type StoredSubscription = Omit<
+  Subscription,
+  | 'kind'
+  | 'siteId'
+  | 'eidPrefix'
+  | 'itrRlocs'
+  | 'keyOwner'
+  | 'secret'
+  | 'askedNonce'
+  | 'nonceCeiling'
+> & {
+  readonly siteId: Uint8Array
+  readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+  readonly itrRlocs: readonly Uint8Array[]
+  readonly keyOwner: string
+  readonly secret: Uint8Array
+  readonly askedNonce: Uint8Array
+  readonly nonceCeiling: Uint8Array
+}
 interface StoredMessage {
   readonly reservation?: { readonly scope: string; readonly ceiling: Uint8Array }
+  readonly subscription?: StoredSubscription
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,

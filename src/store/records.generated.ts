@@ -11,7 +11,8 @@ export const RECORDS_DESCRIPTOR = {
               "oneof": [
                 "reservation",
                 "lastNonce",
-                "registration"
+                "registration",
+                "subscription"
               ]
             }
           },
@@ -28,6 +29,10 @@ export const RECORDS_DESCRIPTOR = {
             "registration": {
               "type": "Registration",
               "id": 3
+            },
+            "subscription": {
+              "type": "Subscription",
+              "id": 4
             }
           }
         },
@@ -108,6 +113,81 @@ export const RECORDS_DESCRIPTOR = {
             "expiresAt": {
               "type": "double",
               "id": 11,
+              "protoName": "expires_at"
+            }
+          }
+        },
+        "Subscription": {
+          "fields": {
+            "xtrId": {
+              "type": "string",
+              "id": 1,
+              "protoName": "xtr_id"
+            },
+            "siteId": {
+              "type": "bytes",
+              "id": 2,
+              "protoName": "site_id"
+            },
+            "eidPrefix": {
+              "type": "EidPrefix",
+              "id": 3,
+              "protoName": "eid_prefix"
+            },
+            "itrRlocs": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 4,
+              "protoName": "itr_rlocs"
+            },
+            "keyOwner": {
+              "type": "string",
+              "id": 5,
+              "protoName": "key_owner"
+            },
+            "keyId": {
+              "type": "uint32",
+              "id": 6,
+              "protoName": "key_id"
+            },
+            "algorithm": {
+              "type": "uint32",
+              "id": 7
+            },
+            "secret": {
+              "type": "bytes",
+              "id": 8
+            },
+            "authenticationLength": {
+              "type": "uint32",
+              "id": 9,
+              "protoName": "authentication_length"
+            },
+            "askedNonce": {
+              "type": "bytes",
+              "id": 10,
+              "protoName": "asked_nonce"
+            },
+            "nonceCeiling": {
+              "type": "bytes",
+              "id": 11,
+              "protoName": "nonce_ceiling"
+            },
+            "removed": {
+              "type": "bool",
+              "id": 12
+            },
+            "suppresses": {
+              "type": "bool",
+              "id": 13
+            },
+            "temporary": {
+              "type": "bool",
+              "id": 14
+            },
+            "expiresAt": {
+              "type": "double",
+              "id": 15,
               "protoName": "expires_at"
             }
           }

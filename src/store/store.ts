@@ -4,8 +4,9 @@
  * Contract, the same for every implementation (test/store/store.test.ts):
  * - `save` resolves when the records are durable, in the order of the calls; many calls at once
  *   share one write. When it rejects, none of its records may be relied on.
- * - A record replaces the one with the same key; `registration-removed` removes a registration.
- * - `load` gives every record that was saved and not removed, and no `registration-removed`.
+ * - A record replaces the one with the same key; `registration-removed` removes a registration,
+ *   `subscription-removed` a subscription.
+ * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
 import type { StoredRecord } from '../control/input-output.js'
@@ -27,6 +28,9 @@ export function recordKey(record: StoredRecord): string {
     case 'registration':
     case 'registration-removed':
       return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    case 'subscription':
+    case 'subscription-removed':
+      return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`
     default:
       throw new Error(`not a stored record: ${JSON.stringify(record satisfies never)}`)
   }

@@ -73,6 +73,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/queries',
     '/v1/registrations',
     '/v1/sites',
+    '/v1/subscriptions',
   ])
 })
 
@@ -85,7 +86,13 @@ t.test('health and node tell who it is and what its datapath did', async (t) => 
     ['tables', 'datapath'],
   )
   const information = await get(t, '/v1/node')
-  t.same(information.entries, { mapCache: 3, mappingDatabase: 2, registrations: 1, moves: 1 })
+  t.same(information.entries, {
+    mapCache: 3,
+    mappingDatabase: 2,
+    registrations: 1,
+    subscriptions: 1,
+    moves: 1,
+  })
   t.same(information.datapath.drops['unknown-eid'], { packets: 3, bytes: 252 })
   t.equal(information.datapath.hold.dropped['endpoint-absent'], 1)
   t.notMatch(JSON.stringify(information), /secret|site\.key/)
@@ -126,6 +133,7 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.notOk('mac' in database.mappingDatabase[0])
   t.equal((await get(t, '/v1/registrations')).registrations[0].site, 'clouds')
   t.equal((await get(t, '/v1/sites')).sites[0].registrations, 1)
+  t.equal((await get(t, '/v1/subscriptions')).subscriptions[0].state, 'subscribed')
   t.equal((await get(t, '/v1/locators')).locators[1].reachable, false)
 })
 

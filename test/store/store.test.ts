@@ -42,10 +42,34 @@ const reservation: StoredRecord = {
 }
 const lastNonce: StoredRecord = { kind: 'last-nonce', sender: '172.16.1.1/1', nonce: 1n << 63n }
 
+const subscription: StoredRecord & { kind: 'subscription' } = {
+  kind: 'subscription',
+  xtrId: '00112233445566778899aabbccddeeff',
+  siteId: 2n ** 64n - 1n,
+  eidPrefix: parseEidPrefix('[7]fd00:10::/32')!,
+  itrRlocs: [parseIpAddress('172.16.1.1')!, parseIpAddress('fd00:c:1::1')!],
+  keyOwner: 'site/cloud',
+  keyId: 3,
+  algorithm: 3,
+  secret: undefined,
+  authenticationLength: 16,
+  askedNonce: 1n << 62n,
+  nonceCeiling: (1n << 62n) + 1024n,
+  removed: false,
+  suppresses: true,
+  temporary: true,
+  expiresAt: 1_800_000_000_123.5,
+}
+const ownKey: StoredRecord = {
+  ...subscription,
+  keyOwner: undefined,
+  secret: Uint8Array.of(0, 255, 7),
+}
+
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  for (const record of [registration, reservation, lastNonce]) {
+  for (const record of [registration, reservation, lastNonce, subscription, ownKey]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }
   t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')

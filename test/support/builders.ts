@@ -5,7 +5,7 @@
  * says what matters. Nothing here decides anything about the protocol.
  */
 import { createHmac } from 'node:crypto'
-import type { NodeConfig, SiteConfig } from '../../src/config/node-config.js'
+import type { NodeConfig, SiteConfig, SubscriptionPolicy } from '../../src/config/node-config.js'
 import type { Capabilities, Random } from '../../src/control/input-output.js'
 import { type IpAddress, parseIpAddress } from '../../src/lisp/address.js'
 import type { AuthenticationKey, Hmac } from '../../src/lisp/authentication.js'
@@ -157,6 +157,8 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       redirect: true,
       solicit: true,
     },
+    publishSubscribe: { subscribe: false, acceptUnsolicited: false },
+    subscriptions: aSubscriptionPolicy(),
     mapServer: { sites: [], registrationMs: 180_000, maximumRegistrations: 1000 },
     ddt: {
       roots: [],
@@ -166,6 +168,20 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       peers: [],
       maximumReferrals: 1000,
     },
+    ...about,
+  }
+}
+
+/** Subscriptions of whoever has registered. */
+export function aSubscriptionPolicy(about: Partial<SubscriptionPolicy> = {}): SubscriptionPolicy {
+  return {
+    accept: true,
+    subscribers: [],
+    mapResolvers: [],
+    maximum: 1000,
+    maximumPerXtr: 100,
+    lifetimeMs: 86_400_000,
+    temporaryMs: 900_000,
     ...about,
   }
 }

@@ -194,6 +194,19 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
         registrations: 1,
       },
     ],
+    subscriptions: [
+      {
+        eidPrefix: '[7]10.10.0.5/32',
+        instanceId: 7,
+        side: 'map-server',
+        xtrId: 'ffeeddccbbaa99887766554433221100',
+        itrRlocs: ['172.16.3.1'],
+        coverage: '[7]10.10.0.5/32',
+        state: 'subscribed',
+        upToDate: true,
+        expiresInMs: 86_000_000,
+      },
+    ],
     locators: [
       {
         rloc: '172.16.3.1',

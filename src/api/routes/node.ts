@@ -49,6 +49,7 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
           mapCache: snapshot.mapCache.length,
           mappingDatabase: snapshot.mappingDatabase.length,
           registrations: snapshot.registrations.length,
+          subscriptions: snapshot.subscriptions.length,
           moves: snapshot.moves.length,
         },
         ...(counters === undefined ? {} : { datapath: asJson(counters) }),

@@ -10,6 +10,7 @@ import type {
   NodeInformation,
   RegistrationView,
   SiteView,
+  SubscriptionView,
 } from '../../api/views.js'
 import {
   type Column,
@@ -94,6 +95,16 @@ const siteColumns: readonly Column<Static<typeof SiteView>>[] = [
   { title: 'REGISTRATIONS', text: ({ registrations }) => String(registrations), align: 'right' },
 ]
 
+const subscriptionColumns: readonly Column<Static<typeof SubscriptionView>>[] = [
+  { title: 'EID-PREFIX', text: formatPrefix },
+  { title: 'SIDE', text: ({ side }) => side },
+  { title: 'XTR-ID', text: ({ xtrId }) => xtrId },
+  { title: 'ITR-RLOCS', text: ({ itrRlocs }) => itrRlocs.join('\n') },
+  { title: 'COVERS', text: ({ coverage }) => coverage },
+  { title: 'STATE', text: ({ state, upToDate }) => (upToDate ? state : `${state}, not told`) },
+  { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
+]
+
 const locatorColumns: readonly Column<Static<typeof LocatorStateView>>[] = [
   { title: 'RLOC', text: ({ rloc }) => rloc },
   { title: 'STATE', text: ({ reachable }) => (reachable ? 'up' : 'down') },
@@ -136,6 +147,13 @@ export const showCommands: readonly CliCommand[] = [
     true,
   ),
   tableCommand('sites', 'sites of the Map-Server', 'sites', siteColumns, false),
+  tableCommand(
+    'subscriptions',
+    'who is told of changes (RFC 9437)',
+    'subscriptions',
+    subscriptionColumns,
+    true,
+  ),
   tableCommand('locators', 'reachability of locators', 'locators', locatorColumns, false),
   {
     usage: 'show moves [move]',
@@ -276,6 +294,7 @@ const EMPTY: Readonly<Record<string, string>> = {
   'mapping-database': 'no EID-prefixes',
   registrations: 'no registrations (they are at the Map-Server)',
   sites: 'no sites (they are at the Map-Server)',
+  subscriptions: 'no subscriptions',
   locators: 'no locators',
 }
 
