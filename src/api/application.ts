@@ -26,6 +26,7 @@ import { queryRoutes } from './routes/queries.js'
 import { registrationRoutes } from './routes/registrations.js'
 import { siteRoutes } from './routes/sites.js'
 import { subscriptionRoutes } from './routes/subscriptions.js'
+import { whyRoutes } from './routes/why.js'
 import type { ApiOptions } from './server.js'
 import { createTableReader } from './table-reader.js'
 
@@ -207,6 +208,7 @@ const ALL_ROUTES = [
   eventRoutes,
   queryRoutes,
   metricRoutes,
+  whyRoutes,
 ]
 
 const OPENAPI_FILE = new URL('./openapi.json', import.meta.url)

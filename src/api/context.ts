@@ -7,7 +7,8 @@ import type { Config } from '../config/schema.js'
 import type { Event } from '../control/event.js'
 import type { Command, CommandResult } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
-import type { DatapathCounters, MappingCounter } from '../datapath/datapath.js'
+import type { DatapathCounters, DatapathFinding, MappingCounter } from '../datapath/datapath.js'
+import type { Eid } from '../lisp/eid.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
 import type { Metrics } from './metrics.js'
@@ -28,6 +29,8 @@ export interface ApiDatapath {
     readonly table: MappingCounter['table']
     readonly eidPrefixes: readonly string[]
   }): readonly MappingCounter[]
+  /** What the tables that packets meet have for this EID; absent where they cannot be read singly. */
+  inspect?(eid: Eid): readonly DatapathFinding[]
 }
 
 export interface ApiContext {

@@ -78,8 +78,11 @@ export function selectEntries<T extends { eidPrefix: string; instanceId: number 
   return { total: fitting.length, offset, ageMs: age, entries }
 }
 
-/** More than one where several registered the same prefix. */
-function longestMatches<T extends { eidPrefix: string }>(table: readonly T[], eid: Eid): T[] {
+/** The entries of the longest prefix that covers the EID: several where several registered it. */
+export function longestMatches<T extends { eidPrefix: string }>(
+  table: readonly T[],
+  eid: Eid,
+): T[] {
   const lengths = new Map<string, number>()
   // All texts that can match, so that no entry has to be parsed: tables hold canonical text.
   for (let length = 0; length <= eid.address.bytes.length * 8; length += 1) {

@@ -19,6 +19,7 @@ import { replayCommands } from './commands/replay.js'
 import { rigCommands } from './commands/rig.js'
 import { showCommands } from './commands/show.js'
 import { simCommands } from './commands/sim.js'
+import { whyCommands } from './commands/why.js'
 import { CliFailure } from './failure.js'
 import { chooseTarget } from './target.js'
 
@@ -27,6 +28,7 @@ const COMMANDS: readonly CliCommand[] = [
   ...moveCommands,
   ...ligCommands,
   ...rigCommands,
+  ...whyCommands,
   ...eventCommands,
   ...clearCommands,
   ...decodeCommands,
@@ -129,6 +131,7 @@ Examples:
   godwit show map-cache --node cloud-a
   godwit move '[7]10.10.0.5' '[7]fd00:10::5' --wait --node cloud-b
   godwit events --follow
+  godwit why '[7]10.10.0.5' --node customer --lab two-clouds
   godwit lig 10.20.0.2 --instance-id 7
   godwit decode incident.pcap --keys keys.yaml
   godwit lab up topologies/two-clouds.yaml`

@@ -131,6 +131,13 @@ function labSockets(directory: string): FoundSocket[] {
   return entriesOf(labs).flatMap((topology) => listSockets(join(labs, topology)))
 }
 
+/** The sockets of all daemons of a running lab; throws a `CliFailure` when it has none. */
+export function socketsOfLab(topology: string, directory = SOCKET_DIRECTORY): FoundSocket[] {
+  const found = listSockets(join(directory, 'lab', topology))
+  if (found.length > 0) return found
+  throw new CliFailure(`no lab "${topology}" runs here`, 'see "godwit lab list"', 1)
+}
+
 function entriesOf(directory: string): string[] {
   try {
     return readdirSync(directory).sort()

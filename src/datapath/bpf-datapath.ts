@@ -28,6 +28,7 @@ import {
 } from './abi.generated.js'
 import { mappingCounters, readCounters, usageOf } from './bpf-counters.js'
 import { type PacketTooBig, takeRecords } from './bpf-events.js'
+import { inspectTables } from './bpf-inspect.js'
 import { type BpfMaps, createBpfMaps } from './bpf-maps.js'
 import { restoreTables } from './bpf-restore.js'
 import {
@@ -41,7 +42,7 @@ import {
   pinDirectoryOf,
   removeDatapath,
 } from './bpf-setup.js'
-import type { Datapath, OnDatapathEvents } from './datapath.js'
+import type { Datapath, DatapathFinding, OnDatapathEvents } from './datapath.js'
 import type { DatapathLog } from './datapath-log.js'
 import { createEntryTable, type EntryTable } from './entry-table.js'
 import { createFreeIds } from './free-ids.js'
@@ -63,6 +64,8 @@ export interface BpfDatapathOptions {
 }
 
 export interface BpfDatapath extends Datapath {
+  /** What a packet to this EID meets in the kernel's maps now. */
+  inspect(eid: Eid): readonly DatapathFinding[]
   /**
    * Attach the programs. Called after the first operations, so that on a first start own traffic
    * never meets empty tables; after a restart the programs of the earlier run are attached already.
@@ -217,6 +220,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
         .filter(([name]) => wanted === undefined || wanted.table === name)
         .flatMap(([name, table]) => [...mappingCounters(name, table, maps, wanted?.eidPrefixes)])
     },
+    inspect: (eid) => inspectTables(eid, maps, sets),
     localMac: (eid) => localMac(eid, localEids),
     ignoredRecords: () => ignored,
     close(how) {

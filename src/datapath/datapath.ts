@@ -50,6 +50,16 @@ export interface DatapathCounters {
   }
 }
 
+/** One entry as it stands in the kernel, found for one EID. */
+export interface DatapathFinding {
+  readonly table: 'map-cache' | 'local-eid'
+  readonly match: 'host' | 'prefix'
+  /** By the names of native/bpf: forward, draining, native, drop, hold; local, standby, away … */
+  readonly form: string
+  /** Where a forwarding entry leads. */
+  readonly rlocs: readonly string[]
+}
+
 export interface MappingCounter {
   readonly table: 'map-cache' | 'local-eid'
   readonly eidPrefix: string

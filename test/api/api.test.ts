@@ -74,6 +74,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/registrations',
     '/v1/sites',
     '/v1/subscriptions',
+    '/v1/why',
   ])
 })
 

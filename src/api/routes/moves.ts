@@ -137,7 +137,7 @@ function readMove(context: ApiContext, value: unknown): MoveView {
 }
 
 /** The snapshot's relative times, with wall-clock times beside them. */
-function entryOf(move: MoveView, now: number): MoveEntryView {
+export function entryOf(move: MoveView, now: number): MoveEntryView {
   const timeline = move.timeline.map(({ stage, agoMs }) => ({
     stage,
     agoMs,

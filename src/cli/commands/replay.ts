@@ -45,7 +45,9 @@ async function run(context: CommandContext): Promise<void> {
 
 function linesOf(file: string): string[] {
   try {
-    return readFileSync(file, 'utf8').split('\n')
+    const lines = readFileSync(file, 'utf8').split('\n')
+    // Behind the last line end there is nothing, or a line that is being written.
+    return lines.slice(0, -1)
   } catch (cause) {
     throw new CliFailure(`${file} cannot be read: ${(cause as Error).message}`, undefined, 2)
   }

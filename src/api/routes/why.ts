@@ -1,0 +1,83 @@
+/** `/v1/why`: what would happen to a packet to an EID here now, and why. Reads; asks nobody. */
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { formatEid } from '../../lisp/eid.js'
+import type { RouteOptions } from '../context.js'
+import { readEid } from '../selection.js'
+import { asJson, errorResponses } from '../views.js'
+import { explain } from '../why.js'
+import { type WhyAnswer, WhyView } from '../why-views.js'
+import { withCounters } from './map-cache.js'
+import { entryOf } from './moves.js'
+
+export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { context }, done) => {
+  app.get(
+    '/v1/why',
+    {
+      schema: {
+        summary: 'What would happen to a packet to this EID now, and why',
+        tags: ['queries'],
+        querystring: Type.Object(
+          {
+            eid: Type.String({ description: 'The destination, as 10.1.0.5 or [7]10.1.0.5' }),
+            from: Type.Optional(Type.String({ description: 'The source; same instance-ID' })),
+            instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: WhyView, ...errorResponses },
+      },
+    },
+    ({ query }): WhyAnswer => {
+      const eid = readEid(query.eid, query.instanceId, 'query.eid')
+      const from =
+        query.from === undefined
+          ? undefined
+          : readEid(query.from, query.instanceId ?? eid.instanceId, 'query.from')
+      const { config, datapath } = context
+      const entries = datapath?.inspect?.(eid)
+      const { snapshot } = context.tables.read()
+      const { mapResolvers } = config
+      const logged = context.events.latest(ALL_EVENTS)
+      const found = explain({
+        eid,
+        from,
+        snapshot,
+        findings: entries,
+        mapResolvers,
+        events: logged,
+      })
+      const { local, mapCache, verdict, registrations, locators } = found
+      const hold = datapath?.counters().hold
+      return asJson({
+        node: config.node,
+        roles: [...snapshot.roles],
+        rlocs: config.rlocs.map(({ address }) => address),
+        eid: formatEid(eid),
+        ...(from === undefined ? {} : { from: formatEid(from) }),
+        verdict,
+        remarks: [...found.remarks],
+        ...(local === undefined ? {} : { local: withCounters(context, 'local-eid', [local])[0]! }),
+        ...(mapCache === undefined
+          ? {}
+          : { mapCache: withCounters(context, 'map-cache', [mapCache])[0]! }),
+        registrations: [...registrations],
+        locators: [...locators],
+        ...(hold === undefined
+          ? {}
+          : {
+              datapath: {
+                entries: [...(entries ?? [])],
+                held: { packets: hold.packets, bytes: hold.bytes },
+              },
+            }),
+        moves: found.moves.map((move) => entryOf(move, Date.now())),
+        events: found.events.map(({ at, event }) => ({ at: at.toISOString(), ...event })),
+      }) as unknown as WhyAnswer
+    },
+  )
+  done()
+}
+
+/** The whole backlog; what does not concern the EID is left out. */
+const ALL_EVENTS = 1000
