@@ -13,7 +13,11 @@ export interface ScaleReport extends Machine {
   readonly rows: readonly ScaleRow[]
 }
 
-export type ScaleRow = ScaleResult & { readonly wallSeconds: number; readonly memoryMb: number }
+export type ScaleRow = ScaleResult & {
+  readonly cpuSeconds: number
+  readonly wallSeconds: number
+  readonly memoryMb: number
+}
 
 const HEADS = [
   'sites',
@@ -27,6 +31,7 @@ const HEADS = [
   'p99',
   'messages per move',
   'background per site and minute',
+  'CPU seconds',
   'seconds',
   'MiB',
 ] as const
@@ -154,6 +159,7 @@ function cellsOf(row: ScaleRow): string[] {
     row.gapMs.p99,
     row.messagesPerMoveTotal,
     row.backgroundPerSiteMinute,
+    row.cpuSeconds,
     row.wallSeconds,
     row.memoryMb,
   ].map(String)
