@@ -17,8 +17,9 @@ import {
   prefixCoversAddress,
 } from './address-text.js'
 import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.js'
+import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import type { Config } from './schema.js'
-import type { Secrets } from './secrets.js'
+import { publicKeyFiles, type Secrets } from './secrets.js'
 
 /** Findings against a structurally sound configuration: errors first-class, warnings apart. */
 export function crossChecks(
@@ -44,6 +45,7 @@ export function crossChecks(
   checkRoles(config, error, warn)
   checkMapServerSites(config, secrets, error)
   checkDdt(config, own, error, warn)
+  checkDdtKeys(config, secrets, error)
   checkTimes(config, error)
   checkApi(config, error, warn)
   secrets.report(error, warn)
@@ -299,6 +301,25 @@ function checkDdt(config: Config, own: readonly PlacedPrefix[], error: Report, w
     warn(['ddt', 'roots'], 'has no effect without the role map-resolver', hint, ['roles'])
   }
 }
+
+function checkDdtKeys(config: Config, secrets: Secrets, error: Report): void {
+  const check = (keys: ConfigKeys, path: string, parse: (pem: Uint8Array) => unknown): void => {
+    const pem = secrets.bytes(path)
+    // Missing and empty files are reported with the secrets.
+    if (pem.length === 0) return
+    try {
+      parse(pem)
+    } catch {
+      error(keys, `${path} holds no RSA key that can be used here`, KEY_HINT)
+    }
+  }
+  config.ddt.signingKeyFiles.forEach((path, index) => {
+    check(['ddt', 'signingKeyFiles', index], path, privateKeyDer)
+  })
+  for (const [keys, path] of publicKeyFiles(config)) check(keys, path, publicKeyDer)
+}
+
+const KEY_HINT = 'PEM, made with: openssl genrsa -out FILE 2048 (public half: openssl rsa -pubout)'
 
 function checkTimes(config: Config, error: Report): void {
   if (config.hold.endpointMs > config.mobility.endpointTimeoutMs) return

@@ -10,6 +10,7 @@ import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
 import type { DdtConfig, NodeConfig, OwnPrefix } from './node-config.js'
+import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import { ALGORITHMS, type Config } from './schema.js'
 import type { Secrets } from './secrets.js'
 
@@ -68,11 +69,13 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       registrationMs: config.mapServer.registrationSeconds * 1000,
       maximumRegistrations: config.mapServer.maximumRegistrations,
     },
-    ddt: ddtOf(config),
+    ddt: ddtOf(config, secrets),
   }
 }
 
-function ddtOf({ ddt }: Config): DdtConfig {
+function ddtOf({ ddt }: Config, secrets: Secrets): DdtConfig {
+  const publicKeys = (files: readonly string[]) =>
+    files.map((file) => publicKeyDer(secrets.bytes(file)))
   return {
     roots: ddt.roots.map(address),
     root: ddt.root,
@@ -80,10 +83,18 @@ function ddtOf({ ddt }: Config): DdtConfig {
     delegations: ddt.delegations.flatMap((delegation) => {
       const nodes = delegation.nodes.map(address)
       const mapServers = delegation.mapServers.map(address)
-      return treePrefixes(delegation).map((prefix) => ({ eidPrefix: prefix, nodes, mapServers }))
+      const keys = publicKeys(delegation.keyFiles)
+      const revokedKeys = publicKeys(delegation.revokedKeyFiles)
+      const to = { nodes, mapServers, keys, revokedKeys }
+      return treePrefixes(delegation).map((prefix) => ({ eidPrefix: prefix, ...to }))
     }),
     peers: ddt.peers.map(address),
     maximumReferrals: ddt.maximumReferrals,
+    signingKeys: ddt.signingKeyFiles.map((file) => {
+      const pem = secrets.bytes(file)
+      return { privateKey: privateKeyDer(pem), publicKey: publicKeyDer(pem) }
+    }),
+    rootKeys: publicKeys(ddt.rootKeyFiles),
   }
 }
 

@@ -83,6 +83,13 @@ export interface DdtConfig {
   readonly delegations: readonly DdtDelegation[]
   readonly peers: readonly Rloc[]
   readonly maximumReferrals: number
+  /** DER: PKCS #8 and SubjectPublicKeyInfo. Missing: referrals are not signed. */
+  readonly signingKeys?: readonly {
+    readonly privateKey: Uint8Array
+    readonly publicKey: Uint8Array
+  }[]
+  /** DER public keys of the roots. Missing: signatures are not looked at. */
+  readonly rootKeys?: readonly Uint8Array[]
 }
 
 /** Exactly one of the two lists has members. */
@@ -90,6 +97,9 @@ export interface DdtDelegation {
   readonly eidPrefix: EidPrefix
   readonly nodes: readonly Rloc[]
   readonly mapServers: readonly Rloc[]
+  /** DER public keys of those nodes. */
+  readonly keys?: readonly Uint8Array[]
+  readonly revokedKeys?: readonly Uint8Array[]
 }
 
 /** RFC 9437, as a Map-Server or Map-Resolver. */

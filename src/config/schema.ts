@@ -445,6 +445,17 @@ const DdtConfig = Type.Object(
             default: [],
             description: 'RLOCs of Map-Servers: a referral to them ends the search',
           }),
+          keyFiles: Type.Array(Type.String(), {
+            default: [],
+            maxItems: 4,
+            description: 'PEM public keys (RSA) with which they sign; told in our signed referrals',
+          }),
+          revokedKeyFiles: Type.Array(Type.String(), {
+            default: [],
+            maxItems: 4,
+            description:
+              'Keys they must not be believed by any more; keep them listed for a day at least (RFC 8111 §10.2.1)',
+          }),
         },
         closed,
       ),
@@ -454,6 +465,17 @@ const DdtConfig = Type.Object(
       default: [],
       description:
         'Map-Server: all Map-Servers with the same sites, this one included; without the list its referrals are incomplete and are not cached (RFC 8111 §6.3)',
+    }),
+    signingKeyFiles: Type.Array(Type.String(), {
+      default: [],
+      maxItems: 4,
+      description: 'PEM private keys (RSA); each signs every referral (RFC 8111 §10)',
+    }),
+    rootKeyFiles: Type.Array(Type.String(), {
+      default: [],
+      maxItems: 4,
+      description:
+        'Map-Resolver: PEM public keys of the roots; with them, only signed referrals count',
     }),
     maximumReferrals: Type.Integer({
       minimum: 16,

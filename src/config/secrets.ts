@@ -80,9 +80,26 @@ function secretReferences(config: Config): SecretReference[] {
       add(['mapServer', 'sites', index, 'keys', at, 'secretFile'], key.secretFile)
     })
   })
+  config.ddt.signingKeyFiles.forEach((path, index) => {
+    add(['ddt', 'signingKeyFiles', index], path)
+  })
+  for (const [keys, path] of publicKeyFiles(config)) add(keys, path, false)
   const tls = config.api.tcp?.tls
   add(['api', 'tcp', 'tls', 'certificateFile'], tls?.certificateFile, false)
   add(['api', 'tcp', 'tls', 'keyFile'], tls?.keyFile)
   add(['api', 'tcp', 'tls', 'clientCaFile'], tls?.clientCaFile, false)
   return references
+}
+
+/** Every PEM public key that the delegation tree names, with the place where it does. */
+export function publicKeyFiles({ ddt }: Config): (readonly [keys: ConfigKeys, path: string])[] {
+  const listed = (keys: ConfigKeys, paths: readonly string[]) =>
+    paths.map((path, index) => [[...keys, index], path] as const)
+  return [
+    ...listed(['ddt', 'rootKeyFiles'], ddt.rootKeyFiles),
+    ...ddt.delegations.flatMap(({ keyFiles, revokedKeyFiles }, index) => [
+      ...listed(['ddt', 'delegations', index, 'keyFiles'], keyFiles),
+      ...listed(['ddt', 'delegations', index, 'revokedKeyFiles'], revokedKeyFiles),
+    ]),
+  ]
 }

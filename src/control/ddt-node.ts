@@ -11,7 +11,7 @@
  * port). A Map-Server is authoritative for its sites even when nothing else says so. Signing stands in
  * ddt-signing.ts.
  */
-import type { NodeConfig } from '../config/node-config.js'
+import type { DdtDelegation, NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import {
   type EidPrefix,
@@ -20,10 +20,17 @@ import {
   formatEidPrefix,
   hostPrefix,
 } from '../lisp/eid.js'
-import { type Locator, locator, type Rloc, sortLocators } from '../lisp/locator.js'
+import {
+  type Locator,
+  locator,
+  type Rloc,
+  sortLocators,
+  structuredLocator,
+} from '../lisp/locator.js'
 import type { ReferralRecord } from '../lisp/map-referral.js'
 import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../lisp/message.js'
 import { createEidTrie } from '../tables/eid-trie.js'
+import type { DdtSigning } from './ddt-signing.js'
 import type { Instant, Output } from './input-output.js'
 import type { MapServer } from './map-server.js'
 import { createRateLimit } from './rate-limit.js'
@@ -56,7 +63,11 @@ export const REFERRAL_TTL_MINUTES = {
 /** Our choice: a busy Map-Resolver stays far below; a forged source is not worth more. */
 const REFERRALS_PER_SOURCE = { burst: 500, refillPerSecond: 500, maximumKeys: 10_000 }
 
-export function createDdtNode(config: NodeConfig, mapServer: MapServer | undefined): DdtNode {
+export function createDdtNode(
+  config: NodeConfig,
+  mapServer: MapServer | undefined,
+  signing: DdtSigning | undefined,
+): DdtNode {
   const { ddt } = config
   const delegations = createEidTrie<NodeConfig['ddt']['delegations'][number]>()
   for (const delegation of ddt.delegations) delegations.insert(delegation.eidPrefix, delegation)
@@ -87,17 +98,11 @@ export function createDdtNode(config: NodeConfig, mapServer: MapServer | undefin
     if (delegation !== undefined && delegation.prefix.maskLength > siteLength) {
       const { mapServers, nodes } = delegation.value
       // RFC 8111 §7.1.1: a set that holds Map-Servers is an MS-REFERRAL.
-      return mapServers.length > 0
-        ? record(
-            'ms-referral',
-            delegation.prefix,
-            mapServers.map((rloc) => locator(rloc)),
-          )
-        : record(
-            'node-referral',
-            delegation.prefix,
-            nodes.map((rloc) => locator(rloc)),
-          )
+      const action = mapServers.length > 0 ? 'ms-referral' : 'node-referral'
+      const set = [...mapServers, ...nodes].flatMap((rloc) => {
+        return signing === undefined ? locator(rloc) : keyedLocators(rloc, delegation.value)
+      })
+      return record(action, delegation.prefix, set)
     }
     if (site !== undefined) {
       const kind = site.registered ? 'ms-ack' : 'ms-not-registered'
@@ -121,7 +126,9 @@ export function createDdtNode(config: NodeConfig, mapServer: MapServer | undefin
       if (request.rlocProbe) return reject('probe-through-mapping-system')
       if (!perSource.take(formatIpAddress(datagram.from), now)) return reject('rate-limited')
       const asked = hostPrefix(eidFromPrefix(first.eidPrefix))
-      const signed = answer(asked)
+      const plain = answer(asked)
+      const signed = signing === undefined ? plain : signing.sign(plain, now)
+      if (signed === undefined) return reject('signing-limit')
       const { nonce } = request
       const bytes = encodeMessage({ kind: 'map-referral', nonce, records: [signed] })
       const { from: to, fromPort: toPort, to: from } = datagram
@@ -140,6 +147,22 @@ export function createDdtNode(config: NodeConfig, mapServer: MapServer | undefin
     },
   }
 }
+
+/** RFC 8111 §10.1: the node with its public keys, and once more with those that are revoked. */
+function keyedLocators(rloc: Rloc, { keys = [], revokedKeys = [] }: DdtDelegation): Locator[] {
+  const address = { kind: 'ip', address: rloc } as const
+  const entry = (revoked: boolean, material: readonly Uint8Array[]): Locator[] => {
+    if (material.length === 0) return []
+    const kind = 'security-key' as const
+    const key = { kind, keyAlgorithm: KEY_ALGORITHM, revoked, keys: material, address }
+    return [structuredLocator(key) ?? locator(rloc)]
+  }
+  const plain = keys.length === 0 ? [locator(rloc)] : entry(false, keys)
+  return [...plain, ...entry(true, revokedKeys)]
+}
+
+/** Our choice: the number of RSA/SHA-256 among DNSSEC algorithms; the key itself is DER (SPKI). */
+const KEY_ALGORITHM = 8
 
 /**
  * The Map-Servers that hold the same registrations, ourselves among them; undefined when that is not

@@ -28,6 +28,7 @@ import type { MapReferral, ReferralRecord } from '../lisp/map-referral.js'
 import { encodeMessage } from '../lisp/message.js'
 import { createReferralCache, type Referral, type ReferralKind } from '../tables/referral-cache.js'
 import { isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
+import type { DdtTrust } from './ddt-trust.js'
 import { createDeadlines } from './deadlines.js'
 import type { EventName } from './event.js'
 import type { Instant, Output } from './input-output.js'
@@ -94,7 +95,10 @@ interface Walk {
   readonly unregisteredAt: Set<string>
 }
 
-export function createDdtResolution(config: NodeConfig): DdtResolution {
+export function createDdtResolution(
+  config: NodeConfig,
+  trust: DdtTrust | undefined,
+): DdtResolution {
   const roots = config.ddt.roots
   const cache = createReferralCache(config.ddt.maximumReferrals)
   const walks = new Map<string, Walk>()
@@ -172,7 +176,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
 
   function toRoot(walk: Walk, now: Instant, outputs: Output[]): void {
     walk.viaRoot = true
-    const keys: Uint8Array[] = []
+    const keys = trust?.rootKeys ?? []
     follow(walk, { rlocs: roots, keys, via: undefined }, false, now, outputs)
   }
 
@@ -240,22 +244,37 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
 
   // -------------------------------------------------------------- referrals
 
-  function remember(record: ReferralRecord, rlocs: readonly Rloc[], now: Instant): void {
+  /** An MS-ACK speaks of those that were asked; a referral of those that it names. */
+  function keysAfter(walk: Walk, record: ReferralRecord): readonly Uint8Array[] {
+    return record.action === 'ms-ack' ? walk.keys : (trust?.childKeys(record) ?? [])
+  }
+
+  function remember(
+    walk: Walk,
+    record: ReferralRecord,
+    rlocs: readonly Rloc[],
+    now: Instant,
+  ): void {
     // RFC 8111 §6.4: an incomplete set SHOULD NOT be cached.
     if (record.incomplete || record.ttlMinutes === 0 || !isCacheable(record.action)) return
     const { eidPrefix, action: kind } = record
     const ttlMinutes = Math.min(record.ttlMinutes, MAXIMUM_TTL_MINUTES)
-    const keys: Uint8Array[] = []
+    const keys = keysAfter(walk, record)
     cache.put({ eidPrefix, kind, rlocs, keys, expiresAt: now + ttlMinutes * MINUTE_MS })
   }
 
   /** Why a referral is not listened to; undefined when it is. */
-  function objection(walk: Walk, record: ReferralRecord, datagram: Datagram): string | undefined {
+  function objection(
+    walk: Walk,
+    record: ReferralRecord,
+    datagram: Datagram,
+    now: Instant,
+  ): string | undefined {
     if (!walk.targets.some((target) => equalIpAddresses(target, datagram.from))) {
       return 'unasked-source'
     }
     if (!coversEid(record.eidPrefix, walk.eid)) return 'other-prefix'
-    return undefined
+    return trust?.objectionTo(record, walk.keys, now)
   }
 
   function handleRecord(
@@ -272,7 +291,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
       outputs.push(walkEvent('map-referral-rejected', walk, { reason: 'less-specific' }))
       if (!walk.viaRoot) toRoot(walk, now, outputs)
     } else if (action === 'delegation-hole') {
-      remember(record, [], now)
+      remember(walk, record, [], now)
       answerNegatively(walk, eidPrefix, UNKNOWN_EID_TTL_MINUTES, outputs)
     } else if (action === 'ms-ack') acknowledged(walk, record, from, now, outputs)
     else if (action === 'ms-not-registered') unregistered(walk, record, from, now, outputs)
@@ -295,8 +314,8 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
       lost(walk, now, outputs)
       return
     }
-    remember(record, rlocs, now)
-    const keys: Uint8Array[] = []
+    remember(walk, record, rlocs, now)
+    const keys = keysAfter(walk, record)
     follow(walk, { rlocs, keys, via: eidPrefix }, action === 'ms-referral', now, outputs)
   }
 
@@ -308,7 +327,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
     outputs: Output[],
   ): void {
     const rlocs = usableRlocs(record)
-    remember(record, rlocs.length > 0 ? rlocs : [from], now)
+    remember(walk, record, rlocs.length > 0 ? rlocs : [from], now)
     if (walk.received.ecm.securityData !== undefined && !walk.securitySent) {
       // RFC 8111 §7.3.2: it did not get the security data, so the ETR could not answer with it.
       const again = { rlocs: [from], keys: walk.keys, via: record.eidPrefix }
@@ -328,7 +347,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
       ask(walk, now, outputs)
       return
     }
-    remember(record, [], now)
+    remember(walk, record, [], now)
     answerNegatively(walk, record.eidPrefix, UNREGISTERED_EID_TTL_MINUTES, outputs)
   }
 
@@ -337,6 +356,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
       .map(({ rloc }) => rloc)
       .filter((rloc) => isUsableRloc(rloc) && sourceRloc(config, rloc) !== undefined)
       .filter((rloc) => !isOwnRloc(config, rloc))
+      .filter((rloc, at, all) => all.findIndex((one) => equalIpAddresses(one, rloc)) === at)
       .slice(0, MAXIMUM_REFERRAL_RLOCS)
   }
 
@@ -390,7 +410,7 @@ export function createDdtResolution(config: NodeConfig): DdtResolution {
       if (walk === undefined) return reject('no-request')
       // RFC 8111 §6: the answer to one question is one record.
       if (record === undefined || message.records.length !== 1) return reject('not-one-record')
-      const problem = objection(walk, record, datagram)
+      const problem = objection(walk, record, datagram, now)
       if (problem !== undefined) return reject(problem)
       outputs.push(
         walkEvent('map-referral-received', walk, {

@@ -28,6 +28,18 @@ export interface Random {
 export interface Capabilities {
   readonly random: Random
   readonly hmac: Hmac
+  /** For signed Map-Referrals (RFC 8111 §10); a node whose configuration names such keys needs it. */
+  readonly signatures?: Signatures
+}
+
+/** RSASSA-PKCS1-v1_5 over SHA-256, and the time of day that signatures are dated with. */
+export interface Signatures {
+  /** `privateKey` is DER, PKCS #8. */
+  sign(privateKey: Uint8Array, data: Uint8Array): Uint8Array
+  /** `publicKey` is DER, SubjectPublicKeyInfo; false for bytes that are none. */
+  verify(publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean
+  /** Seconds since 1970 at this moment of the node's clock. */
+  unixSeconds(now: Instant): number
 }
 
 export type Input =

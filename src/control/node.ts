@@ -17,6 +17,8 @@ import {
 } from '../lisp/message.js'
 import { createDdtNode } from './ddt-node.js'
 import { createDdtResolution } from './ddt-resolution.js'
+import { createDdtSigning } from './ddt-signing.js'
+import { createDdtTrust } from './ddt-trust.js'
 import { refusal } from './etr.js'
 import type { Capabilities, Input, Instant, Node, Output, RestoredState } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
@@ -35,10 +37,15 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
   const plays = (role: NodeConfig['roles'][number]): boolean => config.roles.includes(role)
   const xtr = plays('itr') || plays('etr') ? createXtr(config, capabilities) : undefined
   const mapServer = plays('map-server') ? createMapServer(config, capabilities) : undefined
+  const signing = createDdtSigning(config, capabilities)
   const ddtNode =
-    plays('ddt-node') || mapServer !== undefined ? createDdtNode(config, mapServer) : undefined
+    plays('ddt-node') || mapServer !== undefined
+      ? createDdtNode(config, mapServer, signing)
+      : undefined
   const walks =
-    plays('map-resolver') && config.ddt.roots.length > 0 ? createDdtResolution(config) : undefined
+    plays('map-resolver') && config.ddt.roots.length > 0
+      ? createDdtResolution(config, createDdtTrust(config, capabilities))
+      : undefined
   const mapResolver = plays('map-resolver')
     ? createMapResolver(config, mapServer, walks)
     : undefined

@@ -19,6 +19,7 @@ import { openEmbeddedStore } from '../store/embedded-store.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
 import { createLog, type Log } from './log.js'
 import { createRecorder, type Recorder } from './recorder.js'
+import { createSignatures } from './referral-signatures.js'
 import { rehearse } from './rehearsal.js'
 import { type RunningNode, runNode } from './run-node.js'
 import { createUdpWire, type UdpWire } from './udp-wire.js'
@@ -53,7 +54,8 @@ export async function startDaemon(options: {
     log.say('warning', 'configuration-warning', { path, problem })
   }
   const addon = loadNativeAddon()
-  const capabilities: Capabilities = { random: createRandom(), hmac: addon.hmac }
+  const signatures = createSignatures((now) => now + clock.wallClock() - clock.now())
+  const capabilities: Capabilities = { random: createRandom(), hmac: addon.hmac, signatures }
   const forwards = config.datapath.kind === 'bpf'
   const outfit = forwards ? await loadOutfit() : undefined
   const readInterfaces = outfit?.readInterfaces ?? (() => Promise.resolve([]))

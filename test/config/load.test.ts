@@ -2,6 +2,7 @@
  * Loading a configuration: what is filled in, what is refused, and that an operator hears
  * everything at once: path, line, problem and hint of each error.
  */
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -47,6 +48,67 @@ const readSecret = (path: string): SecretFile => {
   const text = path.startsWith('empty') ? ' \n' : `  secret of ${path}\n`
   return { ok: true, text, worldReadable: path.startsWith('open') }
 }
+
+t.test('a delegation tree is read with its keys, and every mistake in it is named', async (t) => {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+  const files: Record<string, string> = { 'own.pem': privateKey, 'child.pem': publicKey }
+  const read = (path: string): SecretFile => {
+    return { ok: true, text: files[path] ?? 'no key', worldReadable: false }
+  }
+  const common = `
+node: tree
+roles: [ddt-node, map-resolver]
+rlocs: [{address: 172.16.1.1, interface: core0}]
+datapath: {kind: none}
+`
+  const good = parseConfig(
+    `${common}
+ddt:
+  roots: [172.16.9.1]
+  rootKeyFiles: [child.pem]
+  root: true
+  signingKeyFiles: [own.pem]
+  delegations:
+    - {instanceId: 7, nodes: [172.16.9.2], keyFiles: [child.pem]}
+    - {prefix: 10.1.0.0/16, mapServers: [172.16.9.3]}
+`,
+    read,
+  )
+  if (!good.ok) return t.fail(JSON.stringify(good.errors))
+  t.same(good.warnings, [])
+  const { ddt } = good.nodeConfig
+  t.same(
+    ddt.delegations.map(({ eidPrefix }) => formatEidPrefixText(eidPrefix)),
+    ['[7]0.0.0.0/0', '[7]::/0', '10.1.0.0/16'],
+  )
+  t.equal(ddt.rootKeys?.length, 1)
+  t.same(ddt.signingKeys?.[0]?.publicKey, ddt.delegations[0]?.keys?.[0], 'the public half')
+  const bad = parseConfig(
+    `${common}
+ddt:
+  rootKeyFiles: [other.pem]
+  authoritative: [{prefix: 10.1.0.1/16}]
+  delegations:
+    - {prefix: 10.1.0.0/16, mapServers: [172.16.9.3], nodes: [172.16.9.4]}
+    - {prefix: 10.1.0.0/16}
+`,
+    read,
+  )
+  if (bad.ok) return t.fail('accepted')
+  t.same(bad.errors.map(({ path }) => path).toSorted(), [
+    'ddt.authoritative[0].prefix',
+    'ddt.delegations[0]',
+    'ddt.delegations[1]',
+    'ddt.delegations[1].prefix',
+    'ddt.rootKeyFiles[0]',
+  ])
+  const silent = parseConfig(common, read)
+  t.match(silent.ok ? [] : silent.errors, [{ path: 'ddt', problem: /role is ddt-node/ }])
+})
 
 t.test('a good file gives both views, with defaults, bytes and milliseconds', async (t) => {
   const result = parseConfig(GOOD, readSecret)

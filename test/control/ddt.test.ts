@@ -1,8 +1,9 @@
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
+import { coversPrefix } from '../../src/lisp/eid.js'
 import type { ReferralRecord } from '../../src/lisp/map-referral.js'
 import { encodeMessage, type Message } from '../../src/lisp/message.js'
-import { aLocator, aMapRequest, anAddress, aPrefix } from '../support/builders.js'
+import { aLocator, aMapRequest, anAddress, aPrefix, aRandom } from '../support/builders.js'
 import type { SentMessage } from '../support/conversation.js'
 import {
   aDdt,
@@ -564,4 +565,67 @@ t.test('the referral cache is bounded and holes go before delegations', async (t
   t.ok(
     referrals.some(({ eidPrefix, kind }) => eidPrefix === '10.0.0.0/8' && kind === 'node-referral'),
   )
+})
+
+t.test('security data of the ITR goes to Map-Servers and to nobody on the way', async (t) => {
+  const securityData = {
+    requestedHmacId: 2,
+    oneTimeKey: {
+      keyId: 1,
+      wrappingId: 1,
+      preamble: new Uint8Array(8),
+      key: new Uint8Array(16).fill(7),
+    },
+    eidAuthentication: { kdfId: 2 },
+  }
+  const walked = (eidPrefix: string, ...about: NodeConfig[]): string[] => {
+    const tree = replaced(...about)
+    const request = aMapRequest({ eidPrefix, nonce: 70n, itrRlocs: [anAddress(ITR)] })
+    for (const server of ['192.0.2.21', '192.0.2.22']) tree.register(server, '10.1.0.5/32')
+    tree.forget()
+    tree.deliver(RESOLVER, ITR, encapsulated(request, false, { security: true, securityData }))
+    return tree.carried
+      .filter(({ from }) => from === RESOLVER)
+      .map(({ to, message }) => `${to} ${'securityData' in message ? 'secured' : 'plain'}`)
+  }
+  t.strictSame(walked('10.1.0.5/32'), ['192.0.2.1 plain', '192.0.2.11 plain', '192.0.2.21 secured'])
+  // Reached as a node, it turns out to be the Map-Server itself.
+  const node = aTreeNode('192.0.2.1', {
+    ddt: aDdt({ root: true, delegations: [toNodes('10.0.0.0/8', '192.0.2.21')] }),
+  })
+  t.strictSame(
+    walked('10.1.0.5/32', node),
+    ['192.0.2.1 plain', '192.0.2.21 plain', '192.0.2.21 secured'],
+    'asked again with it',
+  )
+})
+
+t.test('lookups under loss, duplication and delay end, and end right', async (t) => {
+  for (let seed = 1; seed <= 40; seed += 1) {
+    const random = aRandom(seed)
+    const tree = createTree()
+    tree.register('192.0.2.21', '10.1.0.5/32')
+    tree.register('192.0.2.22', '10.1.0.5/32')
+    tree.forget()
+    tree.fate = () => (random.fraction() < 0.2 ? 0 : random.fraction() < 0.1 ? 2 : 1)
+    const asked = ['10.1.0.5/32', '10.200.0.1/32', '2001:db8:500::1/128']
+    // As an ITR asks: once a second, each time with a new nonce, until it has an answer.
+    const open = new Set(asked)
+    for (let second = 0; second < 12 && open.size > 0; second += 1) {
+      for (const eidPrefix of open) tree.ask(eidPrefix, { nonce: random.nonce() })
+      tree.until((second + 1) * 1000)
+      for (const { to, message, inner } of tree.left) {
+        if (to === ETR && inner?.kind === 'map-request') open.delete('10.1.0.5/32')
+        if (to !== ITR || message.kind !== 'map-reply') continue
+        const { eidPrefix, locators } = message.records[0]!
+        t.strictSame(locators, [], 'only holes are answered by the Map-Resolver')
+        const hole = asked.find((one) => coversPrefix(eidPrefix, aPrefix(one)))
+        t.not(hole, '10.1.0.5/32', `seed ${seed}: a registered EID is never denied`)
+        open.delete(hole ?? '')
+      }
+    }
+    t.strictSame([...open], [], `seed ${seed}`)
+    tree.until(60_000)
+    t.equal(tree.nodes.get(RESOLVER)!.node.deadline(), undefined, 'no walk is left over')
+  }
 })

@@ -6,6 +6,7 @@
 import type { NodeConfig } from '../../src/config/node-config.js'
 import type { Event } from '../../src/control/event.js'
 import type {
+  Capabilities,
   Command,
   CommandResult,
   DatapathEvent,
@@ -48,8 +49,9 @@ export function createConversation(
   config: NodeConfig,
   restored: Partial<RestoredState> = {},
   seed = 1,
+  able: Partial<Capabilities> = {},
 ) {
-  const node = createNode(config, someCapabilities(seed))
+  const node = createNode(config, { ...someCapabilities(seed), ...able })
   let commands = 0
   const step = (at: number, action: (outputs: Output[]) => void): Reaction => {
     const outputs: Output[] = []

@@ -7,8 +7,9 @@
  *                                                  └─ 10.66/16 → .13, which sends back: a loop
  */
 import type { DdtConfig, NodeConfig } from '../../src/config/node-config.js'
+import type { Capabilities } from '../../src/control/input-output.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
-import { encodeMessage, type MapRequest } from '../../src/lisp/message.js'
+import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../../src/lisp/message.js'
 import {
   aKey,
   aMapping,
@@ -101,9 +102,12 @@ export function treeConfigs(about: readonly NodeConfig[] = []): NodeConfig[] {
   return [...standard.filter(({ node }) => !replaced.has(node)), ...about]
 }
 
-export function createTree(configs: readonly NodeConfig[] = treeConfigs()) {
+export function createTree(
+  configs: readonly NodeConfig[] = treeConfigs(),
+  able: Partial<Capabilities> = {},
+) {
   const nodes = new Map<string, Conversation>()
-  for (const config of configs) nodes.set(config.node, createConversation(config))
+  for (const config of configs) nodes.set(config.node, createConversation(config, {}, 1, able))
   const dead = new Set<string>()
   const reactions: Reaction[] = []
   /** What left the tree: to ITRs and ETRs. */
@@ -123,11 +127,15 @@ export function createTree(configs: readonly NodeConfig[] = treeConfigs()) {
       carried.push(sent)
       if (dead.has(sent.to) || dead.has(sent.from)) continue
       if (carried.length > 10_000) throw new Error('messages without end')
-      carry(node.bytes(now, sent.from, sent.bytes))
+      for (let copies = tree.fate(); copies > 0; copies -= 1) {
+        carry(node.bytes(now, sent.from, sent.bytes))
+      }
     }
   }
 
-  return {
+  const tree = {
+    /** How often the next message is delivered. */
+    fate: (): number => 1,
     nodes,
     dead,
     left,
@@ -182,10 +190,15 @@ export function createTree(configs: readonly NodeConfig[] = treeConfigs()) {
       now = moment
     },
   }
+  return tree
 }
 
 /** A Map-Request as an ITR sends it, or with `ddt` as a Map-Resolver does. */
-export function encapsulated(request: MapRequest, ddt = false): Uint8Array {
+export function encapsulated(
+  request: MapRequest,
+  ddt = false,
+  about: Partial<EncapsulatedControl> = {},
+): Uint8Array {
   const eid = request.records[0]!.eidPrefix.address
   return encodeMessage({
     kind: 'encapsulated-control',
@@ -196,5 +209,6 @@ export function encapsulated(request: MapRequest, ddt = false): Uint8Array {
     innerSourcePort: 61_000,
     innerDestinationPort: 4342,
     message: encodeMessage(request),
+    ...about,
   })
 }
