@@ -7,6 +7,8 @@
  * - a declared number becomes 0 (0 becomes 1), another declared value becomes undefined,
  * - a property of an object literal is turned over when boolean, else undefined.
  *
+ * In C, a fragment that ends in || or && is the operand before it.
+ *
  * TypeScript is read by its own parser, C by matching brackets outside comments and strings.
  */
 import type { Node, SourceFile } from 'typescript/unstable/ast'
@@ -171,7 +173,7 @@ function otherValue(value: Node): string {
     return Number(value.getText().replaceAll('_', '')) === 0 ? '1' : '0'
   if (value.kind === SyntaxKind.BigIntLiteral) return value.getText() === '0n' ? '1n' : '0n'
   // A named number put together from others.
-  if (value.kind === SyntaxKind.BinaryExpression && /^[\d_ .*+-]+$/.test(value.getText()))
+  if (value.kind === SyntaxKind.BinaryExpression && /^[\d_ .*+/-]+$/.test(value.getText()))
     return '0'
   return '(undefined as never)'
 }
@@ -182,6 +184,14 @@ export function disableC(text: string, fragment: string): Disabled | string {
   if (typeof inside === 'string') return inside
   const at = inside.start
   const code = blanked(text)
+  const operand = text.slice(inside.start, inside.end)
+  const operator = /^(?!if\b)(.+?)\s*(\|\||&&)$/s.exec(operand)
+  if (operator) {
+    // Still mentioned, so that no compiler complains of a function that nobody calls.
+    const neutral = operator[2] === '&&' ? `(1 || ${operator[1]}) &&` : `(0 && ${operator[1]}) ||`
+    const how = `${oneLine(operator[1] ?? '')} is ${operator[2] === '&&' ? 1 : 0}`
+    return { text: text.slice(0, inside.start) + neutral + text.slice(inside.end), how }
+  }
   for (const match of code.matchAll(/\bif\s*\(/g)) {
     const open = match.index + match[0].length - 1
     const close = closing(code, open)

@@ -4,9 +4,16 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
+import type { Output } from '../../src/control/input-output.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapRegister, MapReply, MapRequest } from '../../src/lisp/message.js'
+import {
+  decodeMessage,
+  encodeMessage,
+  type MapRegister,
+  type MapReply,
+  type MapRequest,
+} from '../../src/lisp/message.js'
 import {
   aKey,
   aLocator,
@@ -101,7 +108,11 @@ t.test('a probe reply counts when all is authoritative, for the locator it marks
   const probeTo = (rloc: string, until: number): { at: number; nonce: bigint } => {
     for (let one = talk.next(until); one !== undefined; one = talk.next(until)) {
       const probe = one.sent.find((each) => each.to === rloc)
-      if (probe?.message.kind === 'map-request') return { at: one.at, nonce: probe.message.nonce }
+      if (probe?.message.kind !== 'map-request') continue
+      t.match(probe.message, { rlocProbe: true, smrInvoked: false })
+      t.equal(probe.message.sourceEid, undefined)
+      t.same(probe.message.records, [{ subscribe: false, eidPrefix: aPrefix('10.1.0.5/32') }])
+      return { at: one.at, nonce: probe.message.nonce }
     }
     throw new Error('no probe')
   }
@@ -164,16 +175,21 @@ t.test('the answer to a probe leaves from the probed one of several RLOCs', asyn
     ...aNodeConfig().rlocs[0]!,
     address: anAddress(text),
   }))
-  const talk = anXtr({ rlocs: rlocs.toReversed() })
-  const probe = aMapRequest({ rlocProbe: true, eidPrefix: '10.2.0.1/32' })
-  // The conversation writes to the first RLOC, which is .2 here.
-  const [reply] = talk.message(1000, ITR, probe).sent
-  t.equal(reply?.from, '203.0.113.2')
-  const [record] = reply?.message.kind === 'map-reply' ? reply.message.records : []
-  t.same(
-    record?.locators.map((one) => one.probe),
-    [false, true],
-  )
+  const { node } = anXtr({ rlocs })
+  const bytes = encodeMessage(aMapRequest({ rlocProbe: true, eidPrefix: '10.2.0.1/32' }))
+  for (const [index, { address: to }] of rlocs.entries()) {
+    const outputs: Output[] = []
+    const from = anAddress(ITR)
+    node.handle({ kind: 'datagram', from, fromPort: 4342, to, bytes }, 1000, outputs)
+    const [reply] = outputs.filter((one) => one.kind === 'send')
+    t.same(reply?.from, to)
+    const message = reply && decodeMessage(reply.bytes)
+    const [record] = message?.kind === 'map-reply' ? message.records : []
+    t.same(
+      record?.locators.map((one) => one.probe),
+      [index === 0, index === 1],
+    )
+  }
 })
 
 t.test('control messages are taken from any source port', async (t) => {
@@ -245,6 +261,13 @@ t.test('many unsolicited Map-Notifies to one RLOC leave at a pace', async (t) =>
   const later = system.runUntil(100)
   t.equal(later.flatMap((one) => one.result.sent).length, 30)
   t.ok(later.at(-1)!.at >= 58, `the last one after ${later.at(-1)!.at} ms`)
+})
+
+t.test('a Map-Server that is no xTR drops Map-Replies', async (t) => {
+  const roles: NodeConfig['roles'] = ['map-server', 'map-resolver']
+  const talk = createConversation(aNodeConfig({ roles, mapServer }))
+  const reply = talk.message(10, ITR, aReply(7n, [aMapping()]))
+  t.same([reply.names, reply.sent, reply.written], [['datagram-ignored not-an-xtr'], [], []])
 })
 
 t.test('a Map-Resolver keeps no answer: the same question goes on again', async (t) => {

@@ -245,6 +245,7 @@ static int f(int a, char *b)
 `
   const expectations: readonly (readonly [string, string])[] = [
     ['a > LIMIT', 'if (0)\n    return -1;'],
+    ['a > LIMIT &&', "if ((1 || a > LIMIT) &&\n      b[0] == ')')"],
     ['b[1] =', 'return -1;\n  ;\n'],
     ['#define LIMIT 16', '#define LIMIT 0\n'],
   ]
