@@ -172,6 +172,7 @@ t.test('an away EID is sent on, in place or with another outer family', async (t
         bench.putMapCache(HOST[eid], 'forward', [{ family: next, destination: there[next] }])
         const fields = { outer: { ttl: 30, trafficClass: 0x2b } }
         const frame = fromCore(rloc, inbound(eid, { trafficClass: 0x01 }), fields)
+        frame[rloc === 4 ? 40 : 60] = 0x12 // a UDP checksum, which must not travel on
         const { verdict, packet } = bench.fromCore(frame)
         const opened = openFrame(packet)
         const inner = inbound(eid, { ttl: 29, trafficClass: 0x2b })
