@@ -46,6 +46,16 @@ if [ "$(id -u)" = 0 ] && ! /usr/bin/python3 -c 'import mininet.net' 2>/dev/null 
     >/dev/null 2>&1 || { touch /var/tmp/godwit-no-mininet; say 'mininet could not be installed: its test will be skipped by name'; }
 fi
 
+if [ "$(id -u)" = 0 ] && [ ! -e /var/tmp/godwit-no-sanitizers ] && command -v apt-get >/dev/null &&
+  command -v clang >/dev/null; then
+  runtime=libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev
+  if ! compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null; then
+    say "installing the Debian package $runtime"
+    (apt-get install -y -qq --no-install-recommends "$runtime" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$runtime"; }) \
+      >/dev/null 2>&1 || { touch /var/tmp/godwit-no-sanitizers; say "$runtime could not be installed: native fuzzing will be skipped by name"; }
+  fi
+fi
+
 node_version=$(node -p 'process.versions.node')
 if ! node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>20||(a===20&&b>=19)?0:1)'; then
   say "Node ${node_version} is too old: 20.19 or newer is needed"

@@ -40,8 +40,11 @@ static void finish_header(uint8_t *packet, size_t header, size_t payload, uint16
 	ip->check = htons(checksum(packet, header));
 }
 
-/* What the sender left to the hardware. False when the header's offsets are not inside the packet. */
-static bool fill_checksum(uint8_t *frame, size_t length)
+/*
+ * What the sender left to the hardware. False when the header's offsets are not inside the payload: a
+ * guest's driver wrote them, and a sum put into the IP header would change where the packet goes.
+ */
+static bool fill_checksum(uint8_t *frame, size_t length, size_t ip_header)
 {
 	struct virtio_net_hdr *header = (struct virtio_net_hdr *)frame;
 	uint8_t *bytes = frame + TAP_VNET_HEADER_BYTES;
@@ -51,7 +54,7 @@ static bool fill_checksum(uint8_t *frame, size_t length)
 
 	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
 		return true;
-	if (start >= size || place + 2 > size)
+	if (start < sizeof(struct lisp_hold_header) + ip_header || start >= size || place + 2 > size)
 		return false;
 	sum = checksum(bytes + start, size - start);
 	if (!sum)
@@ -99,8 +102,10 @@ bool fragment_split(uint8_t *frame, size_t *length, uint8_t *second, size_t *sec
 	payload = ntohs(ip->tot_len) - header;
 	/* Equal halves as far as units of 8 bytes allow. */
 	half = (payload / 2 + 7) / 8 * 8;
-	*length = PACKET_AT + header + payload;
-	if (!fill_checksum(frame, *length))
+	/* a fragment from beyond the longest packet: its offset would run over into the flags */
+	if ((fields & IP_OFFMASK) + half / 8 > IP_OFFMASK)
+		return false;
+	if (!fill_checksum(frame, PACKET_AT + header + payload, header))
 		return false;
 	memcpy(second, frame, PACKET_AT + sizeof(*ip));
 	other_header = sizeof(*ip) +

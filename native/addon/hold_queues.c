@@ -103,11 +103,11 @@ bool hold_is_fragment(const uint8_t *bytes, size_t length)
 uint32_t hold_segments(const uint8_t *bytes, size_t length)
 {
 	const struct lisp_hold_header *header = (const void *)(bytes + TAP_VNET_HEADER_BYTES);
-	uint8_t gso_type = bytes[1];
 
 	if (length < TAP_VNET_HEADER_BYTES + sizeof(*header))
 		return 0;
-	return gso_type && header->segments ? header->segments : 1;
+	/* byte 1 is the GSO type */
+	return bytes[1] && header->segments ? header->segments : 1;
 }
 
 /* FNV-1a with a final mix; the table is sized for its bounded content, so collisions stay cheap. */

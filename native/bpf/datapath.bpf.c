@@ -118,6 +118,8 @@ static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_
 		return PASS;
 	if (parse_packet(skb, ETH_HLEN, site->instance_id, &packet))
 		return PASS; /* the kernel counts broken packets of hosts */
+	if (skb->protocol != get_ethertype(packet.family))
+		return PASS; /* likewise: the kernel goes by the ethertype, we by the version */
 	if (is_neighbour_discovery(&packet))
 		return handle_neighbour_discovery(skb, site);
 	if (skb->pkt_type != PACKET_HOST || belongs_to_kernel(&packet))
