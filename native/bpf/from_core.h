@@ -225,7 +225,7 @@ static __noinline int redirect_encapsulated(struct __sk_buff *skb, const struct 
 	packet->ttl--;
 	if (rewrite_inner(skb, ETH_HLEN + outer->overhead, packet->family, packet->ttl,
 			  packet->traffic_class) ||
-	    cut_padding(skb, ETH_HLEN + outer->length))
+	    cut_padding(skb, ETH_HLEN + outer->overhead + packet->length))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
 	count_mapping(skb, entry->counter_id, packet->length);
 	tally(skb, LISP_TALLY_REENCAPSULATED);

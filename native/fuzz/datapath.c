@@ -37,6 +37,7 @@ enum flags {
 	FLAG_PADDED = 64,
 };
 
+static uint8_t frame_family, frame_destination[16]; /* of the frame's first IP header */
 static bool is_receiver; /* the maps are those of a tunnel router that delivers everything */
 
 #define CHECK(condition, ...)                            \
@@ -98,6 +99,18 @@ static bool fill_site(struct lisp_site_interface *site)
 	return !(choice & 0x80);
 }
 
+/* Mostly the address that the frame is sent to, as if it had arrived where it should. */
+static bool fill_rlocs(struct lisp_own_rlocs *own)
+{
+	uint8_t choice = is_receiver ? 0 : shim_choose(), *destination;
+
+	own->count = choice & 0x80 ? choice & 31 : 1;
+	destination = own->rlocs[choice & 0x40 ? LISP_MAXIMUM_RLOCS - 1 : 0].address;
+	own->rlocs[0].family = own->rlocs[LISP_MAXIMUM_RLOCS - 1].family = frame_family;
+	memcpy(destination, frame_destination, frame_family == 4 ? 4 : 16);
+	return true;
+}
+
 static bool fill_config(struct lisp_node_config *config)
 {
 	uint8_t choice = is_receiver ? 0 : shim_choose();
@@ -105,7 +118,7 @@ static bool fill_config(struct lisp_node_config *config)
 	config->hold_interface_index = choice & 1 ? 0 : 11;
 	config->gro_entry_interface_index = choice & 2 ? 12 : 0;
 	config->gpe_interface_index = choice & 4 ? 13 : 0;
-	config->flags = choice & 8 ? LISP_NODE_CHECK_SOURCES : 0;
+	config->flags = choice >> 3 & 3; /* LISP_NODE_CHECK_SOURCES, LISP_NODE_SETTLED */
 	return true;
 }
 
@@ -121,8 +134,8 @@ bool fuzz_fill(const void *map, const void *key, void *value)
 		return fill_local(value);
 	if (map == &site_interfaces)
 		return fill_site(value);
-	if (map == &rlocs)
-		return is_receiver || !(shim_choose() & 0x80);
+	if (map == &own_rlocs)
+		return fill_rlocs(value);
 	if (map == &node_config)
 		return fill_config(value);
 	if (map == &hold_gates) {
@@ -145,6 +158,17 @@ static __u64 tallied(__u32 what)
 	const __u64 *count = shim_map_peek(&tallies, &what);
 
 	return count ? *count : 0;
+}
+
+static struct __sk_buff *arrive(const uint8_t *frame, uint32_t length, uint32_t linear, bool encapsulated)
+{
+	frame_family = length > ETH_HLEN ? frame[ETH_HLEN] >> 4 : 4;
+	memset(frame_destination, 0, sizeof(frame_destination));
+	if (frame_family == 4 && length >= ETH_HLEN + 20)
+		memcpy(frame_destination, frame + ETH_HLEN + 16, 4);
+	else if (frame_family == 6 && length >= ETH_HLEN + 40)
+		memcpy(frame_destination, frame + ETH_HLEN + 24, 16);
+	return shim_frame(frame, length, linear, encapsulated);
 }
 
 static int run(enum program program, struct __sk_buff *skb)
@@ -230,7 +254,7 @@ static void check_round_trip(const uint8_t *inner, uint32_t length, const uint8_
 	shim_begin(NULL, 0);
 	shim_forget_maps();
 	is_receiver = true;
-	verdict = run(RLOC, shim_frame(travelling, size, size, false));
+	verdict = run(RLOC, arrive(travelling, size, size, false));
 	is_receiver = false;
 	free(travelling);
 	CHECK(verdict == (class < 0 ? TC_ACT_SHOT : TC_ACT_REDIRECT), "receiver: verdict %d, class %d", verdict,
@@ -323,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	shim_begin(input + INPUT_HEADER + changed, size - INPUT_HEADER - changed);
 	if (program == GPE)
 		start = ETH_HLEN; /* a device without link layer */
-	skb = shim_frame(frame + start, length - start,
+	skb = arrive(frame + start, length - start,
 			 flags & FLAG_NOT_LINEAR ? input[INPUT_LINEAR] : length, flags & FLAG_ENCAPSULATED);
 	memcpy(&skb->protocol, frame + 12, 2);
 	((__u8 *)&skb->protocol)[2] = ((__u8 *)&skb->protocol)[3] = 0;

@@ -63,7 +63,8 @@ export function addressSeeds(): Uint8Array[] {
   const multicast = lcaf(9, `000000002a00002018${ipv4}${ipv4}`)
   const vendor = lcaf(255, '0000000c0102')
   const texts = [...wrapped, ...nested, ...others, list, rtr, path, multicast, vendor]
-  return texts.map(bytesOf)
+  const vectors = loadVectors<HexVector[]>('addresses.json').map((vector) => vector.hex)
+  return [...texts, ...vectors].map(bytesOf)
 }
 
 /** Ethernet frames and bare packets, the first byte saying of which link type they are. */

@@ -8,7 +8,8 @@ import { createDissector, type Dissection } from '../../src/capture/dissect.js'
 import { packetJson } from '../../src/capture/packet-json.js'
 import { packetText } from '../../src/capture/packet-text.js'
 import { pcapFileHeader, pcapRecord } from '../../src/capture/pcap-format.js'
-import { type AfiAddress, eidOf, readAfiAddress, rlocOf, writeEid } from '../../src/lisp/afi.js'
+import { readAfiAddress, writeAfiAddress } from '../../src/lisp/afi.js'
+import { type AfiAddress, eidOf, rlocOf } from '../../src/lisp/afi-address.js'
 import { type AlgorithmId, verifyMessage } from '../../src/lisp/authentication.js'
 import { byteReader, MALFORMED_CODES, MalformedSignal } from '../../src/lisp/byte-reader.js'
 import { byteWriter, writtenBytes } from '../../src/lisp/byte-writer.js'
@@ -60,12 +61,7 @@ const messageTarget: Omit<Target<Message | Malformed>, 'seeds'> = {
   isDecoded: (value) => value.kind !== 'malformed',
   encode(value) {
     if (value.kind === 'malformed') return undefined
-    const bytes = encodeMessage(value)
-    // Security data is not carried on, so what is encoded is without.
-    if (value.kind === 'encapsulated-control' && value.security) {
-      return { bytes, value: { ...value, security: false } }
-    }
-    return { bytes, value }
+    return { bytes: encodeMessage(value), value }
   },
   repair: repairEncapsulated,
   use(value, bytes) {
@@ -97,18 +93,14 @@ const addressTarget: Omit<Target<AfiAddress | Malformed>, 'seeds'> = {
   isDecoded: (value) => value.kind !== 'malformed',
   encode(value) {
     if (value.kind === 'malformed') return undefined
-    const eid = eidOf(value)
-    if (eid === undefined) return undefined
     const writer = byteWriter()
-    writeEid(writer, eid)
-    const address: AfiAddress = { kind: 'ip', address: eid.address }
-    const { instanceId } = eid
-    const expected: AfiAddress =
-      instanceId === 0 ? address : { kind: 'instance', instanceId, address }
-    return { bytes: writtenBytes(writer), value: expected }
+    writeAfiAddress(writer, value)
+    return { bytes: writtenBytes(writer), value }
   },
   use(value) {
-    if (value.kind !== 'malformed') rlocOf(value)
+    if (value.kind === 'malformed') return
+    rlocOf(value)
+    eidOf(value)
   },
 }
 
