@@ -242,11 +242,14 @@ static __noinline int handle_too_big(struct __sk_buff *skb, const struct packet 
  * Encapsulate a plain packet (frame with the inner IP header at ETH_HLEN) by its map-cache entry.
  * `what` is the tally: encapsulated, or re-encapsulated when it came from the core.
  */
-static __noinline int encapsulate(struct __sk_buff *skb, struct packet *packet,
-				  const struct lisp_map_cache_entry *entry, enum lisp_tally what)
+CHECKED_ONCE int encapsulate(struct __sk_buff *skb, struct packet *packet,
+			     const struct lisp_map_cache_entry *entry, enum lisp_tally what)
 {
-	const struct lisp_locator *locator = choose_locator(entry, packet);
+	const struct lisp_locator *locator;
 
+	if (!packet || !entry)
+		return TC_ACT_SHOT;
+	locator = choose_locator(entry, packet);
 	if (!locator)
 		return drop(skb, LISP_DROP_NO_LOCATOR);
 	if (packet->ttl <= 1)

@@ -78,9 +78,11 @@ static __noinline int wait_for_endpoint(struct __sk_buff *skb, struct packet *pa
 }
 
 /* A plain packet from the core, by the state of its EID. */
-static __noinline int settle(struct __sk_buff *skb, struct packet *packet,
-			     const struct lisp_local_eid *local, __u32 sender_family)
+CHECKED_ONCE int settle(struct __sk_buff *skb, struct packet *packet,
+			const struct lisp_local_eid *local, __u32 sender_family)
 {
+	if (!packet || !local)
+		return TC_ACT_SHOT;
 	switch (local->state) {
 	case LISP_LOCAL_EID_LOCAL:
 		return deliver(skb, packet, local);
@@ -117,21 +119,24 @@ static __always_inline int is_recent(const struct recent_sender *recent, const s
 	       addresses_equal(recent->key.peer, outer->source.address);
 }
 
-static __noinline int report_new_sender(struct __sk_buff *skb, const struct outer *outer,
-					const struct packet *packet, __u32 type)
+CHECKED_ONCE int report_new_sender(struct __sk_buff *skb, const struct outer *outer,
+				   const struct packet *packet, __u32 type)
 {
-	struct recent_sender *recent = find_recent(outer, packet);
+	struct recent_sender *recent;
 	struct report report = {
-		.eid = packet->destination,
 		.type = type,
-		.peer_family = outer->family,
 		.limit_by_peer = 1,
 		.interface_index = skb->ifindex,
 		.interval_ms = type == LISP_EVENT_SENDER_SEEN ? SENDER_SEEN_MS : AWAY_EID_HIT_MS,
 	};
 
+	if (!outer || !packet)
+		return 0;
+	report.eid = packet->destination;
+	report.peer_family = outer->family;
 	__builtin_memcpy(report.peer, outer->source.address, 16);
 	report_event(skb, &report);
+	recent = find_recent(outer, packet);
 	if (!recent)
 		return 0;
 	recent->until_ns = 0;
@@ -202,13 +207,16 @@ static __noinline int redirect_other_family(struct __sk_buff *skb, const struct 
  * Still encapsulated, and the EID is away. When the new outer header has the size of the old one it
  * is overwritten: no room to change, and a super-packet keeps its GSO state as it is.
  */
-static __noinline int redirect_encapsulated(struct __sk_buff *skb, const struct outer *outer,
-					    struct packet *packet)
+CHECKED_ONCE int redirect_encapsulated(struct __sk_buff *skb, const struct outer *outer,
+				       struct packet *packet)
 {
-	struct lisp_map_cache_entry *entry = find_away_mapping(packet);
 	const struct lisp_locator *locator;
+	struct lisp_map_cache_entry *entry;
 	int verdict;
 
+	if (!outer || !packet)
+		return TC_ACT_SHOT;
+	entry = find_away_mapping(packet);
 	report_sender(skb, outer, packet, LISP_EVENT_AWAY_EID_HIT);
 	if (!entry)
 		return drop(skb, LISP_DROP_AWAY_UNMAPPED);

@@ -13,6 +13,12 @@
 #include <bpf/bpf_helpers.h>
 #include "lisp_abi.h"
 
+/*
+ * A function that the verifier checks once by its arguments, not again on every path that leads to it.
+ * Pointers arrive as "may be null" and are tested first; callers never pass null.
+ */
+#define CHECKED_ONCE __attribute__((noinline))
+
 #define MICROSECONDS 1000ULL
 #define MILLISECONDS 1000000ULL
 

@@ -32,7 +32,10 @@ struct packet {
 	__u8 tcp_flags;
 };
 
-enum { SHORTEST_IP_HEADER = 20 };
+enum {
+	SHORTEST_IP_HEADER = 20,
+	MOST_OFFSET = 127, /* of an inner header: a bound that the verifier can see */
+};
 
 /* Make the first bytes readable by direct access. Fails only for lack of memory. */
 static __always_inline int pull_headers(struct __sk_buff *skb, __u32 wanted)
@@ -164,13 +167,13 @@ static __always_inline void parse_transport(__u8 *start, void *end, struct packe
  * Parse the IP header `offset` bytes into the frame. 0, or -1 when it is no sound IP packet.
  * The caller has pulled the headers; `packet` must be zeroed.
  */
-static __noinline int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 instance_id,
-				   struct packet *packet)
+CHECKED_ONCE int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 instance_id,
+			      struct packet *packet)
 {
 	void *end = (void *)(long)skb->data_end;
-	__u8 *start = (void *)(long)skb->data + offset;
+	__u8 *start = (void *)(long)skb->data + (offset & MOST_OFFSET);
 
-	if ((void *)(start + 20) > end)
+	if (!packet || (void *)(start + 20) > end)
 		return -1;
 	packet->family = start[0] >> 4;
 	packet->instance_id = instance_id;
