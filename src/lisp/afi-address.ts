@@ -251,6 +251,11 @@ export function rlocOf(value: AfiAddress): IpAddress | undefined {
   }
 }
 
+/** EID mask-len of a whole name: its bits with the NUL at its end (RFC 9735 §4); "ietf" has 40. */
+export function nameMaskLength(name: Uint8Array): number {
+  return (name.length + 1) * 8
+}
+
 /** Whether an LCAF of an unknown type stands anywhere within (RFC 9306 §3). */
 export function holdsUnknownLcaf(value: AfiAddress): boolean {
   return value.kind === 'unknown-lcaf' || partsOf(value).some(holdsUnknownLcaf)

@@ -6,7 +6,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { readAfiAddress, writeAfiAddress } from '../../src/lisp/afi.js'
-import { type AfiAddress, equalAfiAddresses, rlocOf } from '../../src/lisp/afi-address.js'
+import {
+  type AfiAddress,
+  equalAfiAddresses,
+  nameMaskLength,
+  rlocOf,
+} from '../../src/lisp/afi-address.js'
 import { byteReader } from '../../src/lisp/byte-reader.js'
 import { byteWriter, writtenBytes } from '../../src/lisp/byte-writer.js'
 import { LCAF_TYPE } from '../../src/lisp/iana.js'
@@ -119,6 +124,21 @@ t.test('an EID of an unknown LCAF type, alone, drops the message, also within', 
   t.match(request(inInstance), { kind: 'malformed', code: 'unknown-lcaf', offset: 22 })
 })
 
+t.test('a message with an AFI that is not known is dropped, wherever it stands', async (t) => {
+  const places: [string, number][] = [
+    ['10000001010203040506070800630001c0000201002000010a010105', 12],
+    ['10000001010203040506070800000063c0000201002000010a010105', 14],
+    ['10000001010203040506070800000001c0000201002000630a010105', 22],
+  ]
+  for (const [hex, offset] of places) {
+    t.match(decodeMessage(bytesOf(hex)), { kind: 'malformed', code: 'unknown-afi', offset })
+  }
+  const locator = decodeMessage(replyWith(PLAIN, '0063c0000201'))
+  t.match(locator, { kind: 'malformed', code: 'unknown-afi' })
+  const within = decodeMessage(replyWith(`4003000001000006${'0063c0000201'}`))
+  t.match(within, { kind: 'malformed', code: 'unknown-afi' })
+})
+
 t.test('a vendor LCAF drops the whole message, wherever it stands', async (t) => {
   const vendor = '40030000ff000006' + '00' + '0003ba' + 'beef'
   t.match(decodeMessage(replyWith(PLAIN, vendor)), { kind: 'malformed', code: 'unknown-oui' })
@@ -147,6 +167,11 @@ t.test('a name ends at its first NUL, has one, and may be empty', async (t) => {
   t.same(plainValue(decoded(hexOf(encoded(name(254))))), plainValue(name(254)))
   t.throws(() => encoded(name(255)), RangeError)
   t.throws(() => encoded({ kind: 'name', name: Uint8Array.of(1, 0, 1) }), RangeError)
+})
+
+t.test('the mask length of a name counts its bits and those of its NUL', async (t) => {
+  const text = (name: string) => nameMaskLength(new TextEncoder().encode(name))
+  t.same([text('ietf'), text('ietf.lisp'), text('')], [40, 80, 8])
 })
 
 t.test('lists are bounded both ways, and nesting is', async (t) => {

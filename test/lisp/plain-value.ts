@@ -51,7 +51,7 @@ export function plainValue(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if ('family' in value) return formatIpAddress(value as IpAddress)
   if ('kind' in value && value.kind === 'ip' && 'address' in value) return plainValue(value.address)
-  if ('rloc' in value) return locatorText(value as Locator)
+  if ('rloc' in value && 'priority' in value) return locatorText(value as Locator)
   if ('kind' in value || 'structure' in value || 'eid' in value) return plainFields(value)
   const others = ['level', 'strict', 'attributes']
   if (others.some((name) => name in value)) return plainFields(value)

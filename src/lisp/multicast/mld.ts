@@ -88,6 +88,7 @@ export function encodeMld(message: MembershipMessage, addresses: PacketAddresses
 }
 
 const TYPE = { query: 130, reportV1: 131, done: 132, reportV2: 143 } as const
+const TYPES: readonly number[] = Object.values(TYPE)
 const CHECKSUM_AT = 2
 const SHORT_BYTES = 24
 const QUERY_V2_BYTES = 28
@@ -95,6 +96,7 @@ const QUERY_V2_BYTES = 28
 function readMld(bytes: Uint8Array, addresses: PacketAddresses): MembershipMessage {
   const reader = byteReader(bytes)
   const type = readU8(reader, 'Type')
+  if (!TYPES.includes(type)) failDecoding('unknown-type', 0, 'Type')
   skipBytes(reader, 3, 'Checksum')
   if (checksumOf(bytes, addresses) !== 0) failDecoding('bad-checksum', CHECKSUM_AT, 'Checksum')
   const maxResponseCode = readU16(reader, 'Maximum Response Code')
@@ -102,9 +104,6 @@ function readMld(bytes: Uint8Array, addresses: PacketAddresses): MembershipMessa
   if (type === TYPE.reportV2) {
     const records = readGroupRecords(reader, count, 16)
     return { kind: 'source-membership-report', protocol: 'mld', records }
-  }
-  if (type !== TYPE.query && type !== TYPE.reportV1 && type !== TYPE.done) {
-    return failDecoding('unknown-type', 0, 'Type')
   }
   const group = readAddress(reader, 16, 'Multicast Address')
   if (type === TYPE.reportV1) {
