@@ -7,6 +7,7 @@
  * beside their use.
  */
 import type { Static } from 'typebox'
+import { RecordConfig } from './record-schema.js'
 import { Type } from './schema-builder.js'
 
 const closed = { additionalProperties: false }
@@ -532,27 +533,6 @@ const ApiConfig = Type.Object(
 const StoreConfig = Type.Object(
   { directory: Type.Optional(Type.String({ description: 'Default /var/lib/godwit/<node>' })) },
   { ...closed, default: {} },
-)
-
-const RecordConfig = Type.Object(
-  {
-    directory: Type.Optional(
-      Type.String({ description: 'Default /var/lib/godwit/<node>/journal; mode 0700' }),
-    ),
-    maximumBytes: Type.Integer({
-      minimum: 1 << 20,
-      maximum: 2 ** 40,
-      default: 256 << 20,
-      description: 'All journals together; the oldest go first',
-    }),
-  },
-  {
-    ...closed,
-    description:
-      'Write every input of the node and a hash of its decisions to journals, for "godwit replay"; ' +
-      'record: {} turns it on. A journal contains no keys, but every control message in full. When ' +
-      'one has a quarter of maximumBytes, the node is made anew from store and maps, as at a reload',
-  },
 )
 
 const LogConfig = Type.Object(
