@@ -16,7 +16,6 @@ import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import {
   coversEid,
-  type Eid,
   type EidPrefix,
   eidFromPrefix,
   formatEid,
@@ -29,6 +28,7 @@ import { encodeMessage } from '../lisp/message.js'
 import { createReferralCache, type Referral, type ReferralKind } from '../tables/referral-cache.js'
 import { isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
 import type { DdtTrust } from './ddt-trust.js'
+import { createWalks, type Walk } from './ddt-walks.js'
 import { createDeadlines } from './deadlines.js'
 import type { EventName } from './event.js'
 import type { Instant, Output } from './input-output.js'
@@ -64,36 +64,9 @@ const MINIMUM_SENDS = 4
 export const MAXIMUM_REFERRAL_RLOCS = 16
 /** RFC 8111 §7.3.4: a cap on the referrals of one walk; a tree of this depth does not exist. */
 export const MAXIMUM_REFERRALS_PER_WALK = 32
-/** Our choice: walks that one ITR may have under way, so that one scanning ITR cannot fill the queue. */
-export const MAXIMUM_WALKS_PER_ITR = 256
 /** RFC 8111 §6.4: nothing is given out for longer than a day. */
 const MAXIMUM_TTL_MINUTES = 1440
 const MINUTE_MS = 60_000
-
-interface Walk {
-  readonly key: string
-  readonly itr: string
-  readonly replyTo: Rloc
-  readonly eid: Eid
-  received: EncapsulatedRequest
-  nonce: bigint
-  /** Of the request that was replaced: its referral may be on its way. */
-  formerNonce: bigint | undefined
-  targets: readonly Rloc[]
-  next: number
-  sends: number
-  toMapServers: boolean
-  /** The prefix that led here; undefined at the roots. */
-  via: EidPrefix | undefined
-  viaRoot: boolean
-  referrals: number
-  /** Public keys that may sign what the targets say. */
-  keys: readonly Uint8Array[]
-  /** Whether the last request carried the ITR's LISP-SEC data. */
-  securitySent: boolean
-  /** Map-Servers of this set that said MS-NOT-REGISTERED. */
-  readonly unregisteredAt: Set<string>
-}
 
 export function createDdtResolution(
   config: NodeConfig,
@@ -101,59 +74,14 @@ export function createDdtResolution(
 ): DdtResolution {
   const roots = config.ddt.roots
   const cache = createReferralCache(config.ddt.maximumReferrals)
-  const walks = new Map<string, Walk>()
-  const byNonce = new Map<bigint, Walk>()
-  const perItr = new Map<string, number>()
+  const walks = createWalks(config.mapCache.maximumPendingRequests)
   const deadlines = createDeadlines()
 
   // ------------------------------------------------------------------ walks
 
-  function begin(received: EncapsulatedRequest, replyTo: Rloc, eid: Eid): Walk {
-    const itr = formatIpAddress(replyTo)
-    const walk: Walk = {
-      key: `${itr} ${formatEid(eid)}`,
-      itr,
-      replyTo,
-      eid,
-      received: kept(received),
-      nonce: received.request.nonce,
-      formerNonce: undefined,
-      targets: [],
-      next: 0,
-      sends: 0,
-      toMapServers: false,
-      via: undefined,
-      viaRoot: false,
-      referrals: 0,
-      keys: [],
-      securitySent: false,
-      unregisteredAt: new Set(),
-    }
-    walks.set(walk.key, walk)
-    byNonce.set(walk.nonce, walk)
-    perItr.set(itr, (perItr.get(itr) ?? 0) + 1)
-    return walk
-  }
-
   function end(walk: Walk): void {
-    walks.delete(walk.key)
-    byNonce.delete(walk.nonce)
-    if (walk.formerNonce !== undefined) byNonce.delete(walk.formerNonce)
+    walks.end(walk)
     deadlines.cancel(walk.key)
-    const left = (perItr.get(walk.itr) ?? 1) - 1
-    if (left > 0) perItr.set(walk.itr, left)
-    else perItr.delete(walk.itr)
-  }
-
-  /** RFC 8111 §8.1: the newer request of the same ITR for the same EID takes the older one's place. */
-  function replace(walk: Walk, received: EncapsulatedRequest): void {
-    const { nonce } = received.request
-    if (nonce === walk.nonce || byNonce.has(nonce)) return
-    if (walk.formerNonce !== undefined) byNonce.delete(walk.formerNonce)
-    walk.formerNonce = walk.nonce
-    walk.nonce = nonce
-    walk.received = kept(received)
-    byNonce.set(nonce, walk)
   }
 
   function follow(
@@ -371,8 +299,11 @@ export function createDdtResolution(
       const first = received.request.records[0]
       if (first === undefined) return
       const eid = eidFromPrefix(first.eidPrefix)
-      const same = walks.get(`${formatIpAddress(replyTo)} ${formatEid(eid)}`)
-      if (same !== undefined) return replace(same, received)
+      const same = walks.find(replyTo, eid)
+      if (same !== undefined) {
+        walks.replace(same, received)
+        return
+      }
       const referral = cache.match(eid, now)
       if (isNegative(referral)) {
         const minutes = Math.max(1, Math.ceil((referral.expiresAt - now) / MINUTE_MS))
@@ -385,21 +316,16 @@ export function createDdtResolution(
         sendReply(config, received, replyTo, [nothing], outputs)
         return
       }
-      const full = walks.size >= config.mapCache.maximumPendingRequests
-      const itr = formatIpAddress(replyTo)
-      if (full || (perItr.get(itr) ?? 0) >= MAXIMUM_WALKS_PER_ITR) {
-        outputs.push(suppressed(full ? 'too-many-pending' : 'too-many-of-this-itr', received))
+      const problem = walks.objectionTo(received, replyTo)
+      if (problem !== undefined) {
+        outputs.push(suppressed(problem, received))
         return
       }
-      if (byNonce.has(received.request.nonce)) {
-        outputs.push(suppressed('nonce-in-use', received))
-        return
-      }
-      startFrom(begin(received, replyTo, eid), referral, now, outputs)
+      startFrom(walks.begin(received, replyTo, eid), referral, now, outputs)
     },
 
     handleReferral(message, datagram, now, outputs) {
-      const walk = byNonce.get(message.nonce)
+      const walk = walks.byNonce(message.nonce)
       const record = message.records[0]
       const from = formatIpAddress(datagram.from)
       const reject = (reason: string): void => {
@@ -424,7 +350,7 @@ export function createDdtResolution(
 
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
-        const walk = walks.get(key)
+        const walk = walks.byKey(key)
         if (walk !== undefined) ask(walk, now, outputs)
       }
     },
@@ -435,12 +361,6 @@ export function createDdtResolution(
     },
     views: (now) => [...cache.entries()].map((referral) => viewOf(referral, now)),
   }
-}
-
-/** A copy that outlives the receive buffer. */
-function kept(received: EncapsulatedRequest): EncapsulatedRequest {
-  const { ecm, request, datagram } = received
-  return { request, datagram, ecm: { ...ecm, message: Uint8Array.from(ecm.message) } }
 }
 
 function withoutSecurity(ecm: EncapsulatedRequest['ecm']): EncapsulatedRequest['ecm'] {
