@@ -1,7 +1,7 @@
 /**
  * The schema of a key file; what it is for says key-file.ts.
  */
-import { Key } from './schema.js'
+import { Key } from './key-schema.js'
 import { Type } from './schema-builder.js'
 
 export const KeyFileSchema = Type.Object({

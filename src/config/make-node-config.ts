@@ -9,9 +9,10 @@ import type { IpAddress } from '../lisp/address.js'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
+import { ALGORITHMS } from './key-schema.js'
 import type { DdtConfig, NodeConfig, OwnPrefix } from './node-config.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
-import { ALGORITHMS, type Config } from './schema.js'
+import type { Config } from './schema.js'
 import type { Secrets } from './secrets.js'
 
 /** The core's view of a configuration that has passed all checks. Throws on one that has not. */

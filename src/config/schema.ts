@@ -8,14 +8,14 @@
  */
 import type { Static } from 'typebox'
 import { DdtConfig } from './ddt-schema.js'
+import { Key } from './key-schema.js'
+import { PublishSubscribeConfig, SubscriptionsConfig } from './publish-subscribe-schema.js'
 import { RecordConfig } from './record-schema.js'
 import { Type } from './schema-builder.js'
 import { AddressText, closed, InstanceId, PrefixText } from './schema-terms.js'
 
 export const ROLES = ['itr', 'etr', 'map-server', 'map-resolver', 'ddt-node'] as const
 export type Role = (typeof ROLES)[number]
-
-export const ALGORITHMS = ['hmac-sha-1-96', 'hmac-sha-256-128', 'hmac-sha256-128+hkdf'] as const
 
 /** What a peer is known to do otherwise than the RFCs say; src/control/peer-profile.ts says what. */
 export const PEER_PROFILES = ['strict', 'rfc6830', 'lispers-net', 'opendaylight', 'cisco'] as const
@@ -26,22 +26,6 @@ const PeerProfileKey = Type.Enum(PEER_PROFILES, {
   description:
     'What the peer is forgiven and how it is spoken to; anything but strict weakens replay protection',
 })
-
-/** A key as a configuration refers to it. */
-export const Key = Type.Object(
-  {
-    id: Type.Integer({ minimum: 0, maximum: 255, default: 0, description: 'Key ID on the wire' }),
-    algorithm: Type.Enum(ALGORITHMS, {
-      default: 'hmac-sha256-128+hkdf',
-      description: 'Algorithm 1, 2 or 3 of RFC 9301 §12.5',
-    }),
-    secretFile: Type.String({
-      description:
-        'File that holds the secret; white space around it is ignored; a relative path starts at the directory of this file',
-    }),
-  },
-  closed,
-)
 
 const RlocConfig = Type.Object(
   {
@@ -274,78 +258,6 @@ const MobilityConfig = Type.Object(
     solicit: Type.Boolean({
       default: true,
       description: 'Send SMRs; off only to measure what they protect',
-    }),
-  },
-  { ...closed, default: {} },
-)
-
-const PublishSubscribeConfig = Type.Object(
-  {
-    subscribe: Type.Boolean({
-      default: true,
-      description:
-        'Ask for mappings with the N bit (RFC 9437) and follow what the Map-Server publishes; where it does not, plain requests do',
-    }),
-    acceptUnsolicited: Type.Boolean({
-      default: false,
-      description: 'Follow authenticated publications for cached mappings that were not asked for',
-    }),
-  },
-  { ...closed, default: {} },
-)
-
-const SubscriptionsConfig = Type.Object(
-  {
-    accept: Type.Boolean({
-      default: true,
-      description: 'Take subscriptions (RFC 9437) of xTRs that have registered or are listed',
-    }),
-    subscribers: Type.Array(
-      Type.Object(
-        {
-          xtrId: Type.String({ pattern: '^[0-9a-f]{32}$' }),
-          siteId: Type.Optional(Type.Integer({ minimum: 0, description: 'Its Site-ID' })),
-          rlocs: Type.Array(AddressText, {
-            minItems: 1,
-            description: 'Its RLOCs: where it may ask from and be told',
-          }),
-          key: Type.Optional(Key),
-        },
-        closed,
-      ),
-      {
-        default: [],
-        description: 'Only these xTRs may subscribe; empty: any that has registered here',
-      },
-    ),
-    mapResolvers: Type.Array(AddressText, {
-      default: [],
-      description:
-        'Other Map-Resolvers that check who subscribes (RFC 9437 §1.1); that of this node does',
-    }),
-    maximum: Type.Integer({
-      minimum: 16,
-      maximum: 10_000_000,
-      default: 1_000_000,
-      description: 'Subscriptions in all',
-    }),
-    maximumPerXtr: Type.Integer({
-      minimum: 1,
-      maximum: 10_000_000,
-      default: 65_536,
-      description: 'Subscriptions of one xTR; beyond it requests are answered plainly',
-    }),
-    lifetimeSeconds: Type.Integer({
-      minimum: 60,
-      maximum: 2_592_000,
-      default: 86_400,
-      description: 'A subscription not renewed is forgotten',
-    }),
-    temporarySeconds: Type.Integer({
-      minimum: 10,
-      maximum: 86_400,
-      default: 900,
-      description: 'The same for an EID that nobody registers (RFC 9437 §5)',
     }),
   },
   { ...closed, default: {} },
