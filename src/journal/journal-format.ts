@@ -1,8 +1,8 @@
 /**
  * What stands in a journal: one header, then one line per input of a node, each JSON.
  *
- * A line says when, what came in, which random numbers the node drew, which of its MACs went over the
- * wire anyway, and a hash of what it decided. Keys are not in it: the configuration is written with
+ * A line says when, what came in, which random numbers (and signatures) the node was given, which of its
+ * MACs went over the wire anyway, and a hash of what it decided. Keys are not in it: the configuration is written with
  * every secret replaced, and a MAC only as far as it can be read on the wire. Each line also carries a
  * hash over all lines before it, so that damage is told apart from another decision; it protects
  * against accidents, not against a forger (who could compute it as well).
@@ -26,11 +26,14 @@ export interface JournalHeader {
   readonly config: NodeConfig
 }
 
+/** A nonce; a fraction or the time of day; a verdict over a signature; a signature. */
+export type Draw = bigint | number | boolean | Uint8Array
+
 export interface JournalStep {
   readonly now: Instant
   readonly input: Input
-  /** Nonces as bigint, fractions as number, in the order in which they were drawn. */
-  readonly draws: readonly (bigint | number)[]
+  /** What it was told by its capabilities, in order. */
+  readonly draws: readonly Draw[]
   /** Which HMAC of this step, counted from 0, and the part of its result that was on the wire. */
   readonly macs: readonly (readonly [number, Uint8Array])[]
   readonly decided: string
@@ -124,12 +127,13 @@ export function withoutSecrets(config: NodeConfig): NodeConfig {
     known.set(key, made)
     return made
   }
-  const copy = (value: unknown, name: string): unknown => {
-    if (value instanceof Uint8Array) return PUBLIC_BYTES.includes(name) ? value : hide(value)
-    if (typeof value === 'string' && SECRET_NAME.test(name)) return 'hidden'
-    if (Array.isArray(value)) return value.map((one) => copy(one, name))
+  const copy = (value: unknown, path: string): unknown => {
+    if (value instanceof Uint8Array) return PUBLIC_BYTES.test(path) ? value : hide(value)
+    if (typeof value === 'string' && SECRET_NAME.test(path)) return 'hidden'
+    if (Array.isArray(value)) return value.map((one) => copy(one, path))
     if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, copy(one, key)]))
+    const entries = Object.entries(value)
+    return Object.fromEntries(entries.map(([key, one]) => [key, copy(one, `${path}.${key}`)]))
   }
   return copy(config, '') as NodeConfig
 }
@@ -172,6 +176,6 @@ function hashOf(text: string): string {
 }
 
 const CHAIN_DIGITS = 16
-/** Byte strings of a configuration that are addresses and identities. */
-const PUBLIC_BYTES = ['bytes', 'xtrId']
-const SECRET_NAME = /secret|password|private/i
+/** Byte strings of a configuration that are addresses, identities, and keys that are published. */
+const PUBLIC_BYTES = /\.(bytes|xtrId|publicKey|rootKeys)$|^\.ddt\.delegations\.keys$/
+const SECRET_NAME = /(secret|password|private)[^.]*$/i

@@ -8,15 +8,22 @@
  * node decides: `keep` gets plain values and takes its time.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import type { Capabilities, Input, Instant, Node, Output } from '../control/input-output.js'
+import type {
+  Capabilities,
+  Input,
+  Instant,
+  Node,
+  Output,
+  Signatures,
+} from '../control/input-output.js'
 import { createNode } from '../control/node.js'
-import { decisionHash, type JournalStep, outputWords } from './journal-format.js'
+import { type Draw, decisionHash, type JournalStep, outputWords } from './journal-format.js'
 
 /** What happened in one step; nobody changes it afterwards. */
 export interface TakenStep {
   readonly now: Instant
   readonly input: Input
-  readonly draws: readonly (bigint | number)[]
+  readonly draws: readonly Draw[]
   readonly macs: readonly Uint8Array[]
   readonly outputs: readonly Output[]
 }
@@ -28,13 +35,13 @@ export function createRecordedNode(
   keep: (step: TakenStep) => void,
 ): Node {
   // What is drawn while the node is made belongs to its first step.
-  let draws: (bigint | number)[] = []
+  let draws: Draw[] = []
   let macs: Uint8Array[] = []
-  const drawn = <T extends bigint | number>(value: T): T => {
+  const drawn = <T extends Draw>(value: T): T => {
     draws.push(value)
     return value
   }
-  const { random, hmac } = capabilities
+  const { random, hmac, signatures } = capabilities
   const node = createNode(config, {
     ...capabilities,
     random: { nonce: () => drawn(random.nonce()), fraction: () => drawn(random.fraction()) },
@@ -43,6 +50,7 @@ export function createRecordedNode(
       macs.push(result)
       return result
     },
+    ...(signatures === undefined ? {} : { signatures: heard(signatures, drawn) }),
   })
   return {
     handle(input, now, outputs) {
@@ -55,6 +63,15 @@ export function createRecordedNode(
     },
     deadline: () => node.deadline(),
     snapshot: (now) => node.snapshot(now),
+  }
+}
+
+/** Signatures are public, and whether one is good is for keys that the journal does not have. */
+function heard(signatures: Signatures, drawn: <T extends Draw>(value: T) => T): Signatures {
+  return {
+    sign: (privateKey, data) => drawn(signatures.sign(privateKey, data)),
+    verify: (publicKey, data, signature) => drawn(signatures.verify(publicKey, data, signature)),
+    unixSeconds: (now) => drawn(signatures.unixSeconds(now)),
   }
 }
 

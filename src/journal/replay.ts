@@ -6,7 +6,7 @@
  * have to be unequal where they were unequal. Pure: text in, what happened out.
  */
 import { createHmac } from 'node:crypto'
-import type { Input, Instant, Node, Output } from '../control/input-output.js'
+import type { Capabilities, Input, Instant, Node, Output } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { describeMessage } from '../lisp/describe.js'
@@ -14,6 +14,7 @@ import { formatEid, formatEidPrefix } from '../lisp/eid.js'
 import { decodeMessage } from '../lisp/message.js'
 import {
   createJournalDecoder,
+  type Draw,
   decisionHash,
   type JournalEnd,
   type JournalHeader,
@@ -110,22 +111,18 @@ function createReplay(header: JournalHeader): Replay {
   let step: JournalStep | undefined
   let [drawn, computed] = [0, 0]
   let node: Node | undefined
-  const next = (): bigint | number | undefined => {
+  const next = <T extends Draw>(is: (value: Draw | undefined) => value is T): T => {
+    const value = step?.draws[drawn]
     drawn += 1
-    return step?.draws[drawn - 1]
+    if (!is(value)) throw new OtherDraw()
+    return value
   }
-  const capabilities = {
-    random: {
-      nonce() {
-        const value = next()
-        if (typeof value !== 'bigint') throw new OtherDraw()
-        return value
-      },
-      fraction() {
-        const value = next()
-        if (typeof value !== 'number') throw new OtherDraw()
-        return value
-      },
+  const capabilities: Capabilities = {
+    random: { nonce: () => next(isNonce), fraction: () => next(isNumber) },
+    signatures: {
+      sign: () => next(isBytes),
+      verify: () => next(isVerdict),
+      unixSeconds: () => next(isNumber),
     },
     hmac(hash: 'sha1' | 'sha256', key: Uint8Array, data: Uint8Array): Uint8Array {
       const known = step?.macs.find(([index]) => index === computed)
@@ -154,6 +151,11 @@ function createReplay(header: JournalHeader): Replay {
     },
   }
 }
+
+const isNonce = (value: Draw | undefined): value is bigint => typeof value === 'bigint'
+const isNumber = (value: Draw | undefined): value is number => typeof value === 'number'
+const isVerdict = (value: Draw | undefined): value is boolean => typeof value === 'boolean'
+const isBytes = (value: Draw | undefined): value is Uint8Array => value instanceof Uint8Array
 
 /** Ends a step of a node that wants another number than was recorded. */
 class OtherDraw extends Error {}

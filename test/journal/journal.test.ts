@@ -2,16 +2,19 @@
  * The recorder: what a node did can be done again from its journal alone, a changed journal is noticed,
  * no key is in it, and on disk it stays within its bounds.
  */
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Input, Node } from '../../src/control/input-output.js'
+import type { Input, Node, Output } from '../../src/control/input-output.js'
 import { createRecorder } from '../../src/daemon/recorder.js'
+import { createSignatures } from '../../src/daemon/referral-signatures.js'
 import {
   createJournalEncoder,
   decodeJson,
   encodeJson,
   JOURNAL_FORMAT,
+  type JournalStep,
   withoutSecrets,
 } from '../../src/journal/journal-format.js'
 import { createRecordedNode, journalStep } from '../../src/journal/recorded-node.js'
@@ -20,7 +23,15 @@ import { noFaults } from '../../src/sim/faults.js'
 import { runSimulation } from '../../src/sim/run.js'
 import type { MakeNode } from '../../src/sim/simulated-node.js'
 import { USUAL_DELAYS } from '../../src/sim/world.js'
-import { aKey, aNodeConfig, anAddress, aSite, someCapabilities } from '../support/builders.js'
+import {
+  aKey,
+  aMapRequest,
+  aNodeConfig,
+  anAddress,
+  aSite,
+  someCapabilities,
+} from '../support/builders.js'
+import { aDdt, aTreeNode, encapsulated, toNodes } from '../support/delegation-tree.js'
 import { temporaryDirectory } from '../support/fake-node.js'
 import { simulatedFile } from '../support/simulated.js'
 
@@ -159,6 +170,49 @@ t.test('the timeline says what came in and what was decided, until when it is as
   t.ok(seen.some((one) => one.startsWith('datapath put-local-eid')))
   t.ok(seen.some((one) => /^send \S+:4342 .*Map-Register/i.test(one)))
   t.ok(seen.some((one) => one.startsWith('event eid-arrived')))
+})
+
+t.test('signatures, verdicts and the time of day are told again as they were', async (t) => {
+  const value = { draws: [7n, 0.5, true, Uint8Array.of(1, 2), 1_700_000_000] }
+  t.same(decodeJson(encodeJson(value)), value)
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const pair = {
+    privateKey: new Uint8Array(privateKey.export({ type: 'pkcs8', format: 'der' })),
+    publicKey: new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })),
+  }
+  const own = recordings()
+  const signatures = createSignatures((now) => 1_800_000_000_000 + now)
+  const config = aTreeNode('192.0.2.1', {
+    ddt: aDdt({
+      root: true,
+      signingKeys: [pair],
+      delegations: [{ ...toNodes('10.9.0.0/16', '192.0.2.2'), keys: [pair.publicKey] }],
+    }),
+  })
+  const node = own.makeNode(config, { ...someCapabilities(), signatures })
+  const bytes = encapsulated(aMapRequest({ eidPrefix: '10.9.0.1/32' }), true)
+  const [from, to] = [anAddress('192.0.2.200'), anAddress('192.0.2.1')]
+  const outputs: Output[] = []
+  node.handle({ kind: 'datagram', from, fromPort: 4342, to, bytes }, 5, outputs)
+  t.ok(outputs.some(({ kind }) => kind === 'send'))
+  const text = own.all[0]!.lines.join('')
+  t.match(text, '"draws":[', 'it was asked for')
+  t.notMatch(text, Buffer.from(pair.privateKey).toString('base64').slice(40, 90))
+  const result = replayJournal(textLines(own.all[0]!.lines))
+  t.same([result.divergence, result.steps], [undefined, 1])
+  const turned = own.all[0]!.lines.map((line) =>
+    decodeJson(line.slice(17).trimEnd()),
+  ) as JournalStep[]
+  const encoder = createJournalEncoder()
+  const later = turned.map((line) =>
+    encoder.step({
+      ...line,
+      ...(line.draws === undefined
+        ? {}
+        : { draws: line.draws.map((one) => (typeof one === 'number' ? one + 86_400 : one)) }),
+    }),
+  )
+  t.match(replayJournal(textLines(later)).divergence?.why, /decides otherwise/, 'another day')
 })
 
 t.test('values survive the way through a line', async (t) => {
