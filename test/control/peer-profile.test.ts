@@ -38,7 +38,7 @@ t.test(
   async (t) => {
     const accepted = (about: Partial<SiteConfig>): boolean => {
       const system = systemOf(about)
-      system.register(0, ETR, { nonce: 9n })
+      system.register(0, ETR, { nonce: 9000n })
       const { names } = system.register(1, ETR, { nonce: 5n, wantMapNotify: false })
       return !names.includes('map-register-rejected replayed')
     }
