@@ -64,6 +64,11 @@ t.test('the simulator knows no datapath but the model', async (t) => {
       if (roomOf(target) === 'datapath') t.match(target, /\/model-/, `${file} imports ${target}`)
 })
 
+t.test('a program that starts loads no schema library', async (t) => {
+  for (const file of sources)
+    t.notMatch(read(file), /^import (?!type )[^\n]*from '(typebox|ajv)/m, file)
+})
+
 t.test('no import cycle', async (t) => {
   const graph = new Map(
     sources.map((file) => [

@@ -28,7 +28,6 @@ import { siteRoutes } from './routes/sites.js'
 import { subscriptionRoutes } from './routes/subscriptions.js'
 import { whyRoutes } from './routes/why.js'
 import type { ApiOptions } from './server.js'
-import { createTableReader } from './table-reader.js'
 
 export interface Application {
   readonly handle: RequestListener
@@ -48,7 +47,6 @@ export async function createApplication(options: ApiOptions): Promise<Applicatio
     handle: (request, response) => app.routing(request, response),
     close() {
       unsubscribe()
-      context.tables.forget()
       return app.close()
     },
   }
@@ -107,10 +105,14 @@ async function createUnservedApp(
   prepare: (app: FastifyInstance) => Promise<void>,
 ): Promise<FastifyInstance> {
   const node: ApiNode = {
-    snapshot: () => {
-      throw new Error('not served')
+    snapshot: notServed,
+    tables: {
+      sizes: notServed,
+      mapCache: notServed,
+      mappingDatabase: notServed,
+      registrations: notServed,
     },
-    command: () => Promise.reject(new Error('not served')),
+    command: notServed,
     onEvent: () => () => undefined,
   }
   const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
@@ -131,6 +133,10 @@ const compiledValidator: ValidatorCompiler = (part) => {
   return validate as ReturnType<ValidatorCompiler>
 }
 
+function notServed(): never {
+  throw new Error('nobody asks an application that only describes')
+}
+
 function unused(): never {
   throw new Error('the compilers were set')
 }
@@ -138,18 +144,16 @@ function unused(): never {
 function createContext(options: ApiOptions): ApiContext {
   const { node, datapath, version, startedAt } = options
   const events = createEventLog(startedAt)
-  const tables = createTableReader(() => node.snapshot())
   const metrics = createMetrics({
     node: options.config.node,
     version,
     startedAt,
-    snapshot: () => tables.read().snapshot,
+    sizes: () => node.tables.sizes(),
     datapath,
     followers: () => events.followers(),
   })
   return {
     node,
-    tables,
     datapath,
     version,
     startedAt,

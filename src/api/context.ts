@@ -7,15 +7,16 @@ import type { Config } from '../config/schema.js'
 import type { Event } from '../control/event.js'
 import type { Command, CommandResult } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
+import type { ReadTables } from '../control/table-pages.js'
 import type { DatapathCounters, DatapathFinding, MappingCounter } from '../datapath/datapath.js'
 import type { Eid } from '../lisp/eid.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
 import type { Metrics } from './metrics.js'
-import type { TableReader } from './table-reader.js'
 
 export interface ApiNode {
   snapshot(): NodeSnapshot
+  readonly tables: ReadTables
   /** Settles once, when the node has answered; rejects only when the node is going away. */
   command(command: Command): Promise<CommandResult>
   /** `at` is wall-clock. Returns the function that ends the subscription. */
@@ -35,8 +36,6 @@ export interface ApiDatapath {
 
 export interface ApiContext {
   readonly node: ApiNode
-  /** For whole tables; a single move is read from `node` itself. */
-  readonly tables: TableReader
   /** Undefined for a node without packets of its own. */
   readonly datapath: ApiDatapath | undefined
   readonly config: Config
@@ -63,7 +62,6 @@ export async function runCommand(context: ApiContext, command: Command): Promise
     return result.value
   } finally {
     clearTimeout(timer)
-    context.tables.forget()
   }
 }
 

@@ -7,7 +7,7 @@ import type { HealthView } from './views.js'
 
 export type HealthContext = Pick<
   ApiContext,
-  'tables' | 'datapath' | 'config' | 'version' | 'startedAt'
+  'node' | 'datapath' | 'config' | 'version' | 'startedAt'
 >
 
 /** Status 200 when all checks pass, else 503; the exception of a check is its detail. */
@@ -37,7 +37,7 @@ function runChecks(context: HealthContext): { name: string; ok: boolean; detail?
     }
   }
   const { datapath } = context
-  const checks = [attempt('tables', () => context.tables.read())]
+  const checks = [attempt('tables', () => context.node.tables.sizes())]
   if (datapath !== undefined) checks.push(attempt('datapath', () => datapath.counters()))
   return checks
 }

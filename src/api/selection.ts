@@ -1,12 +1,16 @@
 /**
  * Which entries of a table a request wants: by instance-ID, by longest match of an EID, page by
- * page.
+ * page. The node finds them (control/table-pages.ts).
  */
 
 import { parseEidPrefixText, parseEidText } from '../config/address-text.js'
 import { Type } from '../config/schema-builder.js'
+import type { TablePage, TableQuery } from '../control/table-pages.js'
 import { type Eid, type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import { ApiError } from './errors.js'
+
+/** Choice: a page of so many takes some 10 ms of the thread that answers packets' questions. */
+const MAXIMUM_LIMIT = 1000
 
 export const SelectionQuery = Type.Object(
   {
@@ -19,17 +23,14 @@ export const SelectionQuery = Type.Object(
     limit: Type.Optional(
       Type.Integer({
         minimum: 1,
-        maximum: 10_000,
-        default: 1000,
+        maximum: MAXIMUM_LIMIT,
+        default: MAXIMUM_LIMIT,
         description: 'At most so many entries; total says how many there are',
       }),
     ),
-    offset: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        default: 0,
-        description:
-          'Leave out so many first. Entries that come and go between two pages may be missed or repeated',
+    after: Type.Optional(
+      Type.String({
+        description: 'Only entries after this EID-prefix: `next` of the page before',
       }),
     ),
   },
@@ -40,42 +41,55 @@ export interface Selection {
   readonly eid?: string
   readonly instanceId?: number
   readonly limit?: number
-  readonly offset?: number
+  readonly after?: string
 }
 
 /** What every answer with a page of a table says beside the page. */
 export const pageFields = {
-  total: Type.Integer({ description: 'Entries that fit the query, on all pages' }),
-  offset: Type.Integer({ description: 'Entries left out before the first one here' }),
-  ageMs: Type.Number({ description: 'ms since the table was so; not 0 only for large tables' }),
+  total: Type.Integer({ description: 'EID-prefixes that fit the query, on all pages' }),
+  next: Type.Optional(
+    Type.String({ description: 'The last EID-prefix of this page; absent on the last page' }),
+  ),
 }
 
-export interface Page<T> {
-  readonly total: number
-  readonly offset: number
-  readonly ageMs: number
-  readonly entries: readonly T[]
+/** What of a page stands beside its entries. */
+export function pageBeside({ total, next }: TablePage<unknown>): { total: number; next?: string } {
+  return { total, ...(next === undefined ? {} : { next }) }
+}
+
+/** The query as the node takes it. Throws 400 for a bad EID or EID-prefix. */
+export function readQuery(query: Selection): TableQuery {
+  const { eid, instanceId, limit = MAXIMUM_LIMIT, after } = query
+  return {
+    limit,
+    instanceId,
+    eid: eid === undefined ? undefined : readEid(eid, instanceId, 'query.eid'),
+    after: after === undefined ? undefined : readEidPrefix(after, instanceId, 'query.after'),
+  }
 }
 
 /**
- * The entries that fit, from `offset` on and cut by `limit`, and how many fit in all. Throws 400 for
- * a bad EID. Nothing is done to entries that are not returned but looking at their prefix.
+ * A page of a table that is made as a whole, in the order of its prefixes' text. Throws 400 for a bad
+ * EID or EID-prefix.
  */
-export function selectEntries<T extends { eidPrefix: string; instanceId: number }>(
-  { table, ageMs }: { readonly table: readonly T[]; readonly ageMs: number },
+export function pageOfViews<T extends { eidPrefix: string; instanceId: number }>(
+  table: readonly T[],
   query: Selection,
-): Page<T> {
-  const { instanceId, limit = DEFAULT_LIMIT, offset = 0 } = query
-  const age = Math.round(ageMs)
-  if (query.eid !== undefined) {
-    const best = longestMatches(table, readEid(query.eid, instanceId, 'query.eid'))
-    const entries = best.slice(offset, offset + limit)
-    return { total: best.length, offset, ageMs: age, entries }
+): TablePage<T> {
+  const { limit, eid, instanceId, after } = readQuery(query)
+  if (eid !== undefined) {
+    const entries = longestMatches(table, eid)
+    return { entries, total: entries.length, next: undefined }
   }
-  const fitting =
-    instanceId === undefined ? table : table.filter((entry) => entry.instanceId === instanceId)
-  const entries = fitting.slice(offset, offset + limit)
-  return { total: fitting.length, offset, ageMs: age, entries }
+  const fitting = table.filter((one) => instanceId === undefined || one.instanceId === instanceId)
+  fitting.sort((a, b) => (a.eidPrefix < b.eidPrefix ? -1 : a.eidPrefix > b.eidPrefix ? 1 : 0))
+  const from = after === undefined ? '' : formatEidPrefix(after)
+  const rest = fitting.filter(({ eidPrefix }) => eidPrefix > from)
+  // Whole prefixes only, as many subscribers as one may have.
+  let end = Math.min(limit, rest.length)
+  while (end < rest.length && rest[end]!.eidPrefix === rest[end - 1]!.eidPrefix) end += 1
+  const next = end < rest.length ? rest[end - 1]!.eidPrefix : undefined
+  return { entries: rest.slice(0, end), total: fitting.length, next }
 }
 
 /** The entries of the longest prefix that covers the EID: several where several registered it. */
@@ -119,5 +133,3 @@ export function readEidPrefix(
   const message = `"${text}" is not an EID-prefix; write 10.1.0.0/16, host bits zero`
   throw new ApiError(400, 'invalid-eid-prefix', message, field)
 }
-
-const DEFAULT_LIMIT = 1000

@@ -1,5 +1,6 @@
 /** The answer of `/v1/why`, as a TypeBox schema: one node's view of one EID. */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '../config/schema-builder.js'
 import {
   EventView,
   LocatorStateView,

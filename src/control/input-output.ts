@@ -13,6 +13,7 @@ import type { Locator, Rloc } from '../lisp/locator.js'
 import type { Action } from '../lisp/mapping.js'
 import type { Event } from './event.js'
 import type { NodeSnapshot } from './snapshot.js'
+import type { NodeTables } from './table-pages.js'
 
 /** Milliseconds, monotonic; zero is arbitrary. */
 export type Instant = number
@@ -84,6 +85,7 @@ export interface Node {
   /** The earliest moment at which a `deadline` input is wanted, or undefined. */
   deadline(): Instant | undefined
   snapshot(now: Instant): NodeSnapshot
+  readonly tables: NodeTables
 }
 
 // ---------------------------------------------------------------------------------- datapath

@@ -34,6 +34,7 @@ import type {
 } from './input-output.js'
 import { createRlocProbe, type RlocProbe } from './rloc-probe.js'
 import type { MapCacheView } from './snapshot.js'
+import { pageOf, type TablePage, type TableQuery } from './table-pages.js'
 
 export type DatapathAction = 'forward' | 'native' | 'drop' | 'hold'
 
@@ -67,6 +68,7 @@ export interface InstalledMappings {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(now: Instant): MapCacheView[]
+  page(query: TableQuery, now: Instant): TablePage<MapCacheView>
 }
 
 interface Installed {
@@ -230,6 +232,13 @@ export function createInstalledMappings(
     },
     deadline: () => earliest(refreshes.next(), cache.nextExpiry(), probe.deadline()),
     views: (now) => [...cache.entries()].map((entry) => view(entry, now)),
+    page: (query, now) =>
+      pageOf(
+        cache,
+        query,
+        (entry) => entry.mapping.eidPrefix,
+        (entry) => [view(entry, now)],
+      ),
   }
 }
 

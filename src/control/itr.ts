@@ -47,6 +47,7 @@ import {
 import { createSmrFollowing } from './smr-following.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapshot.js'
 import { createSubscriber } from './subscriber.js'
+import type { TablePage, TableQuery } from './table-pages.js'
 import { createUnregisteredChecks, isStillUnregistered } from './unregistered-checks.js'
 
 export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
@@ -95,8 +96,13 @@ export interface Itr {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(now: Instant): MapCacheView[]
+  page(query: TableQuery, now: Instant): TablePage<MapCacheView>
+  /** Entries of the map-cache. */
+  size(): number
+  unreachableLocators(): number
   locatorViews(now: Instant): LocatorStateView[]
   subscriptionViews(now: Instant): SubscriptionView[]
+  subscriptionCount(): number
 }
 
 /** What an earlier run left is believed this long, should nobody answer what is asked about it. */
@@ -364,7 +370,11 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         subscriber.deadline(),
       ),
     subscriptionViews: (now) => subscriber.views(now),
+    subscriptionCount: () => subscriber.count(),
     views: (now) => mappings.views(now),
+    page: (query, now) => mappings.page(query, now),
+    size: () => cache.size,
+    unreachableLocators: () => mappings.probe.unreachable(),
     locatorViews: (now) => mappings.probe.views(now),
   }
 }

@@ -29,6 +29,7 @@ import { createRegisterGuard, type Datagram } from './register-guard.js'
 import { expireRegistrations, restoreRegistration } from './registration-lifetime.js'
 import type { RegistrationView, SiteView, SubscriptionView } from './snapshot.js'
 import { restoredSpeaker } from './subscription-admission.js'
+import { pageOf, type TablePage, type TableQuery } from './table-pages.js'
 
 export interface MapServer {
   handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): void
@@ -57,6 +58,10 @@ export interface MapServer {
   registrationViews(now: Instant): RegistrationView[]
   siteViews(): SiteView[]
   subscriptionViews(now: Instant): SubscriptionView[]
+  subscriptionCounts: Publisher['counts']
+  /** Prefixes with registrants; `registrationPage` by prefix, whole prefixes only. */
+  registrationCount(): number
+  registrationPage(query: TableQuery, now: Instant): TablePage<RegistrationView>
 }
 
 /** Our choice: how long nonces of refreshes may wait to be written; see register-guard.ts. */
@@ -126,6 +131,15 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     },
     siteViews: () => siteViews(config, registrations),
     subscriptionViews: (now) => publisher.views(now),
+    subscriptionCounts: () => publisher.counts(),
+    registrationCount: () => registrations.sizeOf(undefined),
+    registrationPage: (query, now) =>
+      pageOf(
+        registrations,
+        query,
+        ({ eidPrefix }) => eidPrefix,
+        (registration) => viewsOf(registration, now),
+      ),
   }
 }
 

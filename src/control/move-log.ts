@@ -31,6 +31,8 @@ export interface MoveLog {
   byName(name: string): MoveRecord | undefined
   byId(id: bigint): MoveRecord | undefined
   views(now: Instant): MoveView[]
+  readonly size: number
+  underWay(): number
 }
 
 const MAXIMUM_MOVES = 1000
@@ -72,6 +74,10 @@ export function createMoveLog(): MoveLog {
     byName: (name) => moves.get(name),
     byId: (id) => moves.get(moveName(id)),
     views: (now) => [...moves.values()].map((one) => moveView(one, now)),
+    get size() {
+      return moves.size
+    },
+    underWay: () => [...moves.values()].filter((one) => !isFinished(one)).length,
   }
 }
 

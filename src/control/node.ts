@@ -24,7 +24,8 @@ import type { Capabilities, Input, Instant, Node, Output, RestoredState } from '
 import { earliest, report } from './installed-mappings.js'
 import { createMapResolver } from './map-resolver.js'
 import { createMapServer } from './map-server.js'
-import type { NodeSnapshot } from './snapshot.js'
+import { lazily, type NodeSnapshot } from './snapshot.js'
+import { EMPTY_PAGE } from './table-pages.js'
 import { createXtr } from './xtr.js'
 
 type Datagram = Extract<Input, { readonly kind: 'datagram' }>
@@ -227,23 +228,46 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
       progress.started
         ? earliest(mapServer?.deadline(), mapResolver?.deadline(), xtr?.deadline())
         : 0,
-    snapshot(now): NodeSnapshot {
-      const views = xtr?.views(now)
-      return {
-        node: config.node,
-        roles: config.roles,
-        mapCache: views?.mapCache ?? [],
-        mappingDatabase: views?.mappingDatabase ?? [],
-        registrations: mapServer?.registrationViews(now) ?? [],
-        sites: mapServer?.siteViews() ?? [],
-        referrals: mapResolver?.referralViews(now) ?? [],
-        subscriptions: [
+    // Each table is made when it is read: whoever wants the moves does not pay for the map-cache.
+    snapshot: (now): NodeSnapshot =>
+      lazily({
+        node: () => config.node,
+        roles: () => config.roles,
+        mapCache: () => xtr?.views.mapCache(now) ?? [],
+        mappingDatabase: () => xtr?.views.mappingDatabase(now) ?? [],
+        registrations: () => mapServer?.registrationViews(now) ?? [],
+        sites: () => mapServer?.siteViews() ?? [],
+        referrals: () => mapResolver?.referralViews(now) ?? [],
+        subscriptions: () => [
           ...(mapServer?.subscriptionViews(now) ?? []),
-          ...(views?.subscriptions ?? []),
+          ...(xtr?.views.subscriptions(now) ?? []),
         ],
-        locators: views?.locators ?? [],
-        moves: views?.moves ?? [],
-      }
+        locators: () => xtr?.views.locators(now) ?? [],
+        moves: () => xtr?.views.moves(now) ?? [],
+      }),
+    tables: {
+      sizes() {
+        const own = xtr?.tables.sizes() ?? NO_XTR_SIZES
+        const told = mapServer?.subscriptionCounts() ?? { subscriptions: 0, behind: 0 }
+        return {
+          ...own,
+          registrations: mapServer?.registrationCount() ?? 0,
+          subscriptions: own.subscriptions + told.subscriptions,
+          subscribersBehind: told.behind,
+        }
+      },
+      mapCache: (query, now) => xtr?.tables.mapCache(query, now) ?? EMPTY_PAGE,
+      mappingDatabase: (query, now) => xtr?.tables.mappingDatabase(query, now) ?? EMPTY_PAGE,
+      registrations: (query, now) => mapServer?.registrationPage(query, now) ?? EMPTY_PAGE,
     },
   }
+}
+
+const NO_XTR_SIZES = {
+  mapCache: 0,
+  mappingDatabase: 0,
+  subscriptions: 0,
+  moves: 0,
+  movesUnderWay: 0,
+  unreachableLocators: 0,
 }

@@ -56,6 +56,7 @@ export interface Publisher {
   deadline(): Instant | undefined
   restore(record: Extract<StoredRecord, { kind: 'subscription' }>, now: Instant): void
   views(now: Instant): SubscriptionView[]
+  counts(): { readonly subscriptions: number; readonly behind: number }
 }
 
 export interface SubscriptionRequest {
@@ -447,6 +448,15 @@ export function createPublisher(config: NodeConfig, hmac: Hmac, parts: Publisher
       queueAt = now + (table.size / RETELL_PER_SECOND) * 1000
     },
 
+    counts() {
+      let [subscriptions, behind] = [0, 0]
+      for (const { id, state } of table.entries()) {
+        if (state === 'removed') continue
+        subscriptions += 1
+        if (flights.of(id) !== undefined || untold.has(id)) behind += 1
+      }
+      return { subscriptions, behind }
+    },
     views: (now) =>
       [...table.entries()]
         .filter((one) => one.state !== 'removed')

@@ -35,6 +35,8 @@ export interface RlocProbe {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(now: Instant): LocatorStateView[]
+  /** How many of the probed RLOCs do not answer. */
+  unreachable(): number
 }
 
 interface Probed {
@@ -177,6 +179,11 @@ export function createRlocProbe(
       }
     },
     deadline: () => deadlines.next(),
+    unreachable() {
+      let count = 0
+      for (const { reachable } of table.values()) if (!reachable) count += 1
+      return count
+    },
     views: (now) =>
       [...table.entries()].map(([rloc, one]) => ({
         rloc,

@@ -3,6 +3,8 @@
  *
  * Addresses and prefixes are canonical text, times are milliseconds relative to the moment of the
  * snapshot (positive = ago or remaining, by name). No secrets: these types have no field for them.
+ * A table is made when it is first read: read what you need at once, not later. Large tables are
+ * read page by page (table-pages.ts).
  */
 export interface NodeSnapshot {
   readonly node: string
@@ -137,4 +139,20 @@ export interface MoveView {
   readonly destination: string
   readonly reason: string | undefined
   readonly timeline: readonly { readonly stage: MoveStage; readonly agoMs: number }[]
+}
+
+/** An object whose fields are made when they are first read, and once. */
+export function lazily<T extends object>(makers: { readonly [K in keyof T]: () => T[K] }): T {
+  const target = {} as T
+  for (const name of Object.keys(makers) as (keyof T)[]) {
+    let made: { readonly value: T[keyof T] } | undefined
+    Object.defineProperty(target, name, {
+      enumerable: true,
+      get() {
+        made ??= { value: makers[name]() }
+        return made.value
+      },
+    })
+  }
+  return target
 }

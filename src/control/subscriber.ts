@@ -74,6 +74,7 @@ export interface Subscriber {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(now: Instant): SubscriptionView[]
+  count(): number
 }
 
 /** Tries of one Map-Request that subscribe; a Map-Server that drops them silently is asked plainly. */
@@ -399,6 +400,11 @@ export function createSubscriber(
       }
     },
     deadline: () => deadlines.next(),
+    count() {
+      let count = 0
+      for (const one of byKey.values()) if (isShown(one)) count += 1
+      return count
+    },
     views: (now) => [...byKey.values()].filter(isShown).map((one) => viewOf(one, now)),
   }
 

@@ -11,7 +11,7 @@ import type { Locator, Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
-import { ownLocators } from './control-datagram.js'
+import { createDatabaseViews, locatorView } from './database-views.js'
 import { createEidPlacement } from './eid-placement.js'
 import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr.js'
 import type {
@@ -33,7 +33,14 @@ import { createMoves, type Moves } from './moves.js'
 import { createRestoredEids } from './restored-eids.js'
 import { createRisingCounter, persist } from './rising-counter.js'
 import { createSmr } from './smr.js'
-import type { LocatorView, MappingDatabaseView, NodeSnapshot } from './snapshot.js'
+import type {
+  LocatorStateView,
+  MapCacheView,
+  MappingDatabaseView,
+  MoveView,
+  SubscriptionView,
+} from './snapshot.js'
+import type { NodeTables, TableSizes } from './table-pages.js'
 
 export interface Xtr {
   readonly itr: Itr
@@ -54,9 +61,17 @@ export interface Xtr {
   handleCommand(commandId: string, command: Command, now: Instant, outputs: Output[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
-  views(
-    now: Instant,
-  ): Pick<NodeSnapshot, 'mapCache' | 'mappingDatabase' | 'locators' | 'moves' | 'subscriptions'>
+  /** Whole tables; each costs its length. */
+  readonly views: {
+    mapCache(now: Instant): MapCacheView[]
+    mappingDatabase(now: Instant): MappingDatabaseView[]
+    locators(now: Instant): LocatorStateView[]
+    subscriptions(now: Instant): SubscriptionView[]
+    moves(now: Instant): MoveView[]
+  }
+  readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
+    sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind'>
+  }
 }
 
 /** Single EIDs of dynamic prefixes that one site may have: what the datapath holds by default. */
@@ -71,6 +86,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     config.dynamicEidPrefixes,
     MAXIMUM_DYNAMIC_EIDS,
   )
+  const shown = createDatabaseViews(config, database)
   // One counter for registers and moves: what rises for one Map-Server may skip for the other.
   const nonces = createRisingCounter('register')
   const moveCounter = createRisingCounter('move')
@@ -263,54 +279,26 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         source.deadline(),
         restoredEids.deadline(),
       ),
-    views: (now) => ({
-      mapCache: itr.views(now),
-      mappingDatabase: [
-        ...config.dynamicEidPrefixes.map(dynamicPrefixView),
-        ...[...database.entries()].map((entry) => entryView(config, entry, now)),
-      ],
-      locators: itr.locatorViews(now),
-      subscriptions: itr.subscriptionViews(now),
-      moves: log.views(now),
-    }),
+    views: {
+      mapCache: (now) => itr.views(now),
+      mappingDatabase: shown.views,
+      locators: (now) => itr.locatorViews(now),
+      subscriptions: (now) => itr.subscriptionViews(now),
+      moves: (now) => log.views(now),
+    },
+    tables: {
+      mapCache: (query, now) => itr.page(query, now),
+      mappingDatabase: shown.page,
+      sizes: () => ({
+        mapCache: itr.size(),
+        mappingDatabase: shown.size(),
+        subscriptions: itr.subscriptionCount(),
+        moves: log.size,
+        movesUnderWay: log.underWay(),
+        unreachableLocators: itr.unreachableLocators(),
+      }),
+    },
   }
-}
-
-function dynamicPrefixView(one: NodeConfig['dynamicEidPrefixes'][number]): MappingDatabaseView {
-  return {
-    eidPrefix: formatEidPrefix(one.eidPrefix),
-    instanceId: one.eidPrefix.instanceId,
-    kind: 'dynamic-prefix',
-    state: 'local',
-    interfaceName: one.interfaceName,
-    mac: undefined,
-    locators: [],
-    mapVersion: 0,
-    registered: false,
-    registeredAgoMs: undefined,
-  }
-}
-
-function entryView(config: NodeConfig, entry: DatabaseEntry, now: Instant): MappingDatabaseView {
-  const isAway = entry.state === 'away'
-  const registered = entry.state === 'local' && entry.registeredAt !== undefined
-  return {
-    eidPrefix: entry.key,
-    instanceId: entry.eidPrefix.instanceId,
-    kind: entry.kind,
-    state: entry.state,
-    interfaceName: entry.interfaceName,
-    mac: entry.mac === undefined ? undefined : formatMac(entry.mac),
-    locators: (isAway ? entry.awayLocators : ownLocators(config)).map(locatorView),
-    mapVersion: isAway ? entry.heardVersion : entry.grantedVersion,
-    registered,
-    registeredAgoMs: registered ? now - entry.registeredAt! : undefined,
-  }
-}
-
-function locatorView(one: Locator): LocatorView {
-  const { priority, weight, reachable } = one
-  return { rloc: formatIpAddress(one.rloc), priority, weight, reachable }
 }
 
 /** A mapping as the answer of a query: what `lig` prints. */

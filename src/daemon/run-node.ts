@@ -18,6 +18,7 @@ import type {
   StoredRecord,
 } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
+import type { ReadTables } from '../control/table-pages.js'
 import type { Datapath } from '../datapath/datapath.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { Store } from '../store/store.js'
@@ -35,6 +36,8 @@ export interface RunningNode {
   /** Resolves with the node's one result; 503 when too many wait or the node goes away first. */
   command(command: Command): Promise<CommandResult>
   snapshot(): NodeSnapshot
+  /** The tables of this moment's node. */
+  readonly tables: ReadTables
   /** Returns what ends the subscription. */
   onEvent(listener: EventListener): () => void
   /** An event of the shell itself, to the same listeners. */
@@ -195,6 +198,12 @@ export function runNode(options: {
       })
     },
     snapshot: () => node.snapshot(clock.now()),
+    tables: {
+      sizes: () => node.tables.sizes(),
+      mapCache: (query) => node.tables.mapCache(query, clock.now()),
+      mappingDatabase: (query) => node.tables.mappingDatabase(query, clock.now()),
+      registrations: (query) => node.tables.registrations(query, clock.now()),
+    },
     onEvent(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -63,6 +63,7 @@ export function createRecordedNode(
     },
     deadline: () => node.deadline(),
     snapshot: (now) => node.snapshot(now),
+    tables: node.tables,
   }
 }
 

@@ -30,6 +30,17 @@ export interface EidTrie<Value> {
   coveredBy(prefix: EidPrefix): Generator<EidTrieEntry<Value>>
   entries(): Generator<EidTrieEntry<Value>>
   /**
+   * What comes after `prefix` (which need not be here; undefined: from the first on) in the order of
+   * instance-ID, family, address, coarse before fine; of one instance-ID or of all. Costs what is
+   * taken of it. Not to be mixed with changes.
+   */
+  after(
+    prefix: EidPrefix | undefined,
+    instanceId: number | undefined,
+  ): Generator<EidTrieEntry<Value>>
+  /** Entries of one instance-ID, or of all. */
+  sizeOf(instanceId: number | undefined): number
+  /**
    * The largest prefix around `eid` that overlaps no entry (RFC 9301 §8.4); undefined when an entry
    * covers `eid`.
    */
@@ -43,12 +54,24 @@ export interface EidTrie<Value> {
 
 export function createEidTrie<Value extends NonNullable<unknown>>(): EidTrie<Value> {
   const roots = new Map<number, TrieNode<Value>>()
+  /** The keys of `roots` in order. */
+  const places: number[] = []
+  const sizes = new Map<number, number>()
   const key: Key = { word0: 0, word1: 0, word2: 0, word3: 0 }
   let size = 0
 
   const setRoot = (place: number, root: TrieNode<Value> | undefined) => {
-    if (root === undefined) roots.delete(place)
-    else roots.set(place, root)
+    if (root !== undefined) {
+      roots.set(place, root)
+      return
+    }
+    roots.delete(place)
+    sizes.delete(place)
+    places.splice(firstNotBelow(places, place), 1)
+  }
+  const count = (place: number, change: number) => {
+    size += change
+    sizes.set(place, (sizes.get(place) ?? 0) + change)
   }
 
   /** Sets `key` to the address; returns the root of its family and instance-ID. */
@@ -76,9 +99,11 @@ export function createEidTrie<Value extends NonNullable<unknown>>(): EidTrie<Val
       const place = rootKey(prefix.instanceId, prefix.address)
       loadKey(key, prefix.address)
       const entry = { prefix, value }
-      const { node, former } = insertBelow(roots.get(place), key, entry)
+      const root = roots.get(place)
+      const { node, former } = insertBelow(root, key, entry)
+      if (root === undefined) places.splice(firstNotBelow(places, place), 0, place)
       roots.set(place, node)
-      if (former === undefined) size += 1
+      if (former === undefined) count(place, 1)
       return former?.value
     },
     remove(prefix) {
@@ -88,8 +113,9 @@ export function createEidTrie<Value extends NonNullable<unknown>>(): EidTrie<Val
       const former = target.entry
       if (former === undefined) return undefined
       target.entry = undefined
-      setRoot(rootKey(prefix.instanceId, prefix.address), pruned(root, key, prefix.maskLength))
-      size -= 1
+      const place = rootKey(prefix.instanceId, prefix.address)
+      count(place, -1)
+      setRoot(place, pruned(root, key, prefix.maskLength))
       return former.value
     },
     exact(prefix) {
@@ -104,6 +130,25 @@ export function createEidTrie<Value extends NonNullable<unknown>>(): EidTrie<Val
     },
     *entries() {
       for (const root of roots.values()) yield* below(root)
+    },
+    *after(prefix, instanceId) {
+      const first = instanceId === undefined ? 0 : instanceId * 2
+      const last = instanceId === undefined ? Number.POSITIVE_INFINITY : first + 1
+      const from = prefix === undefined ? first : rootKey(prefix.instanceId, prefix.address)
+      for (let index = firstNotBelow(places, Math.max(first, from)); ; index += 1) {
+        const place = places[index]
+        if (place === undefined || place > last) return
+        const root = roots.get(place)!
+        if (prefix === undefined || place !== from) yield* below(root)
+        else {
+          loadKey(key, prefix.address)
+          yield* drained(laterThan(root, key, prefix.maskLength))
+        }
+      }
+    },
+    sizeOf(instanceId) {
+      if (instanceId === undefined) return size
+      return (sizes.get(instanceId * 2) ?? 0) + (sizes.get(instanceId * 2 + 1) ?? 0)
     },
     leastSpecificHole(eid) {
       if (covering(eid.instanceId, eid.address, widthOf(eid.address)) !== undefined)
@@ -272,13 +317,52 @@ function exclusiveLength(
   return 0
 }
 
-function* below<Value>(top: TrieNode<Value>): Generator<EidTrieEntry<Value>> {
-  const stack = [top]
+function below<Value>(top: TrieNode<Value>): Generator<EidTrieEntry<Value>> {
+  return drained([top])
+}
+
+/** The last one first: all that the nodes hold, coarse before fine, zeros before ones. */
+function* drained<Value>(stack: TrieNode<Value>[]): Generator<EidTrieEntry<Value>> {
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     if (node.one !== undefined) stack.push(node.one)
     if (node.zero !== undefined) stack.push(node.zero)
     if (node.entry !== undefined) yield node.entry
   }
+}
+
+/** Subtrees that hold what comes after the first `bits` bits of the key; the first of them last. */
+function laterThan<Value>(
+  root: TrieNode<Value>,
+  key: Readonly<Key>,
+  bits: number,
+): TrieNode<Value>[] {
+  const later: TrieNode<Value>[] = []
+  let node: TrieNode<Value> | undefined = root
+  while (node !== undefined) {
+    const common = Math.min(commonBits(node, key), node.length, bits)
+    if (common < node.length) {
+      // Below the key's prefix all comes after it; beside it, what is on the side of ones.
+      if (common === bits || bitAt(node, common) === 1) later.push(node)
+      break
+    }
+    const isExact: boolean = node.length === bits
+    if (node.one !== undefined && (isExact || bitAt(key, node.length) === 0)) later.push(node.one)
+    if (isExact && node.zero !== undefined) later.push(node.zero)
+    if (isExact) break
+    node = bitAt(key, node.length) === 0 ? node.zero : node.one
+  }
+  return later
+}
+
+/** Where `value` stands or belongs in an ascending list. */
+function firstNotBelow(ascending: readonly number[], value: number): number {
+  let [low, high] = [0, ascending.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (ascending[middle]! < value) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 function widthOf(address: IpAddress): number {

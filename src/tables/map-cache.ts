@@ -59,6 +59,11 @@ export interface MapCache {
   nextExpiry(): number | undefined
   coveredBy(eidPrefix: EidPrefix): Generator<MapCacheEntry>
   entries(): Generator<MapCacheEntry>
+  /** See `EidTrie`. */
+  after(eidPrefix: EidPrefix | undefined, instanceId: number | undefined): Generator<MapCacheEntry>
+  sizeOf(instanceId: number | undefined): number
+  /** Whatever its age; for showing, not for forwarding. */
+  longestMatch(eid: Eid): MapCacheEntry | undefined
 }
 
 /** Bounds one call of `expire`, so that a full cache that ages at once does not stop the node. */
@@ -179,6 +184,11 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
     *entries() {
       for (const { value } of trie.entries()) yield value.entry
     },
+    *after(eidPrefix, instanceId) {
+      for (const { value } of trie.after(eidPrefix, instanceId)) yield value.entry
+    },
+    sizeOf: (instanceId) => trie.sizeOf(instanceId),
+    longestMatch: (eid) => trie.longestMatch(eid)?.value.entry,
   }
 }
 

@@ -17,6 +17,7 @@ import {
   hostPrefix,
 } from '../lisp/eid.js'
 import type { Locator } from '../lisp/locator.js'
+import { createEidTrie } from './eid-trie.js'
 
 export type PlacementState = 'local' | 'standby' | 'away'
 
@@ -80,6 +81,9 @@ export interface MappingDatabase {
   ): DatabaseEntry | undefined
   remove(entry: DatabaseEntry): void
   entries(): IterableIterator<DatabaseEntry>
+  /** See `EidTrie`. */
+  after(eidPrefix: EidPrefix | undefined, instanceId: number | undefined): Generator<DatabaseEntry>
+  sizeOf(instanceId: number | undefined): number
   readonly size: number
 }
 
@@ -94,13 +98,19 @@ export function createMappingDatabase(
   maximumDynamicEids: number,
 ): MappingDatabase {
   const table = new Map<string, DatabaseEntry>()
+  /** The same entries in the order of prefixes. */
+  const ordered = createEidTrie<DatabaseEntry>()
   const statics = [...staticPrefixes]
     .sort((a, b) => b.eidPrefix.maskLength - a.eidPrefix.maskLength)
     .map((one) => {
       const eid = { instanceId: one.eidPrefix.instanceId, address: one.eidPrefix.address }
       return newEntry(one.eidPrefix, eid, 'static', 'local', one.interfaceName, 0)
     })
-  for (const entry of statics) table.set(entry.key, entry)
+  const put = (entry: DatabaseEntry): void => {
+    table.set(entry.key, entry)
+    ordered.insert(entry.eidPrefix, entry)
+  }
+  for (const entry of statics) put(entry)
   const dynamics = [...dynamicPrefixes].sort(
     (a, b) => b.eidPrefix.maskLength - a.eidPrefix.maskLength,
   )
@@ -126,13 +136,19 @@ export function createMappingDatabase(
     add(eid, state, interfaceName, now) {
       if (table.size - statics.length >= maximumDynamicEids) return undefined
       const entry = newEntry(hostPrefix(eid), eid, 'dynamic-eid', state, interfaceName, now)
-      table.set(entry.key, entry)
+      put(entry)
       return entry
     },
     remove: (entry) => {
-      if (entry.kind === 'dynamic-eid') table.delete(entry.key)
+      if (entry.kind !== 'dynamic-eid') return
+      table.delete(entry.key)
+      ordered.remove(entry.eidPrefix)
     },
     entries: () => table.values(),
+    *after(eidPrefix, instanceId) {
+      for (const { value } of ordered.after(eidPrefix, instanceId)) yield value
+    },
+    sizeOf: (instanceId) => ordered.sizeOf(instanceId),
     get size() {
       return table.size
     },

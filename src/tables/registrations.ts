@@ -68,6 +68,10 @@ export interface Registrations {
   /** The registration of the prefix itself and all more-specific ones, coarse before fine. */
   coveredBy(eidPrefix: EidPrefix): Generator<Registration>
   entries(): Generator<Registration>
+  /** See `EidTrie`. */
+  after(eidPrefix: EidPrefix | undefined, instanceId: number | undefined): Generator<Registration>
+  /** Registrations only. */
+  sizeOf(instanceId: number | undefined): number
   exclusivePrefix(eid: Eid): EidPrefix
   /** Puts or replaces; a retired version of the prefix is gone then. */
   put(registration: Registration): void
@@ -118,6 +122,10 @@ export function createRegistrations(): Registrations {
     *entries() {
       for (const entry of live.entries()) yield entry.value.value
     },
+    *after(eidPrefix, instanceId) {
+      for (const entry of live.after(eidPrefix, instanceId)) yield entry.value.value
+    },
+    sizeOf: (instanceId) => live.sizeOf(instanceId),
     exclusivePrefix: (eid) => live.exclusivePrefix(eid),
     put(registration) {
       dropRetired(registration.eidPrefix)

@@ -100,14 +100,17 @@ t.test('health and node tell who it is and what its datapath did', async (t) => 
 })
 
 t.test('a node that cannot read its tables is unhealthy with the reason', async (t) => {
-  const broken = { ...node, snapshot: () => assertNever('tables are gone') }
+  const broken = {
+    ...node,
+    tables: { ...node.tables, sizes: () => assertNever('tables are gone') },
+  }
   const other = aConfig()
   const options = { node: broken, datapath: undefined, config: other, version: '1' }
   const server = await startApi({ ...options, startedAt: new Date() })
   const answer = await call('GET', '/v1/health', { socketPath: other.api.socket })
   t.equal(answer.status, 503)
   t.same(answer.json.checks, [{ name: 'tables', ok: false, detail: 'tables are gone' }])
-  const table = await call('GET', '/v1/sites', { socketPath: other.api.socket })
+  const table = await call('GET', '/v1/node', { socketPath: other.api.socket })
   t.equal(table.status, 500)
   t.same(table.json.error.code, 'internal-error')
   t.notMatch(table.text, /tables are gone/, 'a fault of ours is not told outside')
@@ -117,7 +120,7 @@ t.test('a node that cannot read its tables is unhealthy with the reason', async 
 t.test('tables come whole, by instance-ID, by longest match, and cut by limit', async (t) => {
   const all = await get(t, '/v1/map-cache')
   t.equal(all.total, 3)
-  t.same(all.mapCache[0].counters, { packets: 1200, bytes: 100_800, idleMs: 12 })
+  t.same(all.mapCache[1].counters, { packets: 1200, bytes: 100_800, idleMs: 12 })
   t.notOk('counters' in all.mapCache[2], 'an entry without datapath counters has none')
   const prefixes = async (query: string) =>
     (await get(t, `/v1/map-cache?${query}`, '/v1/map-cache')).mapCache.map(
@@ -128,7 +131,8 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.same(await prefixes('eid=[7]10.20.0.9'), ['[7]10.20.0.0/24'])
   t.same(await prefixes('eid=10.20.0.9'), ['10.20.0.0/16'])
   t.same(await prefixes('eid=10.99.0.9'), [])
-  t.same(await prefixes('limit=1'), ['[7]10.20.0.0/24'])
+  t.same(await prefixes('limit=1'), ['10.20.0.0/16'])
+  t.same(await prefixes('limit=1&after=10.20.0.0/16'), ['[7]10.20.0.0/24'])
   const database = await get(t, '/v1/mapping-database?instanceId=7', '/v1/mapping-database')
   t.same(database.mappingDatabase[1].counters, { packets: 9, bytes: 756 })
   t.notOk('mac' in database.mappingDatabase[0])
@@ -397,7 +401,7 @@ t.test('a scrape shows the counts of its own moment, also the first one', async 
     node: 'fake',
     version: '1',
     startedAt: new Date(),
-    snapshot: () => node.snapshot(),
+    sizes: () => node.tables.sizes(),
     datapath: { counters: () => ({ ...aDatapath.counters(), tallies: { encapsulated } }) },
     followers: () => 0,
   })

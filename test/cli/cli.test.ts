@@ -50,9 +50,9 @@ t.test('tables are aligned, compact and say what is missing', async (t) => {
       'map-cache',
       `
 EID-PREFIX          ACTION   LOCATORS          VERSION  EXPIRES  PACKETS   BYTES  IDLE  ORIGIN
+10.20.0.0/16        forward  172.16.3.1 1/100        3   14m50s        -       -     -  map-reply
 [7]10.20.0.0/24     forward  172.16.3.1 1/100        3   14m50s     1200  100800  12ms  map-reply
 [7]10.20.0.128/25   drop     -                       3   14m50s        -       -     -  map-reply
-10.20.0.0/16        forward  172.16.3.1 1/100        3   14m50s        -       -     -  map-reply
 `,
     ],
     [

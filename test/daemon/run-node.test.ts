@@ -52,6 +52,7 @@ function aWorld(
     },
     deadline,
     snapshot: () => ({ node: 'fake' }) as never,
+    tables: undefined as never,
   }
   const running = runNode({
     node,

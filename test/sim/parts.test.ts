@@ -262,6 +262,7 @@ t.test('chance, time, network and trace give one hash, on every machine', async 
       },
       deadline: () => (next > 400 ? undefined : next),
       snapshot: () => undefined as never,
+      tables: undefined as never,
     }
   }
   const world = createWorld(simulatedSize(), { seed: 'pinned', wrap: talker, without: INVARIANTS })

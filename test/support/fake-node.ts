@@ -11,6 +11,10 @@ import type { Config } from '../../src/config/schema.js'
 import type { Event } from '../../src/control/event.js'
 import type { Command, CommandResult } from '../../src/control/input-output.js'
 import type { MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
+import { pageOf, type ReadTables, type TableQuery } from '../../src/control/table-pages.js'
+import type { Eid, EidPrefix } from '../../src/lisp/eid.js'
+import { createEidTrie } from '../../src/tables/eid-trie.js'
+import { aPrefix } from './builders.js'
 
 export interface FakeNode extends ApiNode {
   readonly commands: Command[]
@@ -28,6 +32,7 @@ export function createFakeNode(): FakeNode {
     moves: [aMove()],
     answer: async () => ({ ok: false, status: 409, code: 'not-now', message: 'not now' }),
     snapshot: () => aSnapshot(fake.moves),
+    tables: tablesOf(() => fake.snapshot()),
     command(command) {
       fake.commands.push(command)
       return fake.answer(command)
@@ -42,6 +47,52 @@ export function createFakeNode(): FakeNode {
     listeners: () => listeners.size,
   }
   return fake
+}
+
+/** The tables of a snapshot, paged as a node pages them. */
+function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
+  const page = <View extends { eidPrefix: string }>(views: readonly View[], query: TableQuery) => {
+    const trie = createEidTrie<{ prefix: EidPrefix; views: View[] }>()
+    for (const view of views) {
+      const prefix = aPrefix(view.eidPrefix)
+      const same = trie.exact(prefix)
+      if (same === undefined) trie.insert(prefix, { prefix, views: [view] })
+      else same.views.push(view)
+    }
+    const table = {
+      *after(prefix: EidPrefix | undefined, instanceId: number | undefined) {
+        for (const { value } of trie.after(prefix, instanceId)) yield value
+      },
+      sizeOf: trie.sizeOf,
+      longestMatch: (eid: Eid) => trie.longestMatch(eid)?.value,
+    }
+    return pageOf(
+      table,
+      query,
+      (one) => one.prefix,
+      (one) => one.views,
+    )
+  }
+  return {
+    sizes() {
+      const { mapCache, mappingDatabase, registrations, subscriptions, moves, locators } =
+        snapshot()
+      const underWay = moves.filter(({ state }) => state !== 'converged' && state !== 'failed')
+      return {
+        mapCache: mapCache.length,
+        mappingDatabase: mappingDatabase.length,
+        registrations: registrations.length,
+        subscriptions: subscriptions.length,
+        subscribersBehind: subscriptions.filter(({ upToDate }) => !upToDate).length,
+        moves: moves.length,
+        movesUnderWay: underWay.length,
+        unreachableLocators: locators.filter(({ reachable }) => !reachable).length,
+      }
+    },
+    mapCache: (query) => page(snapshot().mapCache, query),
+    mappingDatabase: (query) => page(snapshot().mappingDatabase, query),
+    registrations: (query) => page(snapshot().registrations, query),
+  }
 }
 
 export function aMove(overrides: Partial<MoveView> = {}): MoveView {

@@ -192,3 +192,42 @@ function lookupMs(count: number): number {
   }
   return best
 }
+
+t.test('what comes after a prefix is in order, whether the prefix is there or not', async (t) => {
+  const texts = [
+    '0.0.0.0/0',
+    '10.0.0.0/8',
+    '10.0.0.0/16',
+    '10.1.0.0/16',
+    '10.1.0.0/24',
+    '10.1.128.0/17',
+    '10.128.0.0/9',
+    '::/0',
+    'fd00::/8',
+    '[7]10.0.0.0/8',
+    '[9]10.0.0.0/8',
+    '[9]fd00::1/128',
+  ]
+  const trie = trieOf(...[...texts].reverse())
+  const after = (text: string | undefined, instanceId?: number) =>
+    [...trie.after(text === undefined ? undefined : aPrefix(text), instanceId)].map(
+      (one) => one.value,
+    )
+  t.same(after(undefined), texts)
+  for (const [index, text] of texts.entries()) t.same(after(text), texts.slice(index + 1), text)
+  t.same(after('10.1.0.0/17')[0], '10.1.0.0/24', 'between a prefix and what is in it')
+  t.same(after('10.1.0.128/25')[0], '10.1.128.0/17', 'between a prefix and its neighbour')
+  t.same(after('10.1.0.0/17', 0).at(-1), 'fd00::/8')
+  t.same(after('9.0.0.0/8')[0], '10.0.0.0/8')
+  t.same(after('10.255.0.0/16')[0], '::/0')
+  t.same(after('10.0.0.0/12')[0], '10.0.0.0/16')
+  t.same(after('[8]::/0')[0], '[9]10.0.0.0/8')
+  t.same(after('[9]fd00::1/128'), [])
+  t.same(after(undefined, 9), texts.slice(-2))
+  t.same(after('[7]10.0.0.0/8', 9), texts.slice(-2))
+  t.same([trie.sizeOf(0), trie.sizeOf(7), trie.sizeOf(8), trie.sizeOf(undefined)], [9, 1, 0, 12])
+  trie.remove(aPrefix('[7]10.0.0.0/8'))
+  trie.remove(aPrefix('fd00::/8'))
+  t.same(after('::/0'), texts.slice(-2))
+  t.same([trie.sizeOf(0), trie.sizeOf(7), trie.sizeOf(undefined)], [8, 0, 10])
+})

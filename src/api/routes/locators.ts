@@ -21,7 +21,7 @@ export const locatorRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
         },
       },
     },
-    () => ({ locators: context.tables.read().snapshot.locators.map(asJson) }),
+    () => ({ locators: context.node.snapshot().locators.map(asJson) }),
   )
   done()
 }

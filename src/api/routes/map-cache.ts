@@ -3,7 +3,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { Type } from '../../config/schema-builder.js'
 import type { MappingCounter } from '../../datapath/datapath.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
-import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
+import { pageBeside, pageFields, readEidPrefix, readQuery, SelectionQuery } from '../selection.js'
 import { asJson, errorResponses, MapCacheEntry } from '../views.js'
 
 export const mapCacheRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, options, done) => {
@@ -22,9 +22,11 @@ export const mapCacheRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, 
       },
     },
     ({ query }) => {
-      const { snapshot, ageMs } = context.tables.read()
-      const { entries, ...page } = selectEntries({ table: snapshot.mapCache, ageMs }, query)
-      return { ...page, mapCache: withCounters(context, 'map-cache', entries).map(asJson) }
+      const page = context.node.tables.mapCache(readQuery(query))
+      return {
+        ...pageBeside(page),
+        mapCache: withCounters(context, 'map-cache', page.entries).map(asJson),
+      }
     },
   )
   app.delete(

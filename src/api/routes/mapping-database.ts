@@ -5,7 +5,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { formatEidPrefixText } from '../../config/address-text.js'
 import { Type } from '../../config/schema-builder.js'
 import { type RouteOptions, runCommand } from '../context.js'
-import { pageFields, readEidPrefix, SelectionQuery, selectEntries } from '../selection.js'
+import { pageBeside, pageFields, readEidPrefix, readQuery, SelectionQuery } from '../selection.js'
 import { asJson, errorResponses, MappingDatabaseEntry } from '../views.js'
 import { withCounters } from './map-cache.js'
 
@@ -32,9 +32,11 @@ export const mappingDatabaseRoutes: FastifyPluginCallbackTypebox<RouteOptions> =
       },
     },
     ({ query }) => {
-      const { snapshot, ageMs } = context.tables.read()
-      const { entries, ...page } = selectEntries({ table: snapshot.mappingDatabase, ageMs }, query)
-      return { ...page, mappingDatabase: withCounters(context, 'local-eid', entries).map(asJson) }
+      const page = context.node.tables.mappingDatabase(readQuery(query))
+      return {
+        ...pageBeside(page),
+        mappingDatabase: withCounters(context, 'local-eid', page.entries).map(asJson),
+      }
     },
   )
   app.post(

@@ -32,11 +32,11 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
     },
     () => {
       const { config } = context
-      const { snapshot } = context.tables.read()
+      const sizes = context.node.tables.sizes()
       const counters = context.datapath?.counters()
       return {
         node: config.node,
-        roles: [...snapshot.roles],
+        roles: [...context.node.snapshot().roles],
         version,
         startedAt: startedAt.toISOString(),
         uptimeSeconds: uptimeSeconds(startedAt),
@@ -46,11 +46,11 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
         mapServers: config.mapServers.map(({ address }) => address),
         mapResolvers: config.mapResolvers,
         entries: {
-          mapCache: snapshot.mapCache.length,
-          mappingDatabase: snapshot.mappingDatabase.length,
-          registrations: snapshot.registrations.length,
-          subscriptions: snapshot.subscriptions.length,
-          moves: snapshot.moves.length,
+          mapCache: sizes.mapCache,
+          mappingDatabase: sizes.mappingDatabase,
+          registrations: sizes.registrations,
+          subscriptions: sizes.subscriptions,
+          moves: sizes.moves,
         },
         ...(counters === undefined ? {} : { datapath: asJson(counters) }),
       }

@@ -2,7 +2,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
-import { pageFields, SelectionQuery, selectEntries } from '../selection.js'
+import { pageBeside, pageFields, readQuery, SelectionQuery } from '../selection.js'
 import { asJson, errorResponses, RegistrationView } from '../views.js'
 
 export const registrationRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
@@ -24,9 +24,8 @@ export const registrationRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       },
     },
     ({ query }) => {
-      const { snapshot, ageMs } = context.tables.read()
-      const { entries, ...page } = selectEntries({ table: snapshot.registrations, ageMs }, query)
-      return { ...page, registrations: entries.map(asJson) }
+      const page = context.node.tables.registrations(readQuery(query))
+      return { ...pageBeside(page), registrations: page.entries.map(asJson) }
     },
   )
   done()

@@ -14,7 +14,7 @@ export const siteRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { co
         response: { 200: Type.Object({ sites: Type.Array(SiteView) }), ...errorResponses },
       },
     },
-    () => ({ sites: context.tables.read().snapshot.sites.map(asJson) }),
+    () => ({ sites: context.node.snapshot().sites.map(asJson) }),
   )
   done()
 }

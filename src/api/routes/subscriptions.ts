@@ -1,8 +1,8 @@
 /** `/v1/subscriptions`: who is told of changes by this Map-Server, and what this xTR is told of. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
-import { pageFields, SelectionQuery, selectEntries } from '../selection.js'
+import { pageBeside, pageFields, pageOfViews, SelectionQuery } from '../selection.js'
 import { asJson, errorResponses, SubscriptionView } from '../views.js'
 
 export const subscriptionRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
@@ -24,9 +24,8 @@ export const subscriptionRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       },
     },
     ({ query }) => {
-      const { snapshot, ageMs } = context.tables.read()
-      const { entries, ...page } = selectEntries({ table: snapshot.subscriptions, ageMs }, query)
-      return { ...page, subscriptions: entries.map(asJson) }
+      const page = pageOfViews(context.node.snapshot().subscriptions, query)
+      return { ...pageBeside(page), subscriptions: page.entries.map(asJson) }
     },
   )
   done()

@@ -1,8 +1,9 @@
 /** `/v1/why`: what would happen to a packet to an EID here now, and why. Reads; asks nobody. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
-import { formatEid } from '../../lisp/eid.js'
-import type { RouteOptions } from '../context.js'
+import { Type } from '../../config/schema-builder.js'
+import type { NodeSnapshot } from '../../control/snapshot.js'
+import { type Eid, formatEid } from '../../lisp/eid.js'
+import type { ApiContext, RouteOptions } from '../context.js'
 import { readEid } from '../selection.js'
 import { asJson, errorResponses } from '../views.js'
 import { explain } from '../why.js'
@@ -36,7 +37,7 @@ export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { con
           : readEid(query.from, query.instanceId ?? eid.instanceId, 'query.from')
       const { config, datapath } = context
       const entries = datapath?.inspect?.(eid)
-      const { snapshot } = context.tables.read()
+      const snapshot = snapshotAround(context, [eid, from])
       const { mapResolvers } = config
       const logged = context.events.latest(ALL_EVENTS)
       const found = explain({
@@ -81,3 +82,15 @@ export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { con
 
 /** The whole backlog; what does not concern the EID is left out. */
 const ALL_EVENTS = 1000
+
+/** What the node says around these EIDs: of large tables only their longest matches. */
+function snapshotAround({ node }: ApiContext, eids: readonly (Eid | undefined)[]): NodeSnapshot {
+  const { sites, locators, moves, roles, node: name } = node.snapshot()
+  const queries = eids.flatMap((eid) => (eid === undefined ? [] : [{ eid, limit: 1 }]))
+  return {
+    ...{ node: name, roles, sites, locators, moves, referrals: [], subscriptions: [] },
+    mapCache: queries.flatMap((query) => node.tables.mapCache(query).entries),
+    mappingDatabase: queries.flatMap((query) => node.tables.mappingDatabase(query).entries),
+    registrations: queries.flatMap((query) => node.tables.registrations(query).entries),
+  }
+}

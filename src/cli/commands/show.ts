@@ -33,7 +33,7 @@ const SELECTION = [
   ['--eid <eid>', 'only the longest match of this EID'],
   ['--instance-id <number>', 'only this instance-ID'],
   ['--limit <number>', 'at most so many (default 1000)'],
-  ['--offset <number>', 'leave out so many first'],
+  ['--after <prefix>', 'only what comes after this EID-prefix'],
 ] as const
 
 type MapCache = Static<typeof MapCacheEntry>
@@ -194,15 +194,15 @@ function tableCommand<Row>(
         eid: textOption(context, 'eid'),
         instanceId: numberOption(context, 'instanceId'),
         limit: numberOption(context, 'limit'),
-        offset: numberOption(context, 'offset'),
+        after: textOption(context, 'after'),
       })
       const answer = await context.client().get<Record<string, unknown>>(`/v1/${name}${query}`)
       if (context.json) return printJson(context, answer)
       const rows = answer[key] as readonly Row[]
       context.print(formatTable(columns, rows, EMPTY[name] ?? 'nothing', context.colour))
-      const next = Number(answer['offset'] ?? 0) + rows.length
-      const more = Number(answer['total'] ?? next) - next
-      if (more > 0) context.print(`… ${more} more: --offset ${next}, or narrow with --eid`)
+      const { total, next } = answer
+      if (typeof next === 'string')
+        context.print(`… of ${total} in all: --after '${next}', or narrow with --eid`)
     },
   }
 }
