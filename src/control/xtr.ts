@@ -5,9 +5,8 @@
  * here, and through nothing else. Datagrams are taken apart in node.ts.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { formatIpAddress, formatMac } from '../lisp/address.js'
 import { eidFromPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
-import type { Locator, Rloc } from '../lisp/locator.js'
+import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
