@@ -39,6 +39,7 @@ export interface NodeConfig {
   readonly mapCache: {
     readonly maximumEntries: number
     readonly smrPerLocatorPerSecond: number
+    readonly repliesPerLocatorPerSecond: number
     readonly maximumPendingRequests: number
   }
   readonly missHoldMs: number

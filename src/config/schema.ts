@@ -197,7 +197,13 @@ const MapCacheConfig = Type.Object(
       minimum: 1,
       maximum: 10_000,
       default: 100,
-      description: 'Ceiling of SMRs and Map-Replies to one RLOC',
+      description: 'Ceiling of SMRs to one RLOC',
+    }),
+    repliesPerLocatorPerSecond: Type.Number({
+      minimum: 1,
+      maximum: 10_000,
+      default: 100,
+      description: 'Ceiling of Map-Replies to one RLOC, answers to probes included',
     }),
     maximumPendingRequests: Type.Integer({
       minimum: 16,

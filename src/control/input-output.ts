@@ -232,6 +232,8 @@ export interface RestoredState {
     readonly state: 'local' | 'standby' | 'away'
     readonly interfaceName: string
     readonly mac: MacAddress | undefined
+    /** False: put with `proxyNeighbours: false`, that is, away before the move was certain. */
+    readonly proxyNeighbours?: boolean
   }[]
   readonly mapCache: readonly {
     readonly eidPrefix: EidPrefix
@@ -294,6 +296,8 @@ export type StoredRecord =
       readonly ttlMinutes: number
       readonly proxyReply: boolean
       readonly wantMapNotify: boolean
+      /** The registrants of the prefix asked to be merged. */
+      readonly merge: boolean
       /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */
       readonly expiresAt: Instant
     }

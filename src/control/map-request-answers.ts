@@ -86,8 +86,8 @@ export function createMapRequestAnswers(
 ): MapRequestAnswers {
   const perPrefix = createRateLimit(REPLIES_PER_PREFIX)
   const perRloc = createRateLimit({
-    burst: Math.max(1, Math.ceil(config.mapCache.smrPerLocatorPerSecond)),
-    refillPerSecond: config.mapCache.smrPerLocatorPerSecond,
+    burst: Math.max(1, Math.ceil(config.mapCache.repliesPerLocatorPerSecond)),
+    refillPerSecond: config.mapCache.repliesPerLocatorPerSecond,
     maximumKeys: MAXIMUM_RATED_RLOCS,
   })
 

@@ -47,7 +47,7 @@ export function createRequestReplies(
   database: MappingDatabase,
 ): RequestReplies {
   const limit = createRateLimit(PER_RLOC_AND_EID_PREFIX)
-  const ceiling = ceilingPerRloc(config)
+  const ceiling = ceilingPerRloc(config.mapCache.repliesPerLocatorPerSecond)
   const locators = ownLocators(config)
   const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? DEFAULT_TTL_MINUTES
 
@@ -83,7 +83,10 @@ export function createRequestReplies(
 
   return (request, origin, now, outputs) => {
     const eidPrefix = formatEidPrefix(request.records[0]?.eidPrefix ?? NOTHING)
-    const target = request.itrRlocs.find((one) => sourceRloc(config, one) !== undefined)
+    const targets = request.itrRlocs.filter((one) => sourceRloc(config, one) !== undefined)
+    // RFC 9301 §7.1: a probe asks about one RLOC, which only an answer from that RLOC can confirm.
+    const probed = request.rlocProbe ? origin.to.family : undefined
+    const target = targets.find((one) => one.family === probed) ?? targets[0]
     const ignore = (reason: string): void =>
       report(outputs, 'map-request-received', 'info', {
         reason,
@@ -110,7 +113,7 @@ export function createRequestReplies(
       nonce: request.nonce,
       records,
     })
-    // RFC 9301 §7.1: the answer to a probe leaves from the probed RLOC where the families allow it.
+    // Without an ITR-RLOC of the probed family it must leave from elsewhere; the p bit still tells.
     const from = origin.to.family === target.family ? origin.to : sourceRloc(config, target)!
     outputs.push({ kind: 'send', from, to: target, toPort: origin.fromPort, bytes })
     report(outputs, 'map-reply-sent', 'debug', { eidPrefix, to: name, records: records.length })

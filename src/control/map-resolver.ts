@@ -71,8 +71,8 @@ export function createMapResolver(
     .filter((address) => !isOwnRloc(config, address))
   const perNonce = createRateLimit(FORWARDS_PER_NONCE)
   const perRloc = createRateLimit({
-    burst: Math.max(1, Math.ceil(config.mapCache.smrPerLocatorPerSecond)),
-    refillPerSecond: config.mapCache.smrPerLocatorPerSecond,
+    burst: Math.max(1, Math.ceil(config.mapCache.repliesPerLocatorPerSecond)),
+    refillPerSecond: config.mapCache.repliesPerLocatorPerSecond,
     maximumKeys: MAXIMUM_RATED_RLOCS,
   })
 

@@ -55,6 +55,8 @@ export interface MoveExchange {
     now: Instant,
     outputs: Output[],
   ): MoveMessage | undefined
+  /** Whether a genuine message has come from this RLOC since the start. */
+  hasHeard(rloc: Rloc): boolean
   restore(records: readonly StoredRecord[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -88,6 +90,8 @@ export function createMoveExchange(
   const deadlines = createDeadlines()
   /** By xTR-ID, the one heard of longest ago first. */
   const windows = new Map<string, ReplayWindow>()
+  /** RLOCs of genuine messages, the one heard of longest ago first. */
+  const heard = new Set<string>()
   const ourId = hex(config.xtrId)
 
   function sign(content: MoveContent, nonce: bigint, key: AuthenticationKey): Uint8Array {
@@ -131,6 +135,12 @@ export function createMoveExchange(
     return true
   }
 
+  function noteHeard(name: string): void {
+    heard.delete(name)
+    heard.add(name)
+    if (heard.size > MAXIMUM_SENDERS) for (const oldest of heard) if (heard.delete(oldest)) break
+  }
+
   function objection(message: MoveMessage, bytes: Uint8Array, from: Rloc): string | undefined {
     const { key, peers } = config.mobility
     if (key === undefined) return 'no-mobility-key'
@@ -168,6 +178,7 @@ export function createMoveExchange(
       }
       const wrong = objection(message, bytes, from)
       if (wrong !== undefined) return reject(wrong)
+      noteHeard(formatIpAddress(from))
       if (isQuestion(message)) return isFresh(message, outputs) ? message : reject('replayed')
       const question = byNonce.get(message.nonce)
       if (question === undefined) {
@@ -178,6 +189,7 @@ export function createMoveExchange(
       question.onAnswer(message, now, outputs)
       return undefined
     },
+    hasHeard: (rloc) => heard.has(formatIpAddress(rloc)),
     restore(records) {
       for (const record of records) {
         if (record.kind !== 'last-nonce' || !record.sender.startsWith('move/')) continue

@@ -48,6 +48,14 @@ function isMovePeer(config: NodeConfig, rloc: Rloc): boolean {
   return peers.length === 0 || peers.some((one) => equalIpAddresses(one, rloc))
 }
 
+/** A source that was named and never spoke is most likely no xTR, or none of this domain. */
+export function noAnswer(config: NodeConfig, name: string, isKnown: boolean): CommandResult {
+  const message = `${name} did not answer within ${config.mobility.endpointTimeoutMs} ms`
+  return isKnown
+    ? refusal(504, 'source-unreachable', message)
+    : refusal(404, 'unknown-xtr', `${message}, and no xTR of this domain was ever heard from there`)
+}
+
 /** The RLOC to speak to about a move: of the best priority among those of the mobility domain. */
 export function chooseMovePeer(config: NodeConfig, locators: readonly Locator[]): Rloc | undefined {
   return locators

@@ -27,7 +27,7 @@ import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { type MoveRecord, moveView, stamp } from './move-log.js'
-import { chooseMovePeer, objectionToMove } from './move-objections.js'
+import { chooseMovePeer, noAnswer, objectionToMove } from './move-objections.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
 import { createStrayRefusal } from './stray-answers.js'
@@ -64,6 +64,8 @@ interface Passenger {
   /** Undefined until it is known, 'none' when it is registered nowhere. */
   source: Rloc | 'none' | undefined
   sourceLocators: readonly Locator[]
+  /** The source was named by who asked for the move. */
+  readonly named: boolean
   /** The source was read from our own tables, which may be out of date. */
   guessed: boolean
   wasAway: boolean
@@ -144,6 +146,7 @@ export function createMoves(
         entry: undefined,
         source: source ?? chooseMovePeer(config, known),
         sourceLocators: known,
+        named: source !== undefined,
         guessed: source === undefined,
         wasAway: former !== undefined && formerlyAway.has(former),
       }
@@ -271,8 +274,9 @@ export function createMoves(
     const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
       if (arrival.phase !== 'preparing') return
       if (answer === undefined) {
-        const message = `${name} did not answer within ${config.mobility.endpointTimeoutMs} ms`
-        fail(arrival, refusal(504, 'source-unreachable', message), 'source-unreachable', then, more)
+        const isKnown = passengers.every((one) => !one.named) || exchange.hasHeard(source)
+        const result = noAnswer(config, name, isKnown)
+        fail(arrival, result, 'source-unreachable', then, more)
       } else if (answer.phase === 'prepared') accept(arrival, source, answer, then, more)
       else if (answer.reason === 'not-local' && passengers.some((one) => one.guessed)) {
         arrival.phase = 'locating'

@@ -101,7 +101,12 @@ export function restoreRegistration(
     beside !== undefined && isNewerMapVersion(beside.mapVersion, mapVersion)
       ? beside.mapVersion
       : mapVersion
-  const about = { eidPrefix, site, mapVersion: version, merge: beside !== undefined }
+  const about = {
+    eidPrefix,
+    site,
+    mapVersion: version,
+    merge: record.merge || beside !== undefined,
+  }
   registrations.put(registrationOf(about, [...(beside?.registrants ?? []), registrant]))
 }
 
@@ -175,6 +180,7 @@ function storedRegistrant(registration: Registration, registrant: Registrant): S
     ttlMinutes: registrant.ttlMinutes,
     proxyReply: registrant.proxyReply,
     wantMapNotify: registrant.wantMapNotify,
+    merge: registration.merge,
     expiresAt: registrant.expiresAt,
   }
 }
@@ -192,6 +198,7 @@ function storedVersion(version: RetiredVersion): StoredRegistration {
     ttlMinutes: 0,
     proxyReply: false,
     wantMapNotify: false,
+    merge: false,
     expiresAt: version.forgetAt,
   }
 }

@@ -32,6 +32,12 @@ export interface RestoredEidParts {
   readonly isMoving: (entry: DatabaseEntry) => boolean
 }
 
+interface Pending {
+  readonly state: DatabaseEntry['state']
+  readonly committed: boolean
+  readonly at: Instant
+}
+
 /** Long enough for one repetition of the question; the registration of an earlier run still stands. */
 const ANSWER_MS = 1500
 /** Our choice: as patient as with a Map-Server that does not answer. */
@@ -40,7 +46,7 @@ const ASK_AGAIN_MS = 1000
 export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts): RestoredEids {
   const { database, itr, placement, etr, isMoving } = parts
   /** EIDs to ask for at a later moment, unless they have changed by then. */
-  const pending = new Map<DatabaseEntry, { readonly state: string; readonly at: Instant }>()
+  const pending = new Map<DatabaseEntry, Pending>()
 
   function decide(
     entry: DatabaseEntry,
@@ -52,7 +58,7 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
     if (database.byKey(entry.key) !== entry || isMoving(entry)) return
     // A redirect may be that of a move which is not over: nobody but the mapping system can tell.
     if (mapping === undefined && entry.state === 'away') {
-      pending.set(entry, { state: 'away', at: now + ASK_AGAIN_MS })
+      pending.set(entry, { state: 'away', committed: entry.committed, at: now + ASK_AGAIN_MS })
       return
     }
     const elsewhere =
@@ -110,14 +116,18 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
     if (one.state === 'local') placement.local(entry, one.mac, one.interfaceName, now, outputs)
     else if (one.state === 'standby') {
       placement.standby(entry, now, outputs)
-      pending.set(entry, { state: 'standby', at: now + config.mobility.endpointTimeoutMs })
+      const at = now + config.mobility.endpointTimeoutMs
+      pending.set(entry, { state: 'standby', committed: true, at })
       return
     } else {
       const key = formatEidPrefix(one.eidPrefix)
       const cached = state.mapCache.find((other) => formatEidPrefix(other.eidPrefix) === key)
       const locators = (cached?.encapsulations ?? []).map((each) => each.locator)
-      const options = { committed: false, mapVersion: 0, release: false }
+      // Before the move was certain the endpoint answered itself, and may still do so.
+      const committed = one.proxyNeighbours !== false
+      const options = { committed, mapVersion: 0, release: false }
       placement.away(entry, locators, options, now, outputs)
+      if (committed) etr.keepAway(entry, now)
     }
     ask(entry, now, outputs)
   }
@@ -127,9 +137,8 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
       for (const one of state.localEids) restoreOne(one, state, now, outputs)
     },
     handleDeadline(now, outputs) {
-      for (const [entry, { state, at }] of pending) {
-        const over =
-          entry.state !== state || isMoving(entry) || (state === 'away' && entry.committed)
+      for (const [entry, { state, committed, at }] of pending) {
+        const over = entry.state !== state || entry.committed !== committed || isMoving(entry)
         if (over || at <= now) pending.delete(entry)
         if (!over && at <= now) ask(entry, now, outputs)
       }

@@ -57,8 +57,7 @@ const REPETITION_MS = 1000
 const MAXIMUM_TOLD = 1024
 
 /** A bucket of one second's worth of messages for each RLOC. */
-export function ceilingPerRloc(config: NodeConfig): RateLimit {
-  const perSecond = config.mapCache.smrPerLocatorPerSecond
+export function ceilingPerRloc(perSecond: number): RateLimit {
   return createRateLimit({
     burst: Math.max(1, Math.ceil(perSecond)),
     refillPerSecond: perSecond,
@@ -73,7 +72,7 @@ export function createSmr(
   onSolicited: OnSolicited,
 ): Smr {
   const limit = createRateLimit(PER_RLOC_AND_EID)
-  const ceiling = ceilingPerRloc(config)
+  const ceiling = ceilingPerRloc(config.mapCache.smrPerLocatorPerSecond)
   const waiting = new Map<string, Map<string, Rloc>>()
   /** EID → who was told of its present departure, and when. */
   const told = new Map<string, Map<string, Instant>>()

@@ -198,7 +198,12 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
     dynamicEidPrefixes: [],
     mapServers: [{ ...server, registerMs: 60_000, ttlMinutes: 15 }],
     mapResolvers: [MAPPING],
-    mapCache: { maximumEntries: 100, smrPerLocatorPerSecond: 100, maximumPendingRequests: 100 },
+    mapCache: {
+      maximumEntries: 100,
+      smrPerLocatorPerSecond: 100,
+      repliesPerLocatorPerSecond: 100,
+      maximumPendingRequests: 100,
+    },
     missHoldMs: 5000,
     pathMtu: 1500,
     gpePeers: [],

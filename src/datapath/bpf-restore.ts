@@ -72,7 +72,8 @@ function restoreLocalEids(options: RestoreOptions): RestoredLocalEid[] {
     // Prefix elements come from the configuration; there is nothing to remember about them.
     if (name === undefined || site === undefined) continue
     const mac = (bpf.flags & LOCAL_EID_FLAGS['mac-known']) !== 0 ? bpf.mac : undefined
-    restored.push({ eidPrefix, state: name, interfaceName: site.name, mac })
+    const proxyNeighbours = (bpf.flags & LOCAL_EID_FLAGS['no-proxy']) === 0
+    restored.push({ eidPrefix, state: name, interfaceName: site.name, mac, proxyNeighbours })
   }
   return restored
 }

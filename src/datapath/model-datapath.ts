@@ -113,6 +113,7 @@ interface LocalForm {
   readonly mac: MacAddress | undefined
   readonly macText: string | undefined
   readonly reportSenders: boolean
+  readonly proxyNeighbours: boolean
 }
 
 /** Intervals of events, in ms (enum event_intervals_ms of native/bpf/report.h). */
@@ -302,7 +303,8 @@ export function createModelDatapath(
     if (!options.siteInterfaces.some((one) => one.name === interfaceName)) return false
     const state = dynamicPrefix ? 'prefix' : put.state
     const macText = mac === undefined ? undefined : formatMac(mac)
-    const form = { state, interfaceName, mac, macText, reportSenders } as const
+    const proxyNeighbours = put.proxyNeighbours !== false
+    const form = { state, interfaceName, mac, macText, reportSenders, proxyNeighbours } as const
     const drains = state === 'local' || state === 'away'
     const releases = state === 'standby' ? [] : put.release
     return localEids.put({ eidPrefix, form, drains, release: releases })
@@ -363,8 +365,8 @@ export function createModelDatapath(
     localEids.settleForms()
     const found = [...localEids.entries()].filter((entry) => isOwn(entry.eidPrefix))
     const locals = found.flatMap(({ eidPrefix, form }) => {
-      const { state, interfaceName, mac } = form
-      return state === 'prefix' ? [] : [{ eidPrefix, state, interfaceName, mac }]
+      const { state, interfaceName, mac, proxyNeighbours } = form
+      return state === 'prefix' ? [] : [{ eidPrefix, state, interfaceName, mac, proxyNeighbours }]
     })
     const here = new Set(found.filter((one) => isPresent(one)).map((one) => one.text))
     const mappings = [...mapCache.entries()].filter((entry) => !here.has(entry.text))

@@ -114,6 +114,10 @@ export const RECORDS_DESCRIPTOR = {
               "type": "double",
               "id": 11,
               "protoName": "expires_at"
+            },
+            "merge": {
+              "type": "bool",
+              "id": 12
             }
           }
         },

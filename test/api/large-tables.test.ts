@@ -51,6 +51,7 @@ function aLargeNode(): ApiNode {
     mapCache: {
       maximumEntries: 2 * ENTRIES,
       smrPerLocatorPerSecond: 100,
+      repliesPerLocatorPerSecond: 100,
       maximumPendingRequests: 100,
     },
     mapServer: {
@@ -71,6 +72,7 @@ function aLargeNode(): ApiNode {
     ttlMinutes: 15,
     proxyReply: true,
     wantMapNotify: true,
+    merge: false,
     expiresAt: 1e9,
   } as const
   const state: RestoredState = {

@@ -468,6 +468,19 @@ t.test(
   },
 )
 
+t.test('a probe of an IPv6 RLOC is answered from there, to an IPv6 RLOC', async (t) => {
+  const talk = anEtr({ rlocs: aNodeConfig().rlocs })
+  const itrRlocs = ['198.51.100.1', '2001:db8:9::1'].map((text) => anAddress(text))
+  const records = [{ subscribe: false, eidPrefix: aPrefix('10.2.0.0/16') }]
+  const probe = (rlocs: typeof itrRlocs) =>
+    aMapRequest({ rlocProbe: true, records, itrRlocs: rlocs })
+  t.match(talk.message(2000, '2001:db8:9::1', probe(itrRlocs)).sent, [
+    { from: '2001:db8:f::1', to: '2001:db8:9::1' },
+  ])
+  const [other] = talk.message(3000, '2001:db8:9::1', probe(itrRlocs.slice(0, 1))).sent
+  t.match(other, { from: OWN, to: '198.51.100.1' }, 'where there is none, from elsewhere')
+})
+
 t.test('operators add and remove EIDs', async (t) => {
   const talk = anEtr()
   const add = (at: number, eidPrefix: string, interfaceName = 'site') =>
@@ -524,6 +537,19 @@ t.test('after a restart the mapping system says what became of each EID', async 
       records: [mapping],
     })
   }
+  t.test('an EID whose departure was certain stays answered for on the segment', async (t) => {
+    for (const proxyNeighbours of [true, false]) {
+      const { localEids, mapCache } = restored('away')
+      const talk = anEtr({}, { localEids: [{ ...localEids[0]!, proxyNeighbours }], mapCache })
+      const put = talk.begun.operations.find(
+        (one) => one.kind === 'put-local-eid' && one.state === 'away',
+      )
+      t.match(put, proxyNeighbours ? { state: 'away' } : { proxyNeighbours: false })
+      t.equal(put !== undefined && 'proxyNeighbours' in put, !proxyNeighbours)
+      const asked = sentOf(talk.runUntil(6000), 'map-request')
+      t.ok(asked.length > 3, 'and the mapping system is asked until it answers')
+    }
+  })
   const hosts = (reactions: readonly Reaction[]) =>
     registersOf(reactions)
       .flatMap((one) => one.records)

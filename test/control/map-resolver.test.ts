@@ -234,7 +234,7 @@ t.test(
 
 t.test('one RLOC gets no more than the configured number of replies in a second', async (t) => {
   const system = createMappingSystem(
-    aNodeConfig({ mapServer, mapCache: { ...config.mapCache, smrPerLocatorPerSecond: 10 } }),
+    aNodeConfig({ mapServer, mapCache: { ...config.mapCache, repliesPerLocatorPerSecond: 10 } }),
   )
   let answered = 0
   for (let host = 0; host < 50; host += 1) {

@@ -354,6 +354,21 @@ t.test('a bit: locator-sets of several xTRs are merged, each expires alone', asy
   t.match(at(system, 180_001), [{ owner: ownerB }])
 })
 
+t.test('that a registration is merged is known after a restart', async (t) => {
+  const system = createMappingSystem(config)
+  const merge = { mergeRequest: true }
+  system.register(0, A, { ...merge, nonce: 1n, identity: xtrA, records: [record(A)] })
+  const again = restarted(config, system.store, 1000).system
+  const joined = again.register(2000, B, {
+    ...merge,
+    nonce: 1n,
+    identity: xtrB,
+    records: [record(B)],
+  })
+  t.match(recordsOf(joined.answer)[0]?.locators, [{ rloc: anAddress(A) }, { rloc: anAddress(B) }])
+  t.equal(at(again, 2000).length, 2, 'and not taken over by who joins')
+})
+
 t.test('a full Map-Server refuses new prefixes and still refreshes old ones', async (t) => {
   const { sites: blue } = sites().mapServer
   const small = { sites: blue, registrationMs: 180_000, maximumRegistrations: 2 }

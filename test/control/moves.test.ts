@@ -426,6 +426,28 @@ t.test(
   },
 )
 
+t.test('a named source that was never heard of is unknown, in bounded time', async (t) => {
+  const world = aWorld({ carries: (kind) => !(kind.startsWith('move') && cut) })
+  let cut = true
+  const ask = (at: number, id: string): void => {
+    const source = anAddress('203.0.113.1')
+    const command = { kind: 'start-move', eids: [anEid(V4)], source } as const
+    world.at(at, () => world.command('b', id, command))
+  }
+  ask(1000, 'stranger')
+  world.run(4000)
+  const unknown = { result: { ok: false, status: 404, code: 'unknown-xtr' } }
+  t.match(world.results.get('stranger'), { at: 3000, ...unknown })
+  cut = false
+  ask(6000, 'heard')
+  world.run(12_000)
+  cut = true
+  ask(13_000, 'silent')
+  world.run(16_000)
+  const silent = { result: { ok: false, status: 504, code: 'source-unreachable' } }
+  t.match(world.results.get('silent'), silent, 'who has spoken before is only silent')
+})
+
 t.test('a source that does not answer fails the move and leaves nothing behind', async (t) => {
   const world = aWorld({ carries: (kind) => !kind.startsWith('move') })
   startMove(world, 1000, 'b', 'move-1')

@@ -158,7 +158,7 @@ t.test('a register names xTR-ID and Site-ID and marks no locator as probed', asy
 })
 
 t.test('answers to probes obey the ceiling of their RLOC', async (t) => {
-  const mapCache = { ...aNodeConfig().mapCache, smrPerLocatorPerSecond: 10 }
+  const mapCache = { ...aNodeConfig().mapCache, repliesPerLocatorPerSecond: 10 }
   const talk = anXtr({ mapCache })
   const probe = aMapRequest({ rlocProbe: true, eidPrefix: '10.2.0.1/32' })
   const answered = Array.from({ length: 50 }, (_, n) => talk.message(1000 + n / 100, ITR, probe))

@@ -218,6 +218,7 @@ t.test('stored expiries are wall-clock outside and instants inside', async (t) =
     ttlMinutes: 1,
     proxyReply: false,
     wantMapNotify: false,
+    merge: false,
     expiresAt: 6_000,
   }
   t.match(toStored(registration, clock), { expiresAt: 1_001_000 })

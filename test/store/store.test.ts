@@ -33,6 +33,7 @@ const registration: StoredRecord & { kind: 'registration' } = {
   ttlMinutes: 0xffffffff,
   proxyReply: true,
   wantMapNotify: false,
+  merge: true,
   expiresAt: 1_800_000_000_123.5,
 }
 const reservation: StoredRecord = {

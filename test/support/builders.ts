@@ -142,6 +142,7 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
     mapCache: {
       maximumEntries: 65_536,
       smrPerLocatorPerSecond: 100,
+      repliesPerLocatorPerSecond: 100,
       maximumPendingRequests: 10_000,
     },
     missHoldMs: 5000,
