@@ -9,7 +9,7 @@
  * A move has converged when every sender that was solicited has been seen sending here directly.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
+import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { type Eid, formatEid, hostPrefix } from '../lisp/eid.js'
 import { type Locator, locator, type Rloc } from '../lisp/locator.js'
 import { nextMapVersion } from '../lisp/map-version.js'
@@ -25,8 +25,9 @@ import { groupNewcomers, type Newcomer, tellFormerSite } from './former-site.js'
 import type { CommandResult, Instant, Output, Random } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
+import { type Arrival, type Passenger, passengersFrom, sourcesOf } from './move-arrival.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
-import { type MoveRecord, moveView, stamp } from './move-log.js'
+import { moveView, stamp } from './move-log.js'
 import { chooseMovePeer, noAnswer, objectionToMove } from './move-objections.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
@@ -55,30 +56,6 @@ export interface Moves {
   isMoving(eid: Eid): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
-}
-
-/** One EID of a move and where it comes from. */
-interface Passenger {
-  readonly eid: Eid
-  entry: DatabaseEntry | undefined
-  /** Undefined until it is known, 'none' when it is registered nowhere. */
-  source: Rloc | 'none' | undefined
-  sourceLocators: readonly Locator[]
-  /** The source was named by who asked for the move. */
-  readonly named: boolean
-  /** The source was read from our own tables, which may be out of date. */
-  guessed: boolean
-  wasAway: boolean
-}
-
-interface Arrival {
-  readonly record: MoveRecord
-  readonly passengers: readonly Passenger[]
-  commandId: string | undefined
-  phase: 'locating' | 'preparing' | 'ready' | 'arrived' | 'over'
-  /** Sources that have redirected, by name. */
-  readonly prepared: Set<string>
-  mac: MacAddress | undefined
 }
 
 /** Moves to here under way at once. */
@@ -241,20 +218,6 @@ export function createMoves(
     smr.forget(entry)
     placement.standby(entry, now, outputs)
     return true
-  }
-
-  function sourcesOf(arrival: Arrival): Rloc[] {
-    const found = new Map<string, Rloc>()
-    for (const { source } of arrival.passengers)
-      if (source !== undefined && source !== 'none') found.set(formatIpAddress(source), source)
-    return [...found.values()]
-  }
-
-  function passengersFrom(arrival: Arrival, source: Rloc): Passenger[] {
-    return arrival.passengers.filter(
-      (one) =>
-        one.source !== undefined && one.source !== 'none' && equalIpAddresses(one.source, source),
-    )
   }
 
   function recordsFor(passengers: readonly Passenger[]): Mapping[] {
