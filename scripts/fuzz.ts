@@ -16,7 +16,13 @@ import { createCampaign } from '../test/fuzz/campaign.js'
 import { type FileCoverage, measureCoverage } from '../test/fuzz/coverage.js'
 import { describeFinding, type RunResult, runDecoders } from '../test/fuzz/decoder-run.js'
 import { fuzzReport } from '../test/fuzz/fuzz-report.js'
-import { buildHarnesses, HARNESSES, type NativeRun, runHarness } from '../test/fuzz/native-run.js'
+import {
+  buildHarnesses,
+  HARNESSES,
+  type NativeRun,
+  runAddonSanitized,
+  runHarness,
+} from '../test/fuzz/native-run.js'
 import { createTargets } from '../test/fuzz/targets.js'
 
 const LONG_RUN = 10_000_000
@@ -42,7 +48,12 @@ function main(): number {
   const seed = number('seed') ?? Math.floor(Date.now() / 1000) % 0x100000000
   const caseNumber = number('case')
   if (caseNumber !== undefined) return replay(seed, caseNumber)
-  if (values.native) return native().some((run) => run.failed) ? 1 : 0
+  if (values.native) {
+    const failures = native().filter((run) => run.failed).length
+    const addon = runAddonSanitized()
+    say(addon === undefined ? 'addon under AddressSanitizer: its tests pass' : addon)
+    return failures > 0 || addon !== undefined ? 1 : 0
+  }
   const result = decoders(seed)
   if (values['no-coverage'] || values.target !== undefined) return failed(result)
   const coverage = cover(seed)

@@ -227,12 +227,28 @@ static uint8_t ttl_of(const uint8_t *packet)
 	return packet[0] >> 4 == 4 ? packet[8] : packet[7];
 }
 
-/* Takes an encapsulated frame off again as its receiver would, perhaps marked on the way. */
+/* What routers on the way may do: other ECN bits, a smaller TTL. Returns the TTL left. */
+static uint8_t travel(uint8_t *frame, uint8_t family, uint8_t ttl)
+{
+	uint8_t mark = shim_choose() & 3, hops = shim_choose() & 3, *packet = frame + ETH_HLEN;
+
+	ttl = ttl > hops ? ttl - hops : 1;
+	if (family == 4) {
+		packet[1] = (packet[1] & 0xfc) | mark;
+		packet[8] = ttl;
+	} else {
+		packet[1] = (packet[1] & 0xcf) | mark << 4;
+		packet[7] = ttl;
+	}
+	return ttl;
+}
+
+/* Takes an encapsulated frame off again as its receiver would. */
 static void check_round_trip(const uint8_t *inner, uint32_t length, const uint8_t *frame, uint32_t size)
 {
 	struct lisp_packet packet = frame_read_lisp(frame, size);
 	bool was_right = frame_checksum_is_right(inner, length), gpe;
-	uint8_t *arrived, *travelling, mark = shim_choose() & 3, outer_class;
+	uint8_t *arrived, *travelling, outer_class, ttl;
 	uint32_t arrived_length;
 	int verdict, class;
 
@@ -244,10 +260,7 @@ static void check_round_trip(const uint8_t *inner, uint32_t length, const uint8_
 	CHECK(!was_right || frame_checksum_is_right(frame + packet.inner_at, length), "inner checksum");
 	travelling = malloc(size);
 	memcpy(travelling, frame, size);
-	if (packet.family == 4)
-		travelling[ETH_HLEN + 1] |= mark;
-	else
-		travelling[ETH_HLEN + 1] |= mark << 4;
+	ttl = travel(travelling, packet.family, packet.ttl);
 	outer_class = class_of(travelling + ETH_HLEN);
 	gpe = travelling[packet.inner_at - 8] & DATA_FLAG_GPE;
 	class = expected_class(outer_class, class_of(frame + packet.inner_at), gpe);
@@ -267,7 +280,7 @@ static void check_round_trip(const uint8_t *inner, uint32_t length, const uint8_
 	      frame_difference(inner, arrived + ETH_HLEN, length));
 	CHECK(class_of(arrived + ETH_HLEN) == class, "arrived with class %02x, not %02x",
 	      class_of(arrived + ETH_HLEN), class);
-	CHECK(ttl_of(arrived + ETH_HLEN) == packet.ttl, "arrived with TTL %d", ttl_of(arrived + ETH_HLEN));
+	CHECK(ttl_of(arrived + ETH_HLEN) == ttl, "arrived with TTL %d", ttl_of(arrived + ETH_HLEN));
 	CHECK(!was_right || frame_checksum_is_right(arrived + ETH_HLEN, length), "checksum after arrival");
 	free(arrived);
 }

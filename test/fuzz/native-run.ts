@@ -3,7 +3,7 @@
  * process, under AddressSanitizer, UndefinedBehaviorSanitizer and libFuzzer.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -89,3 +89,35 @@ export function runHarness(harness: Harness, seconds: number, seed: number): Nat
   }
 }
 const LONGEST_INPUT = 1024
+
+/**
+ * The addon's own tests with an addon built under AddressSanitizer, in place of the real one. Needs
+ * gcc's runtime, which comes with gcc. Undefined when all is well, else the end of what was said.
+ */
+export function runAddonSanitized(): string | undefined {
+  const out = join(root, 'build/asan')
+  const gcc = 'gcc -fsanitize=address,undefined -fno-sanitize-recover=undefined'
+  const made = spawnSync('make', ['-s', '-C', join(root, 'native'), `OUT=${out}`, `CC=${gcc}`], {
+    encoding: 'utf8',
+  })
+  if (made.status !== 0) return made.stderr
+  const redirect = join(out, 'redirect.cjs')
+  writeFileSync(redirect, REDIRECT)
+  const runtime = spawnSync('gcc', ['-print-file-name=libasan.so'], { encoding: 'utf8' })
+  const ran = spawnSync(process.execPath, [join(root, 'dist/test/datapath/native-addon.test.js')], {
+    encoding: 'utf8',
+    env: {
+      ...process.env,
+      LD_PRELOAD: runtime.stdout.trim(),
+      // Node itself keeps memory until it ends.
+      ASAN_OPTIONS: 'detect_leaks=0',
+      NODE_OPTIONS: `--require ${redirect}`,
+    },
+  })
+  return ran.status === 0 ? undefined : `${ran.stdout}${ran.stderr}`.slice(-6_000)
+}
+
+const REDIRECT = `const load = process.dlopen
+process.dlopen = (module, file, ...rest) =>
+  load.call(process, module, file.replace('build/Release/', 'build/asan/Release/'), ...rest)
+`

@@ -81,7 +81,7 @@ const SECRET = Uint8Array.of(0x66, 0x75, 0x7a, 0x7a)
 
 const addressTarget: Omit<Target<AfiAddress | Malformed>, 'seeds'> = {
   name: 'address',
-  weight: 3,
+  weight: 5,
   decode(bytes) {
     try {
       return readAfiAddress(byteReader(bytes), 'Address')
@@ -106,7 +106,7 @@ const addressTarget: Omit<Target<AfiAddress | Malformed>, 'seeds'> = {
 
 const dataHeaderTarget: Omit<Target<DataHeader | undefined>, 'seeds'> = {
   name: 'data-header',
-  weight: 2,
+  weight: 4,
   decode: decodeDataHeader,
   isDecoded: (value) => value !== undefined,
   encode: (value) => value && { bytes: encodeDataHeader(value), value },
@@ -146,7 +146,7 @@ const KEYS = ([1, 2, 3] as const).flatMap((algorithm) =>
 
 const captureTarget: Omit<Target<readonly CaptureItem[]>, 'seeds'> = {
   name: 'capture',
-  weight: 2,
+  weight: 1,
   decode(bytes, turn) {
     const reader = createCaptureReader()
     // In one piece and in several: where a file is cut must not matter.
