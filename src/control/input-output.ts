@@ -112,11 +112,6 @@ export type DatapathEvent =
   | { readonly kind: 'mac-seen'; readonly mac: MacAddress; readonly interfaceName: string }
   /** A packet for an away EID was redirected; `sender` is its outer source, undefined for a local sender. */
   | { readonly kind: 'away-eid-hit'; readonly eid: Eid; readonly sender: Rloc | undefined }
-  /**
-   * A packet for an EID inside a dynamic-EID prefix that is not here and of which nothing is known was
-   * dropped; it came from this outer source (1 per second per pair).
-   */
-  | { readonly kind: 'unknown-eid'; readonly eid: Eid; readonly sender: Rloc }
   /** A packet for a local EID put with `reportSenders` came from this outer source (1 per second per pair). */
   | { readonly kind: 'sender-seen'; readonly eid: Eid; readonly sender: Rloc }
   /**
