@@ -15,6 +15,7 @@ import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
 import { createEventLog } from './event-log.js'
 import { isForeignHost } from './listen.js'
 import { createMetrics } from './metrics.js'
+import { endpointEventRoutes } from './routes/endpoint-events.js'
 import { eventRoutes } from './routes/events.js'
 import { locatorRoutes } from './routes/locators.js'
 import { mapCacheRoutes } from './routes/map-cache.js'
@@ -209,6 +210,7 @@ const ALL_ROUTES = [
   subscriptionRoutes,
   locatorRoutes,
   moveRoutes,
+  endpointEventRoutes,
   eventRoutes,
   queryRoutes,
   metricRoutes,

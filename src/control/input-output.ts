@@ -239,6 +239,8 @@ export interface RestoredState {
 
 // ---------------------------------------------------------------------------------- commands
 
+export type MoveMode = 'switch' | 'live'
+
 /** What an operator or the API asks of a node. Each gets exactly one `result`. */
 export type Command =
   | { readonly kind: 'clear-map-cache'; readonly eidPrefix: EidPrefix | undefined }
@@ -246,8 +248,28 @@ export type Command =
       readonly kind: 'start-move'
       readonly eids: readonly Eid[]
       readonly source: Rloc | undefined
+      /**
+       * switch (default): the source redirects at once, because the link is switched on "ready".
+       * live: the endpoint runs on at the source, which sends copies of what it delivers, until it
+       * is told that the endpoint has stopped.
+       */
+      readonly mode?: MoveMode
     }
   | { readonly kind: 'cancel-move'; readonly moveId: string }
+  /**
+   * At the source: the endpoint stopped running here so long ago (0-60,000 ms). `gone`: its
+   * hypervisor says that it will not run here again. Answered with the names of the moves concerned.
+   */
+  | {
+      readonly kind: 'endpoint-stopped'
+      readonly eids: readonly Eid[]
+      readonly agoMs: number
+      readonly gone?: boolean
+    }
+  /** At the destination: proof that the endpoint runs here, as good as its first frame. */
+  | { readonly kind: 'endpoint-running'; readonly eids: readonly Eid[] }
+  /** At the source: the endpoint runs here again (its state was asked for), the move has failed. */
+  | { readonly kind: 'endpoint-resumed'; readonly eids: readonly Eid[] }
   | { readonly kind: 'add-eid'; readonly eidPrefix: EidPrefix; readonly interfaceName: string }
   | { readonly kind: 'remove-eid'; readonly eidPrefix: EidPrefix }
   /** `lig`: ask the mapping system, touch no table. */

@@ -9,7 +9,14 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
-import { type Eid, eidFromPrefix, formatEid, formatEidPrefix, isHostPrefix } from '../lisp/eid.js'
+import {
+  type Eid,
+  eidFromPrefix,
+  formatEid,
+  formatEidPrefix,
+  hostPrefix,
+  isHostPrefix,
+} from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
@@ -36,6 +43,19 @@ export interface MoveSource {
   awayHit(eid: Eid, sender: Rloc | undefined, now: Instant, outputs: Output[]): void
   /** A Map-Notify told that the EID is elsewhere: as good as a confirmation. */
   departed(entry: DatabaseEntry, now: Instant): void
+  /**
+   * Its hypervisor says that it stopped running here `agoMs` ago; `gone`: for good. Names the moves
+   * that this concerned.
+   */
+  stopped(
+    eids: readonly Eid[],
+    agoMs: number,
+    gone: boolean,
+    now: Instant,
+    outputs: Output[],
+  ): string[]
+  /** It runs here again: what is under way for it has failed. Names the moves taken back. */
+  resumed(eids: readonly Eid[], now: Instant, outputs: Output[]): string[]
   /** Whether a move away from here is under way for it. */
   isMoving(eid: Eid): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
@@ -425,6 +445,11 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     exchange.ask(`solicited/${record.name}`, peer, content, now + TELL_MS, () => {}, now, outputs)
   }
 
+  function departuresOf(eids: readonly Eid[]): Departure[] {
+    const found = eids.map((eid) => byEid.get(formatEidPrefix(hostPrefix(eid))))
+    return [...new Set(found)].filter((one): one is Departure => one?.state === 'redirected')
+  }
+
   return {
     handleQuestion(message, from, now, outputs) {
       if (message.phase === 'prepare') prepare(message, from, now, outputs)
@@ -450,6 +475,17 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       const entry = database.getEid(eid)
       if (entry !== undefined && sender !== undefined) takeBackReturned(entry, sender, now, outputs)
     },
+    stopped: (eids) => departuresOf(eids).map((one) => one.record.name),
+    resumed(eids, now, outputs) {
+      const found = departuresOf(eids)
+      for (const departure of found) {
+        const { record, peer } = departure
+        takeBack(departure, 'resumed', now, outputs)
+        const content = { phase: 'cancel' as const, moveId: record.id, reason: 'operator' as const }
+        exchange.ask(`resumed/${record.name}`, peer, content, now + TELL_MS, ignore, now, outputs)
+      }
+      return found.map((one) => one.record.name)
+    },
     departed(entry, now) {
       const departure = byEid.get(entry.key)
       if (departure?.state !== 'redirected') return
@@ -472,6 +508,9 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     deadline: () => deadlines.next(),
   }
 }
+
+/** Repeated until answered; what the answer says changes nothing. */
+function ignore(): void {}
 
 /** The highest version known of it, granted or claimed by anyone. */
 function newest(entry: DatabaseEntry): number {

@@ -22,7 +22,7 @@ import { usableLocators } from './encapsulation-choice.js'
 import { createEndpointSearch } from './endpoint-search.js'
 import { hear, refusal } from './etr.js'
 import { groupNewcomers, type Newcomer, tellFormerSite } from './former-site.js'
-import type { CommandResult, Instant, Output, Random } from './input-output.js'
+import type { Command, CommandResult, Instant, Output, Random } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
 import { type Arrival, type Passenger, passengersFrom, sourcesOf } from './move-arrival.js'
@@ -37,11 +37,12 @@ export interface Moves {
   readonly convergence: MoveConvergence
   start(
     commandId: string,
-    eids: readonly Eid[],
-    source: Rloc | undefined,
+    command: Extract<Command, { kind: 'start-move' }>,
     now: Instant,
     outputs: Output[],
   ): void
+  /** Its hypervisor says that it runs here: as good as its first frame. Names the moves to here. */
+  endpointRunning(eids: readonly Eid[], now: Instant, outputs: Output[]): string[]
   cancel(moveName: string, now: Instant, outputs: Output[]): CommandResult
   /** True when the frame belongs to a move that expects it, which is then done with. */
   handleLocalEidSeen(event: OfKind<'local-eid-seen'>, now: Instant, outputs: Output[]): boolean
@@ -313,7 +314,7 @@ export function createMoves(
 
   function arrive(
     arrival: Arrival,
-    mac: MacAddress,
+    mac: MacAddress | undefined,
     how: string,
     now: Instant,
     outputs: Output[],
@@ -341,7 +342,7 @@ export function createMoves(
     report(outputs, 'move-endpoint-seen', 'notice', {
       moveId: record.name,
       how,
-      mac: formatMac(mac),
+      mac: mac === undefined ? undefined : formatMac(mac),
     })
     const locators = arrival.passengers.flatMap((one) => one.sourceLocators)
     convergence.watch(record, entries, locators, now)
@@ -465,10 +466,18 @@ export function createMoves(
 
   return {
     convergence,
-    start(commandId, eids, source, now, outputs) {
-      const result = objection(eids, source)
+    start(commandId, { eids, source, mode }, now, outputs) {
+      const result =
+        mode === 'live'
+          ? refusal(503, 'live-not-available', 'this node moves in mode switch only')
+          : objection(eids, source)
       if (result !== undefined) outputs.push({ kind: 'result', commandId, result })
       else begin(commandId, eids, source, now, outputs)
+    },
+    endpointRunning(eids, now, outputs) {
+      const found = new Set(eids.map((eid) => byEid.get(formatEid(eid))).filter(isExpecting))
+      for (const arrival of found) arrive(arrival, arrival.mac, 'hypervisor', now, outputs)
+      return [...found].map((arrival) => arrival.record.name)
     },
     cancel(moveName, now, outputs) {
       const record = log.byName(moveName)

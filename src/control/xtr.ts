@@ -12,6 +12,7 @@ import type { MoveMessage } from '../lisp/message.js'
 import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
 import { createDatabaseViews, locatorView } from './database-views.js'
 import { createEidPlacement } from './eid-placement.js'
+import { handleEndpointEvent } from './endpoint-events.js'
 import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr.js'
 import type {
   Capabilities,
@@ -238,7 +239,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'clear-map-cache':
           return result({ ok: true, value: { removed: itr.clear(command.eidPrefix, outputs) } })
         case 'start-move':
-          return moves.start(commandId, command.eids, command.source, now, outputs)
+          return moves.start(commandId, command, now, outputs)
+        case 'endpoint-stopped':
+        case 'endpoint-running':
+        case 'endpoint-resumed':
+          return result(handleEndpointEvent(command, { database, moves, source }, now, outputs))
         case 'cancel-move':
           return result(moves.cancel(command.moveId, now, outputs))
         case 'add-eid':

@@ -60,6 +60,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
   t.equal(document.openapi, '3.1.0')
   t.same(Object.keys(document.paths).sort(), [
     '/metrics',
+    '/v1/endpoints/events',
     '/v1/events',
     '/v1/health',
     '/v1/locators',
@@ -251,6 +252,36 @@ t.test('a move is created, read, listed and rolled back', async (t) => {
   t.equal(cancelled.json.state, 'failed')
   conforms(t, 'delete', '/v1/moves/{moveId}', cancelled)
   t.match(node.commands[1], { kind: 'cancel-move', moveId: 'm1' })
+})
+
+t.test('a hypervisor tells what its endpoint does, by event or by phase', async (t) => {
+  node.commands.length = 0
+  node.moves = [aMove({ moveId: 'm5', state: 'ready' })]
+  node.answer = async () => ({ ok: true, value: { moves: ['m5'] } })
+  const eids = ['[7]10.10.0.5']
+  const body = { event: 'stopped', eids, agoMs: 3.5, gone: true }
+  const stopped = await call('POST', '/v1/endpoints/events', { body })
+  t.equal(stopped.status, 200)
+  conforms(t, 'post', '/v1/endpoints/events', stopped)
+  t.match(stopped.json, { moves: [{ moveId: 'm5' }] })
+  t.match(node.commands.at(-1), { kind: 'endpoint-stopped', agoMs: 3.5, gone: true })
+  for (const [event, kind] of [
+    ['running', 'endpoint-running'],
+    ['resumed', 'endpoint-resumed'],
+  ]) {
+    await call('POST', '/v1/endpoints/events', { body: { event, eids } })
+    t.match(node.commands.at(-1), { kind })
+  }
+  const confirmed = await call('POST', '/v1/moves', { body: { eids, phase: 'confirm' } })
+  t.equal(confirmed.json.moveId, 'm5')
+  t.match(node.commands.at(-1), { kind: 'endpoint-running' })
+  await call('POST', '/v1/moves', { body: { eids, phase: 'switch' } })
+  t.match(node.commands.at(-1), { kind: 'endpoint-stopped', agoMs: 0 })
+  node.answer = async () => ({ ok: true, value: { moves: [] } })
+  const nobody = await call('POST', '/v1/moves', { body: { eids, phase: 'confirm' } })
+  t.equal(nobody.status, 404)
+  const wrong = await call('POST', '/v1/endpoints/events', { body: { event: 'x', eids } })
+  t.equal(wrong.status, 400)
 })
 
 t.test('a repeated Idempotency-Key moves once, even while the first is under way', async (t) => {

@@ -3,17 +3,21 @@
  *
  * POST is sent to the destination before the endpoint's link is switched, and answers when the
  * source redirects and the destination holds ("ready"): switch the link then. With `Idempotency-
- * Key` a repetition gets the first answer instead of a second move.
+ * Key` a repetition gets the first answer instead of a second move. A *live* move has two more
+ * phases, for callers that do not send events of the endpoint: `switch`, at the source when the
+ * endpoint has stopped, and `confirm`, at the destination when it runs.
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { parseAddressText } from '../../config/address-text.js'
 import { Type } from '../../config/schema-builder.js'
 import type { MoveView } from '../../control/snapshot.js'
+import type { Eid } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { ApiError, describeError } from '../errors.js'
 import { type Answer, createIdempotentAnswers } from '../idempotency.js'
 import { readEid } from '../selection.js'
 import { asJson, errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
+import { tellEndpointEvent } from './endpoint-events.js'
 
 const StartMove = Type.Object(
   {
@@ -25,6 +29,16 @@ const StartMove = Type.Object(
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
     source: Type.Optional(
       Type.String({ description: 'RLOC of the xTR they leave; else the mapping system is asked' }),
+    ),
+    mode: Type.Optional(
+      Type.Enum(['switch', 'live'] as const, {
+        description: 'live: the endpoint runs on at the source after "ready", until it stops there',
+      }),
+    ),
+    phase: Type.Optional(
+      Type.Enum(['prepare', 'switch', 'confirm'] as const, {
+        description: 'switch: it has stopped here; confirm: it runs here; default prepare',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -82,8 +96,10 @@ export const moveRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { co
         const message = `"${body.source}" is not an RLOC; write an IPv4 or IPv6 address`
         throw new ApiError(400, 'invalid-rloc', message, 'body.source')
       }
+      const { mode = 'switch', phase = 'prepare' } = body
       const act = async (): Promise<Answer> => {
-        const value = await runCommand(context, { kind: 'start-move', eids, source })
+        if (phase !== 'prepare') return { status: 201, body: await tell(context, phase, eids) }
+        const value = await runCommand(context, { kind: 'start-move', eids, source, mode })
         const move = readMove(context, value)
         return { status: 201, body: entryOf(move, Date.now()) }
       }
@@ -111,6 +127,21 @@ export const moveRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { co
     },
   )
   done()
+}
+
+/** The move that the phase concerns; an `ApiError` when there is none. */
+async function tell(
+  context: ApiContext,
+  phase: 'switch' | 'confirm',
+  eids: readonly Eid[],
+): Promise<MoveEntryView> {
+  const command =
+    phase === 'switch'
+      ? ({ kind: 'endpoint-stopped', eids, agoMs: 0 } as const)
+      : ({ kind: 'endpoint-running', eids } as const)
+  const [move] = await tellEndpointEvent(context, command)
+  if (move === undefined) throw new ApiError(404, 'move-not-found', 'no move of these EIDs')
+  return move
 }
 
 /** A refusal is an answer too: the repetition shall hear the same. Faults of ours are not kept. */

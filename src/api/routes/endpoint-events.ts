@@ -1,0 +1,78 @@
+/**
+ * `/v1/endpoints/events`: what a hypervisor says of its endpoints while they migrate.
+ *
+ * `stopped` and `resumed` go to the node that the endpoint leaves, `running` to the one it comes to.
+ * Each may be lost, late or said twice; a move ends well without any of them, only less exactly.
+ */
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '../../config/schema-builder.js'
+import type { Command } from '../../control/input-output.js'
+import type { Eid } from '../../lisp/eid.js'
+import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
+import { readEid } from '../selection.js'
+import { errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
+import { entryOf } from './moves.js'
+
+const EndpointEvent = Type.Object(
+  {
+    event: Type.Enum(['stopped', 'running', 'resumed'] as const),
+    eids: Type.Array(Type.String(), { minItems: 1, maxItems: 64 }),
+    instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
+    agoMs: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 60_000, description: 'stopped: so long ago; default 0' }),
+    ),
+    gone: Type.Optional(
+      Type.Boolean({ description: 'stopped: it will not run here again (migrated)' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const endpointEventRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
+  app,
+  { context },
+  done,
+) => {
+  app.post(
+    '/v1/endpoints/events',
+    {
+      schema: {
+        summary: 'An endpoint stopped, runs or runs again; answers with the moves concerned',
+        tags: ['moves'],
+        body: EndpointEvent,
+        response: { 200: Type.Object({ moves: Type.Array(MoveEntry) }), ...errorResponses },
+      },
+    },
+    async ({ body }) => {
+      const eids = body.eids.map((text, index) =>
+        readEid(text, body.instanceId, `body.eids[${index}]`),
+      )
+      return { moves: await tellEndpointEvent(context, commandOf(body, eids)) }
+    },
+  )
+  done()
+}
+
+/** Runs the command; the moves that it concerned as they stand after it. */
+export async function tellEndpointEvent(
+  context: ApiContext,
+  command: Command,
+): Promise<MoveEntryView[]> {
+  const value = (await runCommand(context, command)) as { readonly moves?: readonly string[] }
+  const names = value?.moves ?? []
+  const now = Date.now()
+  return context.node
+    .snapshot()
+    .moves.filter((move) => names.includes(move.moveId))
+    .map((move) => entryOf(move, now))
+}
+
+function commandOf(
+  body: { readonly event: string; readonly agoMs?: number; readonly gone?: boolean },
+  eids: readonly Eid[],
+): Command {
+  if (body.event === 'running') return { kind: 'endpoint-running', eids }
+  if (body.event === 'resumed') return { kind: 'endpoint-resumed', eids }
+  const gone = body.gone === true
+  return { kind: 'endpoint-stopped', eids, agoMs: body.agoMs ?? 0, gone }
+}
