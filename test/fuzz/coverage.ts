@@ -27,7 +27,7 @@ interface V8Function {
 const NO_DECODERS =
   /\/(address|eid|locator|describe|authentication|byte-writer|iana|map-version|packet-json|packet-text|instant|captured-frame)\.js$/
 /** Decoders that no target feeds: named here and in docs/fuzzing.md, so that they are not forgotten. */
-const NOT_FUZZED = /\/(multicast\/.*|reliable-transport|tcp-connections)\.js$/
+const NOT_FUZZED = /\/tcp-connections\.js$/
 const ENCODER = /^(write|encode|put|sign|derive|pcapFileHeader|pcapRecord)/
 
 /**

@@ -27,6 +27,27 @@ export function repairEncapsulated(input: Uint8Array): void {
   put(input, udp + 6, sum === 0 ? 0xffff : sum)
 }
 
+/**
+ * The checksum of an IGMP, MLD or PIM message, in place; `pseudo` are the two IPv6 addresses when they
+ * count, with the protocol number of the header. A PIM Register (type 1) covers its first 8 bytes.
+ */
+export function repairGroupMessage(
+  input: Uint8Array,
+  pseudo: readonly Uint8Array[] | undefined,
+  protocol: number,
+): void {
+  if (input.length < 8) return
+  const isRegister = protocol === 103 && input[0] === 0x21
+  const end = isRegister ? 8 : input.length
+  put(input, 2, 0)
+  let sum = sumOf(input, 0, end)
+  if (pseudo !== undefined) {
+    sum += end + protocol
+    for (const address of pseudo) sum += sumOf(address, 0, address.length)
+  }
+  put(input, 2, ~fold(sum))
+}
+
 /** AD Type … OTK, then EID-AD, whose length counts itself. */
 function behindSecurityData(input: Uint8Array): number {
   const eidData = 12 + u16(input, 8)

@@ -23,6 +23,14 @@ import {
 } from '../../src/lisp/message.js'
 import { nodeHmac } from '../lisp/plain-value.js'
 import type { Target } from './campaign.js'
+import {
+  multicastSeeds,
+  multicastTarget,
+  reliableSeeds,
+  reliableTarget,
+  streamSeeds,
+  streamTarget,
+} from './multicast-targets.js'
 import { seedOf } from './mutations.js'
 import { repairEncapsulated } from './repair-checksums.js'
 import {
@@ -43,6 +51,9 @@ export function createTargets(): Target[] {
     withSeeds(dataHeaderTarget, dataHeaderSeeds()),
     withSeeds(frameTarget, frameSeeds(messages)),
     withSeeds(captureTarget, captureSeeds(messages)),
+    withSeeds(multicastTarget, multicastSeeds()),
+    withSeeds(reliableTarget, reliableSeeds()),
+    withSeeds(streamTarget, streamSeeds()),
   ] as Target[]
 }
 

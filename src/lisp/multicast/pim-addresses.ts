@@ -211,8 +211,8 @@ function attributeOf(type: number, forward: boolean, value: Uint8Array): JoinAtt
     if (transport !== undefined) return { kind: 'transport', transport }
   }
   if (type === RECEIVER_RLOC && !forward) {
-    const addressBytes = value[0] === 1 ? 4 : value[0] === 2 ? 16 : -1
-    if (value.length === 1 + addressBytes) {
+    const addressBytes = value[0] === 1 ? 4 : value[0] === 2 ? 16 : undefined
+    if (addressBytes !== undefined && value.length === 1 + addressBytes) {
       return { kind: 'receiver-rloc', rloc: ipAddress(value.slice(1)) }
     }
   }
