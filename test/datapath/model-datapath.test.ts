@@ -189,6 +189,7 @@ t.test('standby holds, the endpoint releases, newer packets stay behind', async 
   core()
   t.same(out.slice(1), ['2 on br0', '3 on br0', '4 on br0', '5 on br0'])
   t.match(events, [
+    { kind: 'unknown-eid', eid: { instanceId: 7 } },
     { kind: 'packet-held', why: 'endpoint-expected' },
     { kind: 'hold-released', packets: 3 },
   ])
