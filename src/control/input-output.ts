@@ -6,12 +6,13 @@
  * described by the configuration, the seed and the list of (now, input). Nothing in this room knows
  * sockets, clocks, randomness or async.
  */
-import type { MacAddress } from '../lisp/address.js'
+import type { IpAddress, MacAddress } from '../lisp/address.js'
 import type { Hmac } from '../lisp/authentication.js'
 import type { Eid, EidPrefix } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
 import type { Action } from '../lisp/mapping.js'
 import type { Event } from './event.js'
+import type { MulticastGroup } from './multicast/multicast-group.js'
 import type { NodeSnapshot } from './snapshot.js'
 import type { NodeTables } from './table-pages.js'
 
@@ -144,6 +145,37 @@ export type DatapathEvent =
       readonly packets: number
       readonly reason: HoldDropReason
     }
+  /**
+   * A site interface has a listener: a host reported the group, or a router joined. With `host` there is
+   * one event per host (explicit tracking), else one per interface. `group-left` is its exact reverse and
+   * comes after the last-member queries, not before. Never for link-scoped groups.
+   */
+  | {
+      readonly kind: 'group-joined' | 'group-left'
+      readonly group: MulticastGroup
+      readonly interfaceName: string
+      readonly host?: IpAddress
+    }
+  /**
+   * A packet of a source inside our EID-prefixes came from a site interface and neither (S,G) nor (*,G)
+   * has a replication entry; it went no further. At most one per second per (S,G).
+   */
+  | {
+      readonly kind: 'multicast-source-seen'
+      /** With its source. */
+      readonly group: MulticastGroup
+      readonly interfaceName: string
+    }
+  /** Answer to `query-replication`. */
+  | {
+      readonly kind: 'replication-usage'
+      readonly group: MulticastGroup
+      /** Packets that matched the entry, not copies. */
+      readonly packets: bigint
+      readonly bytes: bigint
+      /** Since a packet from a *site* interface matched; undefined when none ever has. */
+      readonly idleMs: number | undefined
+    }
   /** An operation could not be carried out (table full, …). */
   | {
       readonly kind: 'operation-failed'
@@ -212,6 +244,26 @@ export type DatapathOperation =
       readonly release: readonly Eid[]
     }
   | { readonly kind: 'delete-local-eid'; readonly eidPrefix: EidPrefix }
+  /**
+   * How packets to a group are replicated; replaces any former entry of the same name in one step. The
+   * datapath looks for (S,G) first, then for (*,G), and takes that one entry alone: what both should
+   * serve is in both.
+   * From a site interface: one copy to each of `copies` (only at level 0), one out of each of
+   * `localInterfaces` except where it came from. From the core: one out of each of `localInterfaces`;
+   * at a level above 0 (an RTR of a replication tree) also one to each of `copies`, never to the outer
+   * source. Without an entry a packet from the core is dropped and counted.
+   */
+  | {
+      readonly kind: 'put-replication'
+      readonly group: MulticastGroup
+      /** At most 256, no RLOC twice, none of our own. */
+      readonly copies: readonly Encapsulation[]
+      readonly localInterfaces: readonly string[]
+      /** 0–127: 0 = `copies` are for what our own site sends; above = for what comes from the core. */
+      readonly level: number
+    }
+  | { readonly kind: 'delete-replication'; readonly group: MulticastGroup }
+  | { readonly kind: 'query-replication'; readonly group: MulticastGroup }
   | { readonly kind: 'drop-held'; readonly eid: Eid; readonly reason: HoldGiveUpReason }
   | { readonly kind: 'query-usage'; readonly eidPrefix: EidPrefix }
   /** Announce on the segment that `eid` is behind the gateway now (gratuitous ARP, unsolicited NA). */

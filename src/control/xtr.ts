@@ -217,6 +217,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
             reason,
           })
         }
+        case 'group-joined':
+        case 'group-left':
+        case 'multicast-source-seen':
+        case 'replication-usage':
+          return
         case 'operation-failed':
           return report(outputs, 'datapath-operation-failed', 'error', {
             reason: event.reason,

@@ -265,6 +265,10 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
     case 'solicit-endpoint':
       solicitEndpoint(operation.eid, siteNamed(operation.interfaceName, parts), parts.addon)
       break
+    case 'put-replication':
+    case 'delete-replication':
+    case 'query-replication':
+      throw new Error('no-multicast')
     default:
       assertNever(operation)
   }

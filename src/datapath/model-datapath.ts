@@ -347,6 +347,11 @@ export function createModelDatapath(
       case 'announce-gateway':
       case 'solicit-endpoint':
         around.frame(operation.kind, operation.eid, operation.interfaceName)
+        return
+      case 'put-replication':
+      case 'delete-replication':
+      case 'query-replication':
+        failed('no-multicast')
     }
   }
 

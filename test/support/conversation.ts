@@ -15,6 +15,7 @@ import type {
   RestoredState,
   StoredRecord,
 } from '../../src/control/input-output.js'
+import { formatGroup } from '../../src/control/multicast/multicast-group.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { formatEid, formatEidPrefix } from '../../src/lisp/eid.js'
@@ -142,6 +143,14 @@ export function inWords(operation: DatapathOperation): string {
       return words(operation.kind, formatEidPrefix(operation.eidPrefix))
     case 'drop-held':
       return words(operation.kind, formatEid(operation.eid), operation.reason)
+    case 'put-replication': {
+      const { group, copies, localInterfaces, level } = operation
+      const to = copies.map(({ locator }) => formatIpAddress(locator.rloc))
+      return words(operation.kind, formatGroup(group), `level ${level}`, ...to, ...localInterfaces)
+    }
+    case 'delete-replication':
+    case 'query-replication':
+      return words(operation.kind, formatGroup(operation.group))
     case 'announce-gateway':
     case 'solicit-endpoint':
       return words(operation.kind, formatEid(operation.eid), operation.interfaceName)

@@ -206,6 +206,10 @@ export function createWorld(
       case 'announce-gateway':
         announced.push(`${site.name} ${formatEid(operation.eid)}`)
         return
+      case 'put-replication':
+      case 'delete-replication':
+      case 'query-replication':
+        return
       case 'solicit-endpoint': {
         // Only what is on this very segment can answer.
         const eid = formatEid(operation.eid)
