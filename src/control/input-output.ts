@@ -371,6 +371,22 @@ export type StoredRecord =
       readonly expiresAt: Instant
     }
   | { readonly kind: 'registration-removed'; readonly eidPrefix: EidPrefix; readonly owner: string }
+  /** Map-Server: a former owner that has not acknowledged that it is one, and where it was told. */
+  | {
+      readonly kind: 'pending-notify'
+      readonly eidPrefix: EidPrefix
+      readonly owner: string
+      /** Its own: one acknowledgement speaks for all of them. */
+      readonly homeRlocs: readonly Rloc[]
+      /** Others of its locator-set. */
+      readonly otherRlocs: readonly Rloc[]
+      readonly keyId: number
+    }
+  | {
+      readonly kind: 'pending-notify-removed'
+      readonly eidPrefix: EidPrefix
+      readonly owner: string
+    }
   /** Map-Server: who subscribes to what (RFC 9437), or the memory of a removed one's nonce. */
   | {
       readonly kind: 'subscription'

@@ -4,8 +4,9 @@
  * Each is resent after 3, 3, 3, 6, 12 and 24 s (RFC 9301 §5.7) until a Map-Notify-Ack with its nonce
  * authenticates (one from the xTR that lived there speaks for all its own RLOCs), and given up after
  * that with an event. The nonce rises over restarts: blocks of 1000
- * are reserved in the store before use. A later change of the same prefix makes an unacknowledged
- * notify void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
+ * are reserved in the store before use. Who has not acknowledged is stored per prefix and owner
+ * (`recordsToStore`), so that a restart neither forgets to tell nor to wait. A later change of the
+ * same prefix makes an unacknowledged notify void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
  *
  * Not here: the Map-Notify that acknowledges a Map-Register; it is sent once and not repeated.
  */
@@ -25,6 +26,7 @@ import { CONTROL_PORT, sourceRloc } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Severity } from './event.js'
 import type { Instant, Output, StoredRecord } from './input-output.js'
+import { createPendingBook } from './pending-notifies.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram } from './register-guard.js'
 import { retryIntervals } from './retry-schedule.js'
@@ -39,6 +41,9 @@ export interface Notice {
   readonly authenticationLength: number
   readonly records: readonly Mapping[]
 }
+
+/** A former owner that has not acknowledged, and its RLOCs that were told. */
+export type PendingNotify = Extract<StoredRecord, { kind: 'pending-notify' }>
 
 /** What must be written before, and what is sent after. */
 export interface DurableOutputs {
@@ -58,6 +63,10 @@ export interface MapNotifyOutbox {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   restore(record: Extract<StoredRecord, { kind: 'reservation' }>): void
+  /** The store holds this; it is to be announced again, or the next `recordsToStore` removes it. */
+  restorePending(record: PendingNotify): void
+  /** What to write so that the store knows who has not acknowledged; empty when it does. */
+  recordsToStore(): StoredRecord[]
   /** Reserves the first nonces, after all records are restored, so that no notify waits for it. */
   open(now: Instant): StoredRecord
 }
@@ -93,6 +102,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
   /** Ended by what another acknowledgement said; their own may still come. */
   const settled = new Set<string>()
   const deadlines = createDeadlines()
+  const book = createPendingBook(pending, byPrefix)
   const pace = createRateLimit(PACE)
   let nextNonce = FIRST_NONCE
   let ceiling = FIRST_NONCE - 1n
@@ -121,6 +131,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
 
   const forget = (id: string) => {
     for (const prefix of pending.get(id)?.prefixes ?? []) {
+      book.touch(prefix)
       const ids = byPrefix.get(prefix)
       ids?.delete(id)
       if (ids?.size === 0) byPrefix.delete(prefix)
@@ -131,6 +142,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
 
   /** The prefix need no longer be told by these messages. */
   const settle = (prefix: string, isSettled: (notify: Pending) => boolean) => {
+    if (byPrefix.has(prefix)) book.touch(prefix)
     for (const id of [...(byPrefix.get(prefix) ?? [])]) {
       const notify = pending.get(id)!
       if (!isSettled(notify)) continue
@@ -152,6 +164,12 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     notify.sent += 1
   }
 
+  /** Nothing waits for it: what a crash loses of it is said once more. */
+  const persist = (outputs: Output[]) => {
+    const records = book.recordsToStore()
+    if (records.length > 0) outputs.push({ kind: 'persist', records, then: [] })
+  }
+
   return {
     get size() {
       return pending.size
@@ -171,6 +189,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
         target,
         key: notice.key,
         prefixes: new Set(notice.records.map((record) => formatEidPrefix(record.eidPrefix))),
+        eidPrefixes: notice.records.map((record) => record.eidPrefix),
         send: { kind: 'send', from, to: notice.target, toPort: CONTROL_PORT, bytes },
         nonce,
         sent: 0,
@@ -178,6 +197,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       const id = String(nonce)
       pending.set(id, notify)
       for (const prefix of notify.prefixes) {
+        book.touch(prefix)
         const ids = byPrefix.get(prefix) ?? new Set()
         byPrefix.set(prefix, ids.add(id))
       }
@@ -208,11 +228,11 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
         return outputs.push(rejected(from, 'authentication-failed'))
       }
       forget(id)
-      if (!notify.home) return
       // The xTR knows now, whichever of its RLOCs the message reached.
-      for (const prefix of notify.prefixes) {
+      for (const prefix of notify.home ? notify.prefixes : []) {
         settle(prefix, ({ home, owner }) => home && owner === notify.owner)
       }
+      persist(outputs)
     },
 
     handleDeadline(now, outputs) {
@@ -235,6 +255,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
           },
         })
       }
+      persist(outputs)
     },
     deadline: () => deadlines.next(),
     restore(record) {
@@ -243,15 +264,20 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       formerCeiling = ceiling
       nextNonce = ceiling + 1n
     },
+    restorePending: (record) => book.restore(record),
+    recordsToStore: () => book.recordsToStore(),
     open: reserve,
   }
 }
 
-interface Pending {
+/** One message on its way. */
+export interface Pending {
   readonly owner: string
   readonly home: boolean
   readonly target: string
   readonly key: AuthenticationKey
+  /** All that the message names. */
+  readonly eidPrefixes: readonly EidPrefix[]
   /** Canonical text of the prefixes that the message is still right about. */
   readonly prefixes: Set<string>
   readonly send: Extract<Output, { kind: 'send' }>

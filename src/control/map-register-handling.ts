@@ -6,11 +6,11 @@
  * The guard decides who may speak, the version fence whose record counts; this file carries their
  * verdicts out. Refreshes in a refused message still count as signs of life: they change nothing.
  */
-import type { NodeConfig, SiteConfig } from '../config/node-config.js'
+import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
-import { type AuthenticationKey, encodeSigned } from '../lisp/authentication.js'
+import { encodeSigned } from '../lisp/authentication.js'
 import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
-import { isUsableRloc, type Rloc, sortLocators } from '../lisp/locator.js'
+import { isUsableRloc, sortLocators } from '../lisp/locator.js'
 import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapRegister } from '../lisp/message.js'
@@ -22,14 +22,10 @@ import {
   registrationOf,
 } from '../tables/registrations.js'
 import { CONTROL_PORT } from './control-datagram.js'
+import { tellFormerRlocs } from './former-rlocs.js'
 import type { Capabilities, Instant, Output } from './input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'
-import {
-  AUTHENTICATION_BYTES,
-  MESSAGE_BYTES,
-  recordBytes,
-  statedMapping,
-} from './map-request-answers.js'
+import { statedMapping } from './map-request-answers.js'
 import { siteProfile } from './peer-profile.js'
 import type { Publisher } from './publisher.js'
 import {
@@ -112,14 +108,6 @@ interface Change extends RegistrationChange {
   readonly formerOwners: readonly string[]
 }
 
-interface FormerRloc {
-  readonly rloc: Rloc
-  /** The registrant's own: where it registered from, or a locator with L bit. */
-  readonly home: boolean
-  readonly registrant: Registrant
-  readonly records: Mapping[]
-}
-
 function comesTooLate(state: MapServerState, record: Mapping, received: Received): boolean {
   const { registrations } = state
   const { eidPrefix } = record
@@ -169,7 +157,7 @@ function applyAll(
     outputs.push(...ack)
     return
   }
-  const { admission } = received
+  const { admission, now } = received
   const site = admission.site.name
   const durable: DurableOutputs = { records: [], then: [...ack] }
   const senders = new Set([admission.sender])
@@ -187,7 +175,8 @@ function applyAll(
   // loss, and being told is no promise. If we die in between, the register that was never acknowledged
   // comes again and the same is said again. Only the nonce of the notify must be safe to use.
   const notices: DurableOutputs = { records: [], then: [] }
-  tellFormerRlocs(state, changes, received, notices)
+  tellFormerRlocs(state, changes, { own: ownRlocs(received), site: admission.site, now }, notices)
+  durable.records.push(...state.outbox.recordsToStore())
   if (notices.records.length === 0) outputs.push(...notices.then)
   else outputs.push({ kind: 'persist', records: notices.records, then: notices.then })
   for (const { eidPrefix, before, after } of changes) {
@@ -267,45 +256,6 @@ function apply(
   const after = registrationOf(about, registrants)
   registrations.put(after)
   return { eidPrefix, before, after, formerOwners }
-}
-
-/**
- * Tells every RLOC of the former locator-sets that is not the sender's own where the EIDs are now
- * (RFC 9301 §5.7, unsolicited): one message per RLOC with all that this register has changed.
- */
-function tellFormerRlocs(
-  state: MapServerState,
-  changes: readonly Change[],
-  received: Received,
-  durable: DurableOutputs,
-): void {
-  const own = ownRlocs(received)
-  const notices = new Map<string, FormerRloc>()
-  for (const { eidPrefix, before, after } of changes) {
-    state.outbox.supersede(eidPrefix)
-    if (before === undefined || after === undefined) continue
-    if (before.mapVersion === after.mapVersion) continue
-    const mapping = statedMapping(after)
-    for (const registrant of before.registrants) {
-      const source = { rloc: registrant.source, local: true }
-      for (const { rloc, local } of [source, ...registrant.locators]) {
-        const text = formatIpAddress(rloc)
-        if (own.has(text)) continue
-        const notice = notices.get(text) ?? { rloc, home: local, registrant, records: [] }
-        notices.set(text, notice)
-        if (notice.records.at(-1) !== mapping) notice.records.push(mapping)
-      }
-    }
-  }
-  const site = received.admission.site
-  for (const { rloc, home, registrant, records } of notices.values()) {
-    const { owner, authenticationLength } = registrant
-    const key = keyOf(site, registrant)
-    for (const batch of batchesOf(records, rloc)) {
-      const notice = { target: rloc, owner, home, key, authenticationLength, records: batch }
-      state.outbox.announce(notice, received.now, durable)
-    }
-  }
 }
 
 function refuse(
@@ -443,27 +393,4 @@ function ownRlocs(received: Received): ReadonlySet<string> {
 /** RFC 9301 §5.6: the a bit, unless the site's peers are known to misuse it. */
 function wantsMerge({ message, admission }: Received): boolean {
   return message.mergeRequest && !siteProfile(admission.site).ignoreMergeBit
-}
-
-function keyOf(site: SiteConfig, registrant: Registrant): AuthenticationKey {
-  const { keyId } = registrant
-  const named = site.keys.find((key) => key.keyId === keyId)
-  // Key ID 0 of a peer that has no key IDs: it shall read 0 in what we send it, too.
-  return named ?? (keyId === 0 ? { ...site.keys[0]!, keyId } : site.keys[0]!)
-}
-
-/** Records in portions that fit one message to `to`; a record too large for any goes alone. */
-function batchesOf(records: readonly Mapping[], to: Rloc): Mapping[][] {
-  const batches: Mapping[][] = []
-  let left = 0
-  for (const record of records) {
-    const bytes = recordBytes(record)
-    if (bytes > left) {
-      batches.push([])
-      left = MESSAGE_BYTES[to.family] - AUTHENTICATION_BYTES
-    }
-    batches.at(-1)!.push(record)
-    left -= bytes
-  }
-  return batches
 }

@@ -20,8 +20,9 @@ import {
   type Registration,
   type Registrations,
 } from '../tables/registrations.js'
+import { tellAgain } from './former-rlocs.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
-import { createMapNotifyOutbox } from './map-notify-outbox.js'
+import { createMapNotifyOutbox, type DurableOutputs } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
 import { createMapRequestAnswers, type Standing } from './map-request-answers.js'
 import { createPublisher, type Publisher } from './publisher.js'
@@ -108,7 +109,9 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       for (const record of records) {
         if (record.kind === 'subscription') publisher.restore(record, now)
       }
-      outputs.push({ kind: 'persist', records: [outbox.open(now)], then: [] })
+      const again: DurableOutputs = { records: [outbox.open(now)], then: [] }
+      tellAgain(state, records, now, again)
+      outputs.push({ kind: 'persist', ...again })
     },
     handleDeadline(now, outputs) {
       for (const eidPrefix of expireRegistrations(registrations, now, outputs))

@@ -30,8 +30,7 @@ export function createSimulatedStore(
 
   function write(record: StoredRecord): void {
     const key = keyOf(record)
-    const removes = record.kind === 'registration-removed' || record.kind === 'subscription-removed'
-    if (removes) durable.delete(key)
+    if (record.kind.endsWith('-removed')) durable.delete(key)
     else durable.set(key, record)
   }
 
@@ -70,6 +69,9 @@ function keyOf(record: StoredRecord): string {
     case 'registration':
     case 'registration-removed':
       return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    case 'pending-notify':
+    case 'pending-notify-removed':
+      return `pending-notify/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
     case 'subscription':
     case 'subscription-removed':
       return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`

@@ -9,7 +9,7 @@ import { mkdirSync } from 'node:fs'
 import { ClassicLevel } from 'classic-level'
 import type { StoredRecord } from '../control/input-output.js'
 import { decodeRecord, encodeRecord } from './record-codec.js'
-import { recordKey, type Store } from './store.js'
+import { isRemoval, recordKey, type Store } from './store.js'
 
 /**
  * Opens or makes the store in `directory`. Rejects with a sentence when another process has it
@@ -77,8 +77,6 @@ interface Waiting {
 
 function toOperation(record: StoredRecord) {
   const key = recordKey(record)
-  if (record.kind === 'registration-removed' || record.kind === 'subscription-removed') {
-    return { type: 'del' as const, key }
-  }
+  if (isRemoval(record)) return { type: 'del' as const, key }
   return { type: 'put' as const, key, value: encodeRecord(record) }
 }

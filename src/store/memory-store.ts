@@ -2,7 +2,7 @@
  * A store that forgets at the end of the process: for tests, and for nodes that keep nothing.
  */
 import type { StoredRecord } from '../control/input-output.js'
-import { recordKey, type Store } from './store.js'
+import { isRemoval, recordKey, type Store } from './store.js'
 
 export function createMemoryStore(): Store {
   const records = new Map<string, StoredRecord>()
@@ -10,9 +10,7 @@ export function createMemoryStore(): Store {
     load: async () => [...records.values()],
     save: async (saved) => {
       for (const record of saved) {
-        const removes =
-          record.kind === 'registration-removed' || record.kind === 'subscription-removed'
-        if (removes) records.delete(recordKey(record))
+        if (isRemoval(record)) records.delete(recordKey(record))
         else records.set(recordKey(record), record)
       }
     },

@@ -7,11 +7,9 @@ import { ipAddress } from '../lisp/address.js'
 import type { Locator } from '../lisp/locator.js'
 import { ACTIONS } from '../lisp/mapping.js'
 import { RECORDS_DESCRIPTOR } from './records.generated.js'
+import type { Removal } from './store.js'
 
-export type KeptRecord = Exclude<
-  StoredRecord,
-  { kind: 'registration-removed' | 'subscription-removed' }
->
+export type KeptRecord = Exclude<StoredRecord, Removal>
 
 export function encodeRecord(record: KeptRecord): Uint8Array {
   return schema.encode(schema.create(toMessage(record))).finish()
@@ -37,6 +35,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
     return { lastNonce: { sender: record.sender, nonce: bytesOf64(record.nonce) } }
   }
   if (record.kind === 'subscription') return { subscription: subscriptionMessage(record) }
+  if (record.kind === 'pending-notify') return { pendingNotify: notifyMessage(record) }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
   return {
     registration: {
@@ -46,6 +45,27 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
       locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
       action: ACTIONS.indexOf(action),
     },
+  }
+}
+
+function notifyMessage(record: PendingNotify): Record<string, unknown> {
+  const { kind: _kind, eidPrefix, homeRlocs, otherRlocs, ...plain } = record
+  return {
+    ...plain,
+    eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
+    homeRlocs: homeRlocs.map(({ bytes }) => bytes),
+    otherRlocs: otherRlocs.map(({ bytes }) => bytes),
+  }
+}
+
+function pendingNotifyOf(message: StoredNotify): PendingNotify {
+  const { eidPrefix, homeRlocs, otherRlocs, ...plain } = message
+  return {
+    ...plain,
+    kind: 'pending-notify',
+    eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
+    homeRlocs: homeRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
+    otherRlocs: otherRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
   }
 }
 
@@ -79,7 +99,9 @@ function subscriptionOf(message: StoredSubscription): Subscription {
 }
 
 function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
-  const { reservation, lastNonce, registration, subscription } = message as unknown as StoredMessage
+  const kinds = message as unknown as StoredMessage
+  const { reservation, lastNonce, registration, subscription, pendingNotify } = kinds
+  if (pendingNotify) return pendingNotifyOf(pendingNotify)
   if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
@@ -114,6 +136,12 @@ function numberOf64(bytes: Uint8Array): bigint {
 
 type Registration = KeptRecord & { kind: 'registration' }
 type Subscription = KeptRecord & { kind: 'subscription' }
+type PendingNotify = KeptRecord & { kind: 'pending-notify' }
+type StoredNotify = Omit<PendingNotify, 'kind' | 'eidPrefix' | 'homeRlocs' | 'otherRlocs'> & {
+  readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+  readonly homeRlocs: readonly Uint8Array[]
+  readonly otherRlocs: readonly Uint8Array[]
+}
 type StoredSubscription = Omit<
   Subscription,
   | 'kind'
@@ -136,6 +164,7 @@ type StoredSubscription = Omit<
 interface StoredMessage {
   readonly reservation?: { readonly scope: string; readonly ceiling: Uint8Array }
   readonly subscription?: StoredSubscription
+  readonly pendingNotify?: StoredNotify
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,

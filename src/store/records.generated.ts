@@ -12,7 +12,8 @@ export const RECORDS_DESCRIPTOR = {
                 "reservation",
                 "lastNonce",
                 "registration",
-                "subscription"
+                "subscription",
+                "pendingNotify"
               ]
             }
           },
@@ -33,6 +34,11 @@ export const RECORDS_DESCRIPTOR = {
             "subscription": {
               "type": "Subscription",
               "id": 4
+            },
+            "pendingNotify": {
+              "type": "PendingNotify",
+              "id": 5,
+              "protoName": "pending_notify"
             }
           }
         },
@@ -193,6 +199,36 @@ export const RECORDS_DESCRIPTOR = {
               "type": "double",
               "id": 15,
               "protoName": "expires_at"
+            }
+          }
+        },
+        "PendingNotify": {
+          "fields": {
+            "eidPrefix": {
+              "type": "EidPrefix",
+              "id": 1,
+              "protoName": "eid_prefix"
+            },
+            "owner": {
+              "type": "string",
+              "id": 2
+            },
+            "homeRlocs": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 3,
+              "protoName": "home_rlocs"
+            },
+            "otherRlocs": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 4,
+              "protoName": "other_rlocs"
+            },
+            "keyId": {
+              "type": "uint32",
+              "id": 5,
+              "protoName": "key_id"
             }
           }
         },

@@ -5,7 +5,7 @@
  * - `save` resolves when the records are durable, in the order of the calls; many calls at once
  *   share one write. When it rejects, none of its records may be relied on.
  * - A record replaces the one with the same key; `registration-removed` removes a registration,
- *   `subscription-removed` a subscription.
+ *   `subscription-removed` a subscription, `pending-notify-removed` a pending notify.
  * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
@@ -18,6 +18,16 @@ export interface Store {
   close(): Promise<void>
 }
 
+/** A record that stands for the absence of another. */
+export type Removal = Extract<
+  StoredRecord,
+  { kind: 'registration-removed' | 'subscription-removed' | 'pending-notify-removed' }
+>
+
+export function isRemoval(record: StoredRecord): record is Removal {
+  return record.kind.endsWith('-removed')
+}
+
 /** The key under which a record is kept; a removal has the key of what it removes. */
 export function recordKey(record: StoredRecord): string {
   switch (record.kind) {
@@ -28,6 +38,9 @@ export function recordKey(record: StoredRecord): string {
     case 'registration':
     case 'registration-removed':
       return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    case 'pending-notify':
+    case 'pending-notify-removed':
+      return `pending-notify/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
     case 'subscription':
     case 'subscription-removed':
       return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`

@@ -1,10 +1,13 @@
 import t from 'tap'
+import type { StoredRecord } from '../../src/control/input-output.js'
 import { verifyMessage } from '../../src/lisp/authentication.js'
+import { formatEidPrefix } from '../../src/lisp/eid.js'
 import {
   aKey,
   aLocator,
   aMapping,
   aNodeConfig,
+  anAddress,
   anIdentity,
   aSite,
   hmac,
@@ -158,6 +161,13 @@ t.test('a claim is told to every former RLOC until it is acknowledged', async (t
     { kind: 'registration-removed', owner: 'aa'.repeat(16) },
     { kind: 'registration', owner: 'bb'.repeat(16), mapVersion: 4 },
     { kind: 'last-nonce', sender: `blue/${'bb'.repeat(16)}/1` },
+    {
+      kind: 'pending-notify',
+      owner: 'aa'.repeat(16),
+      homeRlocs: [anAddress(A)],
+      otherRlocs: [anAddress('2001:db8:a::1')],
+    },
+    { kind: 'pending-notify', owner: 'aa'.repeat(16), homeRlocs: [anAddress(A)] },
   ])
   const [toA, toA6] = claim.notices
   t.strictSame(recordsOf(toA).map(inWords), [`10.1.0.5/32 → ${B} v20`, `${six} → ${B} v4`])
@@ -181,16 +191,16 @@ t.test('a claim is told to every former RLOC until it is acknowledged', async (t
 t.test('the claimant is answered after the write, the former RLOCs are told before', async (t) => {
   const { system, from } = atA()
   const first = from(B, 1000, record(B, 20))
-  const whole = ['registration-removed', 'registration', 'last-nonce']
+  const whole = ['registration-removed', 'registration', 'last-nonce', 'pending-notify']
   t.strictSame(first.answer?.after, whole)
   t.strictSame(first.notices[0]?.after, ['reservation'], 'its nonce is of a fresh block')
   const second = from(A, 2000, record(A, 21))
-  t.strictSame(second.answer?.after, whole)
+  t.strictSame(second.answer?.after, [...whole, 'pending-notify-removed'])
   t.strictSame(second.notices[0]?.after, [], 'nothing new to reserve')
   t.equal(second.sentAtOnce, 1)
 
   const again = restarted(config, system.store, 3000)
-  t.match(again.result.written, [{ kind: 'reservation', scope: 'map-notify' }])
+  t.match(again.result.written[0], { kind: 'reservation', scope: 'map-notify' })
   const soon = again.system.register(3001, B, {
     nonce: 50n,
     identity: xtrB,
@@ -317,6 +327,72 @@ t.test('a refresh delayed past a restart does not bring the former owner back', 
   t.match(again.mapServer.registrationViews(4000), [{ locators: [{ rloc: B }] }])
 })
 
+const owed = (store: ReadonlyMap<string, StoredRecord>) =>
+  [...store.values()].flatMap((one) =>
+    one.kind === 'pending-notify' ? [`${formatEidPrefix(one.eidPrefix)} ${one.owner[0]}`] : [],
+  )
+
+t.test('a Map-Notify that was owed when the Map-Server died is sent by its next run', async (t) => {
+  const { system, from } = atA()
+  const own = [aLocator(A, { local: true }), aLocator('2001:db8:a::1')]
+  from(A, 10, aMapping({ mapVersion: 10, locators: own }), record(A, 3, '10.1.0.6/32'))
+  from(B, 1000, record(B), record(B, 0, '10.1.0.6/32'))
+  t.strictSame(owed(system.store), ['10.1.0.5/32 a', '10.1.0.6/32 a'])
+
+  const { system: again, result } = restarted(config, system.store, 2000)
+  t.strictSame(
+    result.sent.map(({ to, after }) => [to, after[0]]),
+    [
+      [A, 'reservation'],
+      ['2001:db8:a::1', 'reservation'],
+    ],
+  )
+  t.strictSame(recordsOf(result.sent[0]).map(inWords), [
+    `10.1.0.5/32 → ${B} v12`,
+    `10.1.0.6/32 → ${B} v4`,
+  ])
+  t.ok(verifyMessage(result.sent[0]!.bytes, aKey(), hmac))
+
+  const late = again.register(2500, A, { nonce: 60n, identity: xtrA, records: [record(A)] })
+  t.match(late.names, ['map-register-rejected stale-until-notified', 'map-notify-sent refused'])
+  t.match(again.mapServer.registrationViews(2500), [
+    { locators: [{ rloc: B }] },
+    { locators: [{ rloc: B }] },
+  ])
+  t.strictSame(
+    again.deadline(5000).sent.map(({ to }) => to),
+    [A, '2001:db8:a::1'],
+    'repeated like the first time',
+  )
+  again.acknowledge(5100, A, result.sent[0]!)
+  t.strictSame(owed(again.store), ['10.1.0.5/32 a'], 'another RLOC is still to be told')
+  again.acknowledge(5200, A, result.sent[1]!)
+  t.strictSame(owed(again.store), [])
+  t.strictSame(restarted(config, again.store, 6000).result.sent, [])
+})
+
+t.test('what is owed to a former owner is forgotten when it is no longer true', async (t) => {
+  const home = atA()
+  home.from(B, 1000, record(B))
+  home.from(A, 2000, record(A, 12))
+  t.strictSame(owed(home.system.store), ['10.1.0.5/32 b'], 'only B has something to learn')
+
+  const silent = atA()
+  silent.from(B, 1000, record(B))
+  silent.system.runUntil(60_000)
+  t.strictSame(owed(silent.system.store), [], 'given up')
+
+  const gone = atA()
+  gone.from(B, 1000, record(B))
+  const withdrawn = aMapping({ locators: [B], ttlMinutes: 0 })
+  const store = new Map(gone.system.store)
+  gone.from(B, 1100, withdrawn)
+  t.strictSame(owed(gone.system.store), [], 'withdrawn')
+  for (const [key, one] of store) if (one.kind === 'registration') store.delete(key)
+  const { system, result } = restarted(config, store, 2000)
+  t.strictSame([result.sent, owed(system.store)], [[], []], 'registered by nobody')
+})
+
 t.test('nonces of notifies go on above what an earlier run may have used', async (t) => {
   const { system, from } = atA()
   const first = from(B, 0, record(B)).notices[0]
@@ -327,7 +403,8 @@ t.test('nonces of notifies go on above what an earlier run may have used', async
     { ceiling: FIRST + 1999n },
   )
   const claim = again.register(2000, A, { nonce: 50n, identity: xtrA, records: [record(A, 99)] })
-  t.match(claim.notices[0], { to: B, message: { nonce: FIRST + 1000n } })
+  t.match(result.sent[0], { to: A, message: { nonce: FIRST + 1000n } }, 'what was owed')
+  t.match(claim.notices[0], { to: B, message: { nonce: FIRST + 1001n } })
 })
 
 t.test('a former owner is told with the key it used, after a restart too', async (t) => {

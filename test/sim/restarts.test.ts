@@ -182,3 +182,36 @@ t.test('the answers of a Map-Server that forgot everything are not believed long
   world.run(world.timeline.now() + 8000)
   t.equal(whatIsMissing(world), '', 'it registers again, and who waits for it asks again soon')
 })
+
+t.test('a former site learns of its loss from the next run of the Map-Server', async (t) => {
+  const world = aWorld('owed')
+  const { network, timeline } = world
+  const registered = (): string | undefined =>
+    world
+      .node('mapping')
+      .snapshot()
+      ?.registrations.find(({ eidPrefix }) => eidPrefix === PREFIXES[0])?.locators[0]?.rloc
+  // Nobody can tell cloud-a: neither the Map-Server nor the new site.
+  network.cut('mapping', 'cloud-a', true)
+  network.cut('cloud-b', 'cloud-a', true)
+  moveAcross(world, 'detected', createPrng('owed'))
+  world.run(timeline.now() + 3000)
+  t.equal(registered(), RLOC['cloud-b'])
+  world.node('mapping').crash()
+  world.run(timeline.now() + 500)
+  network.cut('mapping', 'cloud-a', false)
+  world.node('mapping').start()
+  const state = (): string | undefined =>
+    world
+      .node('cloud-a')
+      .snapshot()
+      ?.mappingDatabase.find(({ eidPrefix }) => eidPrefix === PREFIXES[0])?.state
+  world.run(timeline.now() + 500)
+  t.equal(state(), 'away', 'told at once, not when its next refresh is refused')
+  // Longer than a refresh.
+  for (let second = 0; second < 65; second += 1) {
+    world.run(timeline.now() + 1000)
+    if (registered() !== RLOC['cloud-b']) break
+  }
+  t.equal(registered(), RLOC['cloud-b'])
+})

@@ -66,11 +66,19 @@ const ownKey: StoredRecord = {
   keyOwner: undefined,
   secret: Uint8Array.of(0, 255, 7),
 }
+const owed: StoredRecord & { kind: 'pending-notify' } = {
+  kind: 'pending-notify',
+  eidPrefix: parseEidPrefix('[7]10.10.0.5/32')!,
+  owner: '00112233445566778899aabbccddeeff',
+  homeRlocs: [parseIpAddress('172.16.1.1')!, parseIpAddress('fd00:c:1::1')!],
+  otherRlocs: [parseIpAddress('172.16.9.1')!],
+  keyId: 2,
+}
 
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  for (const record of [registration, reservation, lastNonce, subscription, ownKey]) {
+  for (const record of [registration, reservation, lastNonce, subscription, ownKey, owed]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }
   t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')
@@ -108,6 +116,10 @@ for (const [name, open] of Object.entries(implementations)) {
       (await store.load()).some(({ kind }) => kind.startsWith('registration')),
       'in order',
     )
+    await store.save([owed])
+    t.ok((await store.load()).some(({ kind }) => kind === 'pending-notify'))
+    await store.save([{ ...owed, kind: 'pending-notify-removed' } as StoredRecord])
+    t.notOk((await store.load()).some(({ kind }) => kind.startsWith('pending')))
     await store.close()
   })
 

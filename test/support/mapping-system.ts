@@ -21,7 +21,7 @@ import {
   type MapRequest,
   type Message,
 } from '../../src/lisp/message.js'
-import { recordKey } from '../../src/store/store.js'
+import { isRemoval, recordKey } from '../../src/store/store.js'
 import { aKey, aMapRegister, anAddress, hmac, someCapabilities } from './builders.js'
 
 export interface Sent {
@@ -203,7 +203,7 @@ function resultOf(outputs: readonly Output[], store: Map<string, StoredRecord>):
     if (output.kind !== 'persist') return
     for (const record of output.records) {
       written.push(record)
-      if (record.kind === 'registration-removed') store.delete(recordKey(record))
+      if (isRemoval(record)) store.delete(recordKey(record))
       else store.set(recordKey(record), record)
     }
     const kinds = output.records.map((record) => record.kind)
