@@ -38,6 +38,8 @@ import type {
   StoredRecord,
 } from './input-output.js'
 import { createInstalledMappings, earliest, report } from './installed-mappings.js'
+import { createMissLimits } from './miss-limits.js'
+import { createNonceGuessing } from './nonce-guessing.js'
 import {
   createPendingRequests,
   type OnAnswer,
@@ -45,6 +47,7 @@ import {
   type PendingRequests,
 } from './pending-requests.js'
 import { createSmrFollowing } from './smr-following.js'
+import { createSmrLimits, MAXIMUM_SMR_EIDS } from './smr-limits.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapshot.js'
 import { createSubscriber } from './subscriber.js'
 import type { TablePage, TableQuery } from './table-pages.js'
@@ -147,11 +150,21 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     (eid, now) => cache.lookup(eid, now).kind !== 'miss',
   )
 
+  const smrLimits = createSmrLimits(config, () => pending.size)
+  const misses = createMissLimits(config)
+  const guessing = createNonceGuessing()
   const adopted = createAdoptedMappings(cache, pending)
   const unregistered = createUnregisteredChecks(cache, pending)
 
+  /** A packet of `source` needs a mapping; what is asked for already costs nobody anything. */
+  function askFor(eid: Eid, source: Eid, now: Instant, outputs: Output[]) {
+    const eidPrefix = hostPrefix(eid)
+    if (!pending.isPending(eidPrefix) && !misses.take(source, now)) return 'source-rate'
+    return pending.ask(eidPrefix, source, { kind: 'hold' }, now, outputs)
+  }
+
   function resolve(eid: Eid, source: Eid, now: Instant, outputs: Output[]): void {
-    const outcome = pending.ask(hostPrefix(eid), source, { kind: 'hold' }, now, outputs)
+    const outcome = askFor(eid, source, now, outputs)
     if (outcome === 'asked' || outcome === 'already-pending') return
     // RFC 9301 §5.3 hold-down: packets must not wait for an answer that nobody will ask for.
     mappings.dropHeld(eid, 'rate-limited', outputs)
@@ -246,6 +259,16 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     following.settled(request.key, undefined, now, outputs)
   }
 
+  function suppressSmr(reason: string, eid: string, from: Rloc, outputs: Output[]): void {
+    report(outputs, 'smr-suppressed', 'info', { reason, eid, from: formatIpAddress(from) })
+  }
+
+  function followSmr(eid: Eid, from: Rloc, cached: Mapping, now: Instant, outputs: Output[]): void {
+    const objection = smrLimits.objectionTo(from, cached, now)
+    if (objection === undefined) following.follow(eid, from, cached.locators, now, outputs)
+    else suppressSmr(objection, formatEid(eid), from, outputs)
+  }
+
   return {
     handleHeld(one, now, outputs) {
       mappings.noteHeld(one.eid)
@@ -258,8 +281,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       if (found.entry.origin !== 'local') resolve(one.eid, one.source, now, outputs)
     },
     handleWanted(one, now, outputs) {
-      if (cache.lookup(one.eid, now).kind === 'miss')
-        pending.ask(hostPrefix(one.eid), one.source, { kind: 'hold' }, now, outputs)
+      if (cache.lookup(one.eid, now).kind === 'miss') askFor(one.eid, one.source, now, outputs)
     },
     handleReply(reply, from, now, outputs) {
       const reject = (reason: string): void =>
@@ -269,9 +291,16 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         return
       }
       const request = pending.find(reply.nonce)
-      if (request === undefined) return reject('unknown-nonce')
+      if (request === undefined) {
+        guessing.wrong(now)
+        return reject('unknown-nonce')
+      }
       if (request.subscribing && reply.records.every(refusesSubscription))
         return refuseSubscription(request, now, outputs)
+      if (request.subscribing && guessing.isUnderWay(now)) {
+        pending.askPlainly(request)
+        return reject('guessing')
+      }
       if (request.subscribing) subscriber.answeredPlainly(request.eidPrefix)
       if (!answered(request, reply.records, 'map-reply', now, outputs)) reject('not-covering')
     },
@@ -287,6 +316,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         ]),
       )
       if (request.sourceEid !== undefined) eids.set(formatEid(request.sourceEid), request.sourceEid)
+      let looks = 0
       for (const [name, eid] of eids) {
         const found = cache.lookup(eid, now)
         // RFC 9301 §6.1: without a cache entry there is nothing to bring up to date.
@@ -297,7 +327,11 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
           from: formatIpAddress(from),
         })
         if (found.kind === 'hit' && !ignored)
-          following.follow(eid, from, found.entry.mapping.locators, now, outputs)
+          followSmr(eid, from, found.entry.mapping, now, outputs)
+        looks += 1
+        if (looks < MAXIMUM_SMR_EIDS || looks === eids.size) continue
+        suppressSmr('too-many-records', name, from, outputs)
+        return
       }
     },
     handleUsage(one, now, outputs) {

@@ -24,10 +24,10 @@ import {
 } from '../lisp/message.js'
 import { usableLocators } from '../tables/locator-selection.js'
 import type { Registration, Registrations } from '../tables/registrations.js'
+import { createAnswerLimits } from './answer-limits.js'
 import { CONTROL_PORT, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import type { Publisher } from './publisher.js'
-import { createRateLimit } from './rate-limit.js'
 import type { Datagram, RegisterGuard } from './register-guard.js'
 
 /** A Map-Request with the headers in which it came. */
@@ -66,12 +66,6 @@ export const MAXIMUM_REQUEST_RECORDS = 8
 export const UNKNOWN_EID_TTL_MINUTES = 15
 /** RFC 9301 §8.3: a site's EID that is not registered now. */
 export const UNREGISTERED_EID_TTL_MINUTES = 1
-/**
- * RFC 9301 §5.4 recommends one Map-Reply per 3 s and RLOC. Our choice is a bucket per RLOC and prefix,
- * so that the two families of one moved endpoint do not wait for each other, and a ceiling per RLOC.
- */
-const REPLIES_PER_PREFIX = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 100_000 }
-const MAXIMUM_RATED_RLOCS = 10_000
 /** Records in one message: the whole packet within 576 or 1280 bytes (RFC 9301 §5), less IP and UDP
  * headers and the twelve bytes before the first record. */
 export const MESSAGE_BYTES = { 4: 576 - 20 - 8 - 12, 6: 1280 - 40 - 8 - 12 }
@@ -84,12 +78,7 @@ export function createMapRequestAnswers(
   guard: RegisterGuard,
   publisher: () => Publisher,
 ): MapRequestAnswers {
-  const perPrefix = createRateLimit(REPLIES_PER_PREFIX)
-  const perRloc = createRateLimit({
-    burst: Math.max(1, Math.ceil(config.mapCache.repliesPerLocatorPerSecond)),
-    refillPerSecond: config.mapCache.repliesPerLocatorPerSecond,
-    maximumKeys: MAXIMUM_RATED_RLOCS,
-  })
+  const limits = createAnswerLimits(config)
 
   const answerRecord = (
     received: EncapsulatedRequest,
@@ -98,9 +87,8 @@ export function createMapRequestAnswers(
     now: Instant,
     outputs: Output[],
   ): boolean => {
-    const rloc = formatIpAddress(replyTo)
     const asked = formatEidPrefix(record.eidPrefix)
-    if (!perRloc.take(rloc, now) || !perPrefix.take(`${rloc} ${asked}`, now)) {
+    if (!limits.take(received.datagram.from, replyTo, asked, now)) {
       outputs.push(suppressed('rate-limited', received, record.eidPrefix))
       return true
     }

@@ -14,11 +14,10 @@ import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import { encodeMessage, type MapRequest } from '../lisp/message.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
+import { createAnswerLimits } from './answer-limits.js'
 import { ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
-import { createRateLimit } from './rate-limit.js'
-import { ceilingPerRloc } from './smr.js'
 
 /** Where a Map-Request came from; ports are those of its innermost UDP header. */
 export interface RequestOrigin {
@@ -36,7 +35,6 @@ export type RequestReplies = (
   outputs: Output[],
 ) => void
 
-const PER_RLOC_AND_EID_PREFIX = { burst: 4, refillPerSecond: 1 / 3, maximumKeys: 65_536 }
 /** Records in one Map-Reply: a match and its more-specifics; more would not fit a datagram. */
 const MAXIMUM_RECORDS = 16
 /** Without a Map-Server nothing says how long our mappings last; RFC 9301 §5.6 suggests a day at most. */
@@ -46,8 +44,7 @@ export function createRequestReplies(
   config: NodeConfig,
   database: MappingDatabase,
 ): RequestReplies {
-  const limit = createRateLimit(PER_RLOC_AND_EID_PREFIX)
-  const ceiling = ceilingPerRloc(config.mapCache.repliesPerLocatorPerSecond)
+  const limits = createAnswerLimits(config)
   const locators = ownLocators(config)
   const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? DEFAULT_TTL_MINUTES
 
@@ -100,9 +97,8 @@ export function createRequestReplies(
     const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
     if (records.length === 0) return ignore('not-ours')
     const name = formatIpAddress(target)
-    const allowed =
-      ceiling.take(name, now) && (request.rlocProbe || limit.take(`${name} ${eidPrefix}`, now))
-    if (!allowed) {
+    const asked = request.rlocProbe ? undefined : eidPrefix
+    if (!limits.take(origin.from, target, asked, now)) {
       report(outputs, 'map-reply-suppressed', 'info', { reason: 'rate', eidPrefix, to: name })
       return
     }

@@ -14,6 +14,7 @@ import { eidFromPrefix, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { MapReferral } from '../lisp/map-referral.js'
 import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../lisp/message.js'
+import { createAnswerLimits } from './answer-limits.js'
 import { isOwnRloc } from './control-datagram.js'
 import type { DdtResolution } from './ddt-resolution.js'
 import type { Instant, Output } from './input-output.js'
@@ -58,8 +59,6 @@ export interface MapResolver {
  * passes 4 times and then once per second, which is how often an ITR may send it.
  */
 const FORWARDS_PER_NONCE = { burst: 4, refillPerSecond: 1, maximumKeys: 100_000 }
-/** Our choice: forwards and negative replies for one ITR, as for Map-Replies. */
-const MAXIMUM_RATED_RLOCS = 10_000
 
 export function createMapResolver(
   config: NodeConfig,
@@ -70,11 +69,8 @@ export function createMapResolver(
     .map(({ address }) => address)
     .filter((address) => !isOwnRloc(config, address))
   const perNonce = createRateLimit(FORWARDS_PER_NONCE)
-  const perRloc = createRateLimit({
-    burst: Math.max(1, Math.ceil(config.mapCache.repliesPerLocatorPerSecond)),
-    refillPerSecond: config.mapCache.repliesPerLocatorPerSecond,
-    maximumKeys: MAXIMUM_RATED_RLOCS,
-  })
+  // Forwards and negative replies for one ITR are limited as Map-Replies are.
+  const limits = createAnswerLimits(config)
 
   return {
     handleRequest(request, ecm, datagram, now, outputs) {
@@ -93,7 +89,7 @@ export function createMapResolver(
         return true
       }
       const fresh = perNonce.take(request.nonce.toString(16), now)
-      if (!fresh || !perRloc.take(formatIpAddress(replyTo), now)) {
+      if (!fresh || !limits.take(datagram.from, replyTo, undefined, now)) {
         outputs.push(suppressed('rate-limited', received))
         return true
       }

@@ -68,6 +68,9 @@ export function createSubscriptionAdmission(config: NodeConfig): SubscriptionAdm
 
   return {
     heard(speaker) {
+      // Who holds the key of another site does not become this xTR by giving its xTR-ID.
+      const known = speakers.get(speaker.xtrId)
+      if (known !== undefined && known.keyOwner !== speaker.keyOwner) return
       speakers.delete(speaker.xtrId)
       speakers.set(speaker.xtrId, { ...speaker, rlocs: speaker.rlocs.slice(0, MAXIMUM_RLOCS) })
       if (speakers.size <= MAXIMUM_SPEAKERS) return

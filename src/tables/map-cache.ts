@@ -81,11 +81,13 @@ export function lifetimeOfTtl(ttlMinutes: number): number {
 
 export function createMapCache(options: { readonly maximumEntries: number }): MapCache {
   const trie = createEidTrie<Slotted>()
-  const heap = createExpiryHeap<Slotted>()
+  const positive = createExpiryHeap<Slotted>()
+  const negative = createExpiryHeap<Slotted>()
+  const heapOf = ({ mapping }: MapCacheEntry) => (mapping.locators.length > 0 ? positive : negative)
 
   const take = (slotted: Slotted): MapCacheEntry => {
     trie.remove(slotted.entry.mapping.eidPrefix)
-    heap.remove(slotted.slot)
+    heapOf(slotted.entry).remove(slotted.slot)
     return slotted.entry
   }
 
@@ -94,9 +96,9 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
       entry,
       slot: undefined as never,
     }
-    slotted.slot = heap.add(slotted, entry.expiresAt)
+    slotted.slot = heapOf(entry).add(slotted, entry.expiresAt)
     const former = trie.insert(entry.mapping.eidPrefix, slotted)
-    if (former !== undefined) heap.remove(former.slot)
+    if (former !== undefined) heapOf(former.entry).remove(former.slot)
   }
 
   /** Entries below `eidPrefix` that a record for it replaces, and those that stay. */
@@ -152,9 +154,12 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
         installed.push(entry)
       }
       while (trie.size > options.maximumEntries) {
-        const soonest = heap.first()
-        // What is left without an end is our own; it is never given up for something learned.
-        if (soonest === undefined || soonest.at === Number.POSITIVE_INFINITY) break
+        // Negative entries first: a scan brings them by the thousand, traffic needs the others. What
+        // is left without an end is our own; it is never given up for something learned.
+        const soonest = [negative.first(), positive.first()].find(
+          (one) => one !== undefined && Number.isFinite(one.at),
+        )
+        if (soonest === undefined) break
         removed.push({ entry: take(soonest.value), reason: 'evicted' })
       }
       return settled(installed, removed)
@@ -167,7 +172,7 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
     expire(now) {
       const expired: MapCacheEntry[] = []
       while (expired.length < MAXIMUM_EXPIRED_AT_ONCE) {
-        const slotted = heap.takeDue(now)
+        const slotted = negative.takeDue(now) ?? positive.takeDue(now)
         if (slotted === undefined) break
         trie.remove(slotted.entry.mapping.eidPrefix)
         expired.push(slotted.entry)
@@ -175,7 +180,10 @@ export function createMapCache(options: { readonly maximumEntries: number }): Ma
       return expired
     },
     nextExpiry() {
-      const at = heap.first()?.at
+      const at = Math.min(
+        negative.first()?.at ?? Number.POSITIVE_INFINITY,
+        positive.first()?.at ?? Number.POSITIVE_INFINITY,
+      )
       return at === Number.POSITIVE_INFINITY ? undefined : at
     },
     *coveredBy(eidPrefix) {
