@@ -143,6 +143,16 @@ function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Rep
   config.mobility.peers.forEach((text, index) => {
     remote(['mobility', 'peers', index], text, 'a mobility peer')
   })
+  config.multicast.siteXtrs.forEach((text, index) => {
+    remote(['multicast', 'siteXtrs', index], text, 'an xTR')
+  })
+  config.mapServers.forEach(({ multicastSources = [] }, index) => {
+    multicastSources.forEach(({ prefix }, at) => {
+      if (parsePrefixText(prefix) !== undefined) return
+      const keys = ['mapServers', index, 'multicastSources', at, 'prefix']
+      error(keys, `"${prefix}" is not a prefix`, 'write address/length, as 10.1.0.0/16')
+    })
+  })
 }
 
 function readAddress(

@@ -38,6 +38,9 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       proxyReply: server.proxyReply,
       registerMs: server.registerSeconds * 1000,
       ttlMinutes: server.ttlMinutes,
+      multicastSources: server.multicastSources?.map((one) => {
+        return eidPrefix(one.prefix, one.instanceId)
+      }),
     })),
     mapResolvers: config.mapResolvers.map(address),
     mapCache: config.mapCache,
@@ -55,6 +58,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       failures: config.rlocProbe.failures,
     },
     mobility: mobilityOf(config, secrets),
+    multicast: multicastOf(config),
     mapServer: {
       sites: config.mapServer.sites.map((site) => ({
         name: site.name,
@@ -65,11 +69,13 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
         })),
         xtrIds: site.xtrIds,
         profile: site.profile,
+        multicastRelay: site.multicastRelay,
         legacyNonces: site.legacyNonces,
       })),
       registrationMs: config.mapServer.registrationSeconds * 1000,
       maximumRegistrations: config.mapServer.maximumRegistrations,
     },
+    groupServer: config.groupServer,
     ddt: ddtOf(config, secrets),
   }
 }
@@ -103,6 +109,11 @@ function ddtOf({ ddt }: Config, secrets: Secrets): DdtConfig {
 function treePrefixes(entry: { readonly prefix?: string; readonly instanceId: number }) {
   const texts = entry.prefix === undefined ? ['0.0.0.0/0', '::/0'] : [entry.prefix]
   return texts.map((text) => eidPrefix(text, entry.instanceId))
+}
+
+function multicastOf({ multicast }: Config): NodeConfig['multicast'] {
+  const { siteXtrs, relayLevel, ...rest } = multicast
+  return { ...rest, relayLevel, siteXtrs: siteXtrs.map(address) }
 }
 
 function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {

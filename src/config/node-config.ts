@@ -34,6 +34,8 @@ export interface NodeConfig {
     readonly proxyReply: boolean
     readonly registerMs: number
     readonly ttlMinutes: number
+    /** Missing: all (S,G) and (*,G) are registered here. */
+    readonly multicastSources?: readonly EidPrefix[] | undefined
   }[]
   readonly mapResolvers: readonly Rloc[]
   readonly mapCache: {
@@ -66,10 +68,17 @@ export interface NodeConfig {
     readonly redirect: boolean
     readonly solicit: boolean
   }
+  readonly multicast: MulticastPolicy
   readonly mapServer: {
     readonly sites: readonly SiteConfig[]
     readonly registrationMs: number
     readonly maximumRegistrations: number
+  }
+  /** RFC 8378, as a Map-Server. */
+  readonly groupServer: {
+    readonly fanOut: number
+    readonly maximumMembers: number
+    readonly maximumMembersPerGroup: number
   }
   readonly ddt: DdtConfig
 }
@@ -120,6 +129,18 @@ export interface SubscriptionPolicy {
   readonly temporaryMs: number
 }
 
+/** RFC 8378, as an xTR. */
+export interface MulticastPolicy {
+  readonly enabled: boolean
+  /** Of every xTR of the site one RLOC; empty: we are alone. */
+  readonly siteXtrs: readonly Rloc[]
+  /** 1–127: an RTR of replication trees and no site. */
+  readonly relayLevel: number | undefined
+  readonly relayInstances: readonly number[]
+  readonly maximumGroups: number
+  readonly maximumSources: number
+}
+
 export interface OwnPrefix {
   readonly eidPrefix: EidPrefix
   readonly interfaceName: string
@@ -136,6 +157,8 @@ export interface SiteConfig {
   readonly xtrIds: readonly string[]
   /** Missing is strict. */
   readonly profile?: PeerProfileName
+  /** May register as a relay of replication trees. Missing: no. */
+  readonly multicastRelay?: boolean
   /** Of the profile as well; this key alone loosens nothing else. */
   readonly legacyNonces: boolean
 }

@@ -9,6 +9,7 @@
 import type { Static } from 'typebox'
 import { DdtConfig } from './ddt-schema.js'
 import { Key } from './key-schema.js'
+import { GroupServerConfig, MulticastConfig } from './multicast-schema.js'
 import { PublishSubscribeConfig, SubscriptionsConfig } from './publish-subscribe-schema.js'
 import { RecordConfig } from './record-schema.js'
 import { Type } from './schema-builder.js'
@@ -90,6 +91,12 @@ const MapServerClient = Type.Object(
       default: 15,
       description: 'Record TTL of what we register',
     }),
+    multicastSources: Type.Optional(
+      Type.Array(Type.Object({ prefix: PrefixText, instanceId: InstanceId }, closed), {
+        description:
+          'Register here only (S,G) with a source inside these, and all (*,G); missing: all (RFC 8378 §5.1.2)',
+      }),
+    ),
   },
   closed,
 )
@@ -298,6 +305,10 @@ const MapServerConfig = Type.Object(
             description: 'Only these xTR-IDs may register; empty: any',
           }),
           profile: PeerProfileKey,
+          multicastRelay: Type.Boolean({
+            default: false,
+            description: 'May register as a relay of replication trees (RFC 8378 §9)',
+          }),
           legacyNonces: Type.Boolean({
             default: false,
             description:
@@ -437,7 +448,9 @@ export const ConfigSchema = Type.Object(
     subscriptions: SubscriptionsConfig,
     rlocProbe: RlocProbeConfig,
     mobility: MobilityConfig,
+    multicast: MulticastConfig,
     mapServer: MapServerConfig,
+    groupServer: GroupServerConfig,
     ddt: DdtConfig,
     api: ApiConfig,
     store: StoreConfig,

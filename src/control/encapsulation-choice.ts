@@ -44,12 +44,17 @@ export function chooseEncapsulations(
   return candidates
     .filter((one) => one.priority === best)
     .slice(0, MAXIMUM_ENCAPSULATIONS)
-    .map((locator) => ({
-      locator,
-      source: sourceRloc(config, locator.rloc)!,
-      pathMtu: config.pathMtu,
-      ...(speaksGpe(config, locator.rloc) ? { gpe: true } : {}),
-    }))
+    .map((locator) => encapsulationTo(config, locator))
+}
+
+/** The outer header towards a locator of a family that we have an RLOC of. */
+export function encapsulationTo(config: NodeConfig, locator: Locator): Encapsulation {
+  return {
+    locator,
+    source: sourceRloc(config, locator.rloc)!,
+    pathMtu: config.pathMtu,
+    ...(speaksGpe(config, locator.rloc) ? { gpe: true } : {}),
+  }
 }
 
 /** RFC 9305 §5: the P bit goes only to ETRs known to understand it; configuration knows. */

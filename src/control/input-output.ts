@@ -157,14 +157,21 @@ export type DatapathEvent =
       readonly host?: IpAddress
     }
   /**
-   * A packet of a source inside our EID-prefixes came from a site interface and neither (S,G) nor (*,G)
-   * has a replication entry; it went no further. At most one per second per (S,G).
+   * A packet of a source inside our EID-prefixes came from a site interface and there is no (S,G) entry.
+   * With a (*,G) entry it went as that says, else no further. At most one per second per (S,G).
    */
   | {
       readonly kind: 'multicast-source-seen'
       /** With its source. */
       readonly group: MulticastGroup
       readonly interfaceName: string
+    }
+  /** Whether we are the IGMP or MLD querier of this segment now; raised when that changes. */
+  | {
+      readonly kind: 'site-querier'
+      readonly interfaceName: string
+      readonly family: 4 | 6
+      readonly ours: boolean
     }
   /** Answer to `query-replication`. */
   | {

@@ -220,6 +220,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'group-joined':
         case 'group-left':
         case 'multicast-source-seen':
+        case 'site-querier':
         case 'replication-usage':
           return
         case 'operation-failed':

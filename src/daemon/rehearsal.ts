@@ -207,6 +207,15 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
     missHoldMs: 5000,
     pathMtu: 1500,
     gpePeers: [],
+    multicast: {
+      enabled: false,
+      siteXtrs: [],
+      relayLevel: undefined,
+      relayInstances: [],
+      maximumGroups: 1,
+      maximumSources: 1,
+    },
+    groupServer: { fanOut: 1, maximumMembers: 1, maximumMembersPerGroup: 1 },
     publishSubscribe: { subscribe: true, acceptUnsolicited: false },
     subscriptions: {
       accept: true,

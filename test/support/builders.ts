@@ -5,7 +5,12 @@
  * says what matters. Nothing here decides anything about the protocol.
  */
 import { createHmac } from 'node:crypto'
-import type { NodeConfig, SiteConfig, SubscriptionPolicy } from '../../src/config/node-config.js'
+import type {
+  MulticastPolicy,
+  NodeConfig,
+  SiteConfig,
+  SubscriptionPolicy,
+} from '../../src/config/node-config.js'
 import type { Capabilities, Random } from '../../src/control/input-output.js'
 import { type IpAddress, parseIpAddress } from '../../src/lisp/address.js'
 import type { AuthenticationKey, Hmac } from '../../src/lisp/authentication.js'
@@ -158,9 +163,11 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       redirect: true,
       solicit: true,
     },
+    multicast: aMulticastPolicy(),
     publishSubscribe: { subscribe: false, acceptUnsolicited: false },
     subscriptions: aSubscriptionPolicy(),
     mapServer: { sites: [], registrationMs: 180_000, maximumRegistrations: 1000 },
+    groupServer: { fanOut: 64, maximumMembers: 10_000, maximumMembersPerGroup: 1000 },
     ddt: {
       roots: [],
       root: false,
@@ -169,6 +176,19 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       peers: [],
       maximumReferrals: 1000,
     },
+    ...about,
+  }
+}
+
+/** Off, alone in its site, no relay. */
+export function aMulticastPolicy(about: Partial<MulticastPolicy> = {}): MulticastPolicy {
+  return {
+    enabled: false,
+    siteXtrs: [],
+    relayLevel: undefined,
+    relayInstances: [0],
+    maximumGroups: 100,
+    maximumSources: 100,
     ...about,
   }
 }
