@@ -48,6 +48,8 @@ export interface EidPlacement {
   isSettling(entry: DatabaseEntry, now: Instant): boolean
   /** A release that was asked for has ended. */
   released(eid: Eid): void
+  /** Whether the datapath names the senders to static prefixes, too; on before these are put. */
+  watchStatics(isWatching: boolean, outputs: Output[]): void
   /** Ours no longer, and nothing is known of it: packets to it are unknown, or resolved. */
   forget(entry: DatabaseEntry, outputs: Output[]): void
 }
@@ -67,6 +69,7 @@ export function createEidPlacement(
 ): EidPlacement {
   /** By EID-prefix. */
   const settling = new Map<string, Settling>()
+  let isWatchingStatics = false
 
   /** Both tables release, and each says when it has done so. */
   function settle(entry: DatabaseEntry, now: Instant): void {
@@ -82,7 +85,7 @@ export function createEidPlacement(
       interfaceName: entry.interfaceName,
       mac: entry.mac,
       dynamicPrefix: false,
-      reportSenders: entry.state === 'local' && entry.kind === 'dynamic-eid',
+      reportSenders: entry.state === 'local' && (isWatchingStatics || entry.kind === 'dynamic-eid'),
       // Uncommitted, the endpoint may still be on the segment and answers itself.
       ...(entry.committed ? {} : { proxyNeighbours: false }),
       release: release ? [entry.eid] : [],
@@ -140,6 +143,12 @@ export function createEidPlacement(
       if (found === undefined) return
       found.releases -= 1
       if (found.releases <= 0) settling.delete(key)
+    },
+    watchStatics(isWatching, outputs) {
+      isWatchingStatics = isWatching
+      if (isWatching) return
+      for (const entry of database.entries())
+        if (entry.kind === 'static') write(entry, false, outputs)
     },
     forget(entry, outputs) {
       settling.delete(entry.key)

@@ -87,6 +87,7 @@ export const EVENT_NAMES = [
   // shell
   'datapath-operation-failed',
   'configuration-reloaded',
+  'own-locators-changed',
   'node-started',
   'node-stopped',
 ] as const

@@ -378,6 +378,14 @@ export type StoredRecord =
       readonly expiresAt: Instant
     }
   | { readonly kind: 'registration-removed'; readonly eidPrefix: EidPrefix; readonly owner: string }
+  /** xTR: the locator-set that it told last, and who sent to it in the minute before it ended. */
+  | {
+      readonly kind: 'own-locators'
+      readonly locators: readonly Locator[]
+      readonly senders: readonly { readonly eidPrefix: EidPrefix; readonly rloc: Rloc }[]
+      /** Of the senders. As an `Instant` inside the node. */
+      readonly expiresAt: Instant
+    }
   /** Map-Server: a former owner that has not acknowledged that it is one, and where it was told. */
   | {
       readonly kind: 'pending-notify'

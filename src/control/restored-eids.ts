@@ -8,6 +8,7 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { eidFromPrefix, formatEid, formatEidPrefix, isHostPrefix } from '../lisp/eid.js'
+import type { Locator } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { namesUs } from './control-datagram.js'
@@ -30,6 +31,8 @@ export interface RestoredEidParts {
   readonly etr: Etr
   /** Whether a move to or from here has the EID in its hands. */
   readonly isMoving: (entry: DatabaseEntry) => boolean
+  /** Locators of ours in the run before: what names them is no word about another place. */
+  readonly wasOurs: (locators: readonly Locator[]) => boolean
 }
 
 interface Pending {
@@ -44,7 +47,7 @@ const ANSWER_MS = 1500
 const ASK_AGAIN_MS = 1000
 
 export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts): RestoredEids {
-  const { database, itr, placement, etr, isMoving } = parts
+  const { database, itr, placement, etr, isMoving, wasOurs } = parts
   /** EIDs to ask for at a later moment, unless they have changed by then. */
   const pending = new Map<DatabaseEntry, Pending>()
 
@@ -61,8 +64,9 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
       pending.set(entry, { state: 'away', committed: entry.committed, at: now + ASK_AGAIN_MS })
       return
     }
+    const isOurs = (set: readonly Locator[]): boolean => namesUs(config, set) || wasOurs(set)
     const elsewhere =
-      mapping !== undefined && mapping.locators.length > 0 && !namesUs(config, mapping.locators)
+      mapping !== undefined && mapping.locators.length > 0 && !isOurs(mapping.locators)
     if (mapping !== undefined && elsewhere) {
       hear(entry, mapping.mapVersion)
       const options = { committed: true, mapVersion: mapping.mapVersion, release: true }

@@ -29,6 +29,10 @@ export interface Smr {
   handleAwayHit(event: OfKind<'away-eid-hit'>, now: Instant, outputs: Output[]): void
   /** Somebody sends to an EID that is not here and of which nothing is known. */
   handleUnknown(event: OfKind<'unknown-eid'>, now: Instant, outputs: Output[]): void
+  /**
+   * One SMR to who sends to an EID of ours by a former mapping, within the limits; false: not now.
+   */
+  tell(eid: Eid, sender: Rloc, now: Instant, outputs: Output[]): boolean
   /** The EID has left for good; solicit from `entry.solicitAfter` on. */
   departed(entry: DatabaseEntry): void
   /** The mapping system tells the new place by now: nothing to wait for. */
@@ -166,6 +170,7 @@ export function createSmr(
       if (!config.mobility.solicit) suppress(eid, sender, 'switched-off', outputs)
       else send(eid, sender, 1, now, outputs)
     },
+    tell: (eid, sender, now, outputs) => send(eid, sender, 0, now, outputs),
     departed(entry) {
       told.delete(entry.key)
       if (waiting.has(entry.key)) deadlines.set(entry.key, entry.solicitAfter)

@@ -30,6 +30,7 @@ import { createMoveExchange } from './move-exchange.js'
 import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
+import { createOwnLocatorChange } from './own-locator-change.js'
 import { createRestoredEids } from './restored-eids.js'
 import { createRisingCounter, persist } from './rising-counter.js'
 import { createSmr } from './smr.js'
@@ -118,7 +119,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   hears.source = source
   hears.callbacks = {
     arrived: (entry, former) => moves.detected(entry, former),
-    registered: (entry, now, outputs) => moves.convergence.registered(entry, now, outputs),
+    registered(entry, now, outputs) {
+      moves.convergence.registered(entry, now, outputs)
+      ownChange.registered(entry, now)
+    },
     departed(entry, now) {
       source.departed(entry, now)
       moves.convergence.departed(entry)
@@ -126,7 +130,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   }
   const isMoving = (entry: DatabaseEntry): boolean =>
     moves.isMoving(entry.eid) || source.isMoving(entry.eid)
-  const restoredEids = createRestoredEids(config, { database, itr, placement, etr, isMoving })
+  const ownChange = createOwnLocatorChange(config, { database, placement, smr })
+  const { wasOurs } = ownChange
+  const eids = { database, itr, placement, etr, isMoving, wasOurs }
+  const restoredEids = createRestoredEids(config, eids)
 
   function start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void {
     for (const record of restored?.records ?? []) {
@@ -139,6 +146,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     itr.open(restored?.records ?? [], outputs)
     const reservation = nonces.open()
     const first: Output[] = []
+    ownChange.restore(restored?.records ?? [], now, first)
     etr.start(now, first)
     if (restored !== undefined) {
       restoredEids.restore(restored, now, first)
@@ -196,6 +204,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           source.awayHit(event.eid, event.sender, now, outputs)
           return smr.handleAwayHit(event, now, outputs)
         case 'sender-seen':
+          ownChange.senderSeen(event.eid, event.sender, now)
           return moves.convergence.senderSeen(event.eid, event.sender, now, outputs)
         case 'unknown-eid':
           return smr.handleUnknown(event, now, outputs)
@@ -265,6 +274,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           return query(commandId, command, now, outputs)
         case 'shutdown': {
           const { withdraw, keeping = [] } = command
+          ownChange.handOver(now, outputs)
           const withdrawn = withdraw ? etr.withdrawAll(keeping, now, outputs) : 0
           return result({ ok: true, value: { withdrawn } })
         }
@@ -278,6 +288,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       moves.handleDeadline(now, outputs)
       source.handleDeadline(now, outputs)
       restoredEids.handleDeadline(now, outputs)
+      ownChange.handleDeadline(now, outputs)
     },
     deadline: () =>
       earliest(
@@ -288,6 +299,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         moves.deadline(),
         source.deadline(),
         restoredEids.deadline(),
+        ownChange.deadline(),
       ),
     views: {
       mapCache: (now) => itr.views(now),

@@ -43,7 +43,7 @@ export function fromStored(record: StoredRecord, clock: Clock): StoredRecord {
 }
 
 function shifted(record: StoredRecord, byMs: number): StoredRecord {
-  if (record.kind !== 'registration' && record.kind !== 'subscription') return record
+  if (!('expiresAt' in record)) return record
   return { ...record, expiresAt: record.expiresAt + byMs }
 }
 

@@ -69,6 +69,8 @@ function keyOf(record: StoredRecord): string {
     case 'registration':
     case 'registration-removed':
       return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
+    case 'own-locators':
+      return record.kind
     case 'pending-notify':
     case 'pending-notify-removed':
       return `pending-notify/${formatEidPrefix(record.eidPrefix)}/${record.owner}`

@@ -36,6 +36,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   }
   if (record.kind === 'subscription') return { subscription: subscriptionMessage(record) }
   if (record.kind === 'pending-notify') return { pendingNotify: notifyMessage(record) }
+  if (record.kind === 'own-locators') return { ownLocators: ownLocatorsMessage(record) }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
   return {
     registration: {
@@ -45,6 +46,30 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
       locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
       action: ACTIONS.indexOf(action),
     },
+  }
+}
+
+function ownLocatorsMessage(record: OwnLocators): Record<string, unknown> {
+  const { locators, senders, expiresAt } = record
+  return {
+    expiresAt,
+    locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
+    senders: senders.map(({ eidPrefix, rloc }) => ({
+      eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
+      rloc: rloc.bytes,
+    })),
+  }
+}
+
+function ownLocatorsOf({ locators, senders, expiresAt }: StoredOwnLocators): OwnLocators {
+  return {
+    kind: 'own-locators',
+    locators: locators.map((one) => ({ ...one, rloc: ipAddress(new Uint8Array(one.rloc)) })),
+    senders: senders.map(({ eidPrefix, rloc }) => ({
+      eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
+      rloc: ipAddress(new Uint8Array(rloc)),
+    })),
+    expiresAt,
   }
 }
 
@@ -102,6 +127,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
   const kinds = message as unknown as StoredMessage
   const { reservation, lastNonce, registration, subscription, pendingNotify } = kinds
   if (pendingNotify) return pendingNotifyOf(pendingNotify)
+  if (kinds.ownLocators) return ownLocatorsOf(kinds.ownLocators)
   if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
@@ -136,9 +162,21 @@ function numberOf64(bytes: Uint8Array): bigint {
 
 type Registration = KeptRecord & { kind: 'registration' }
 type Subscription = KeptRecord & { kind: 'subscription' }
+type OwnLocators = KeptRecord & { kind: 'own-locators' }
+interface StoredOwnLocators {
+  readonly locators: readonly StoredLocator[]
+  readonly senders: readonly { readonly eidPrefix: StoredPrefix; readonly rloc: Uint8Array }[]
+  readonly expiresAt: number
+}
+type StoredLocator = Omit<Locator, 'rloc'> & { readonly rloc: Uint8Array }
+interface StoredPrefix {
+  readonly instanceId: number
+  readonly address: Uint8Array
+  readonly maskLength: number
+}
 type PendingNotify = KeptRecord & { kind: 'pending-notify' }
 type StoredNotify = Omit<PendingNotify, 'kind' | 'eidPrefix' | 'homeRlocs' | 'otherRlocs'> & {
-  readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+  readonly eidPrefix: StoredPrefix
   readonly homeRlocs: readonly Uint8Array[]
   readonly otherRlocs: readonly Uint8Array[]
 }
@@ -154,7 +192,7 @@ type StoredSubscription = Omit<
   | 'nonceCeiling'
 > & {
   readonly siteId: Uint8Array
-  readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+  readonly eidPrefix: StoredPrefix
   readonly itrRlocs: readonly Uint8Array[]
   readonly keyOwner: string
   readonly secret: Uint8Array
@@ -165,14 +203,15 @@ interface StoredMessage {
   readonly reservation?: { readonly scope: string; readonly ceiling: Uint8Array }
   readonly subscription?: StoredSubscription
   readonly pendingNotify?: StoredNotify
+  readonly ownLocators?: StoredOwnLocators
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,
     'kind' | 'eidPrefix' | 'ownerRlocs' | 'locators' | 'action'
   > & {
-    readonly eidPrefix: { instanceId: number; address: Uint8Array; maskLength: number }
+    readonly eidPrefix: StoredPrefix
     readonly ownerRlocs: readonly Uint8Array[]
-    readonly locators: readonly (Omit<Locator, 'rloc'> & { readonly rloc: Uint8Array })[]
+    readonly locators: readonly StoredLocator[]
     readonly action: number
   }
 }

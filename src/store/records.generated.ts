@@ -13,7 +13,8 @@ export const RECORDS_DESCRIPTOR = {
                 "lastNonce",
                 "registration",
                 "subscription",
-                "pendingNotify"
+                "pendingNotify",
+                "ownLocators"
               ]
             }
           },
@@ -39,6 +40,11 @@ export const RECORDS_DESCRIPTOR = {
               "type": "PendingNotify",
               "id": 5,
               "protoName": "pending_notify"
+            },
+            "ownLocators": {
+              "type": "OwnLocators",
+              "id": 6,
+              "protoName": "own_locators"
             }
           }
         },
@@ -229,6 +235,38 @@ export const RECORDS_DESCRIPTOR = {
               "type": "uint32",
               "id": 5,
               "protoName": "key_id"
+            }
+          }
+        },
+        "OwnLocators": {
+          "fields": {
+            "locators": {
+              "rule": "repeated",
+              "type": "Locator",
+              "id": 1
+            },
+            "senders": {
+              "rule": "repeated",
+              "type": "Sender",
+              "id": 2
+            },
+            "expiresAt": {
+              "type": "double",
+              "id": 3,
+              "protoName": "expires_at"
+            }
+          }
+        },
+        "Sender": {
+          "fields": {
+            "eidPrefix": {
+              "type": "EidPrefix",
+              "id": 1,
+              "protoName": "eid_prefix"
+            },
+            "rloc": {
+              "type": "bytes",
+              "id": 2
             }
           }
         },

@@ -4,10 +4,12 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { RestoredState } from '../../src/control/input-output.js'
+import type { RestoredState, StoredRecord } from '../../src/control/input-output.js'
 import { encodeSigned, verifyMessage } from '../../src/lisp/authentication.js'
+import { formatEidPrefix } from '../../src/lisp/eid.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapNotify, MapRegister } from '../../src/lisp/message.js'
+import type { MapNotify, MapRegister, Message } from '../../src/lisp/message.js'
+import { recordKey } from '../../src/store/store.js'
 import {
   aKey,
   aLocator,
@@ -64,6 +66,8 @@ function seen(eid = '10.1.0.5', interfaceName = 'site') {
     how: 'arp' as const,
   }
 }
+
+const isReservation = ({ kind }: StoredRecord): boolean => kind === 'reservation'
 
 function registersOf(reactions: readonly Reaction[]): MapRegister[] {
   return sentOf(reactions, 'map-register').map((one) => one.message as MapRegister)
@@ -123,7 +127,7 @@ t.test('the start puts the prefixes in the datapath and registers the static one
   t.match(register?.records, [{ ttlMinutes: 15, mapVersion: 0, authoritative: true }])
   t.match(register?.identity, { siteId: 1n })
   t.same(
-    talk.begun.written,
+    talk.begun.written.filter(isReservation),
     [{ kind: 'reservation', scope: 'register', ceiling: 1000n }],
     'before it is sent',
   )
@@ -189,7 +193,9 @@ t.test('nonces continue above what an earlier run may have used', async (t) => {
   }
   const talk = anEtr({}, restored)
   t.equal(registersOf([talk.begun])[0]?.nonce, 5001n)
-  t.same(talk.begun.written, [{ kind: 'reservation', scope: 'register', ceiling: 6000n }])
+  t.same(talk.begun.written.filter(isReservation), [
+    { kind: 'reservation', scope: 'register', ceiling: 6000n },
+  ])
   const later: Reaction[] = []
   for (let host = 1; host <= 600; host += 1)
     later.push(talk.datapath(10, seen(`10.1.${host >> 8}.${host & 255}`)))
@@ -421,6 +427,92 @@ t.test('senders of an EID that left get an SMR, within the rate', async (t) => {
   })
   t.same([silent.sent, silent.names], [[], ['smr-suppressed switched-off']])
 })
+
+t.test('a changed locator-set of our own is told to who sent in the last minute', async (t) => {
+  const sender = (at: number, eid: string, rloc: string, system: Conversation) =>
+    system.datapath(at, { kind: 'sender-seen', eid: anEid(eid), sender: anAddress(rloc) })
+  const one = anEtr()
+  const seenRecords = new Map<string, StoredRecord>()
+  const keep = (reactions: readonly Reaction[]) => {
+    for (const record of reactions.flatMap(({ written }) => written))
+      seenRecords.set(recordKey(record), record)
+  }
+  one.datapath(1000, seen())
+  sender(2000, '10.1.0.5', '198.51.100.3', one)
+  sender(50_000, '10.1.0.5', '198.51.100.1', one)
+  sender(50_000, '10.2.0.9', '198.51.100.1', one)
+  const stop = { kind: 'shutdown', withdraw: false } as const
+  keep([one.begun, one.command(70_000, stop)])
+
+  const again = (rlocs: NodeConfig['rlocs']) =>
+    anEtr(
+      { rlocs },
+      {
+        records: [...seenRecords.values()],
+        localEids: [
+          {
+            eidPrefix: aPrefix('10.1.0.5/32'),
+            state: 'local',
+            interfaceName: 'site',
+            mac: undefined,
+          },
+        ],
+      },
+    )
+  const [rloc] = aNodeConfig().rlocs
+  const same = again([rloc!])
+  t.notOk(same.begun.names.includes('own-locators-changed'))
+
+  const changed = again([{ ...rloc!, address: anAddress('203.0.113.2') }])
+  t.ok(changed.begun.names.includes('own-locators-changed'))
+  t.match(wordsOf([changed.begun]), ['put-local-eid 10.1.0.0/16 prefix'])
+  const statics = (reactions: readonly Reaction[]) =>
+    reactions.flatMap(({ operations }) =>
+      operations.flatMap((each) =>
+        each.kind === 'put-local-eid' && each.eidPrefix.maskLength === 16 && !each.dynamicPrefix
+          ? [each.reportSenders]
+          : [],
+      ),
+    )
+  t.strictSame(statics([changed.begun]), [true], 'who sends to static prefixes is named')
+  t.strictSame(sentOf(changed.runUntil(10), 'map-request').filter(isSmr), [], 'not registered yet')
+
+  const told = (reactions: readonly Reaction[]) =>
+    sentOf(reactions, 'map-request')
+      .filter(isSmr)
+      .map(({ from, to, message }) => `${from} ${to} ${eidsOf(message)}`)
+  const [register] = registersOf([changed.begun])
+  const ack = changed.bytes(20, SERVER, aNotify(register!.nonce, register!.records))
+  t.strictSame(told([ack, ...changed.runUntil(30)]), ['203.0.113.2 198.51.100.1 10.2.0.9/32'])
+  // The mapping system still names the former RLOC: that is no other place.
+  const asked = sentOf([changed.begun], 'map-request').find(({ inner }) => inner !== undefined)!
+  const nonce = asked.inner?.kind === 'map-request' ? asked.inner.nonce : 0n
+  const reply = {
+    kind: 'map-reply' as const,
+    rlocProbe: false,
+    echoNonceCapable: false,
+    nonce,
+    records: [aMapping({ eidPrefix: '10.1.0.5/32', mapVersion: 7, locators: [OWN] })],
+  }
+  const [dynamic] = registersOf([changed.message(40, SERVER, reply), ...changed.runUntil(60)])
+  t.equal(dynamic?.records[0]?.locators[0]?.rloc.bytes[3], 2, 'registered from the new RLOC')
+  const later = changed.bytes(70, SERVER, aNotify(dynamic!.nonce, dynamic!.records))
+  t.strictSame(told([later, ...changed.runUntil(1000)]), ['203.0.113.2 198.51.100.1 10.1.0.5/32'])
+  sender(2000, '10.1.0.5', '198.51.100.1', changed)
+  sender(2000, '10.1.0.5', '198.51.100.4', changed)
+  const end = changed.runUntil(61_000)
+  t.strictSame(told(end), ['203.0.113.2 198.51.100.4 10.1.0.5/32'], 'each once')
+  t.strictSame(statics(end), [false], 'and no longer')
+  sender(62_000, '10.1.0.5', '198.51.100.5', changed)
+  t.strictSame(told(changed.runUntil(64_000)), [])
+})
+
+const isSmr = ({ message }: { message: Message }) =>
+  message.kind === 'map-request' && message.solicitMapRequest
+const eidsOf = (message: Message) =>
+  message.kind === 'map-request'
+    ? message.records.map(({ eidPrefix }) => formatEidPrefix(eidPrefix)).join(' ')
+    : ''
 
 t.test('Map-Requests for our own are answered, with authority and our locators', async (t) => {
   const talk = aSettledEtr()

@@ -74,11 +74,17 @@ const owed: StoredRecord & { kind: 'pending-notify' } = {
   otherRlocs: [parseIpAddress('172.16.9.1')!],
   keyId: 2,
 }
+const own: StoredRecord & { kind: 'own-locators' } = {
+  kind: 'own-locators',
+  locators: registration.locators,
+  senders: [{ eidPrefix: registration.eidPrefix, rloc: parseIpAddress('fd00:c:2::1')! }],
+  expiresAt: 1_800_000_000_123.5,
+}
 
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  for (const record of [registration, reservation, lastNonce, subscription, ownKey, owed]) {
+  for (const record of [registration, reservation, lastNonce, subscription, ownKey, owed, own]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }
   t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')
