@@ -11,6 +11,7 @@
  * A stage returns a verdict or CONTINUE. Whatever is not ours is passed on untouched.
  */
 #include "from_core.h"
+#include "interwork.h"
 #include "neighbours.h"
 
 /* Compared by whoever loads the object. */
@@ -34,35 +35,11 @@ static __always_inline int is_neighbour_discovery(const struct packet *packet)
 	       packet->ttl == ND_HOP_LIMIT;
 }
 
-/* No host entry in the map-cache: our own prefixes go before shorter mappings of others. */
-static __noinline struct lisp_map_cache_entry *find_mapping(const struct packet *packet)
-{
-	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
-
-	return entry ? entry : find_map_cache_prefix(&packet->destination);
-}
-
 static __always_inline int is_own_site(const struct packet *packet)
 {
 	struct lisp_local_eid *local = find_local_eid(&packet->destination);
 
 	return local && is_present(local);
-}
-
-/* Whether packets need not wait; while draining only those with nothing ahead of them in the hold. */
-static __always_inline int may_go(const struct lisp_map_cache_entry *entry, __u32 is_behind)
-{
-	switch (entry->action) {
-	case LISP_MAP_CACHE_FORWARD:
-	case LISP_MAP_CACHE_NATIVE:
-	case LISP_MAP_CACHE_DROP:
-		return 1;
-	case LISP_MAP_CACHE_DRAINING:
-	case LISP_MAP_CACHE_NATIVE_DRAINING:
-		return !is_behind;
-	default:
-		return 0;
-	}
 }
 
 static __always_inline int send_by_entry(struct __sk_buff *skb, struct packet *packet,
@@ -72,7 +49,7 @@ static __always_inline int send_by_entry(struct __sk_buff *skb, struct packet *p
 	case LISP_MAP_CACHE_NATIVE:
 	case LISP_MAP_CACHE_NATIVE_DRAINING:
 		tally(skb, LISP_TALLY_NATIVE);
-		return PASS;
+		return translate_source(skb, packet);
 	case LISP_MAP_CACHE_DROP:
 		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
 	default:
@@ -95,6 +72,7 @@ static __noinline int wait_for_mapping(struct __sk_buff *skb, struct packet *pac
 	return hold(skb, packet, LISP_HOLD_MAP_CACHE_MISS, &gate);
 }
 
+/* No host entry in the map-cache: our own prefixes go before shorter mappings of others. */
 static __always_inline int send_from_site(struct __sk_buff *skb, struct packet *packet)
 {
 	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
@@ -135,6 +113,8 @@ static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_
 		__builtin_memcpy(mac, ethernet->h_source, 6);
 		observe_sender(skb, &packet.source, mac, site, LISP_SEEN_BY_PACKET);
 	}
+	if (site->flags & LISP_SITE_PROXY && !is_attracted(&packet.destination))
+		return PASS;
 	return send_from_site(skb, &packet);
 }
 
@@ -198,15 +178,24 @@ static __always_inline int accept_unasked(struct __sk_buff *skb, const struct ou
 	return gro ? aggregate(skb, outer, packet, config) : rewrite_to_gpe(skb, outer, packet);
 }
 
+/* A super-packet of UDP: the kernel decapsulates it, and gpe_ingress goes on. */
+static __always_inline int leave_to_gpe(struct __sk_buff *skb, const struct outer *outer,
+					const struct packet *packet)
+{
+	if (write_changes(skb, outer, packet))
+		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
+	return rewrite_to_gpe(skb, outer, packet);
+}
+
 /* The packet is for a local EID and its header fields are settled: take it out and on its way. */
 static __always_inline int accept_from_core(struct __sk_buff *skb, const struct outer *outer,
 					    struct packet *packet, const struct lisp_local_eid *local,
 					    const struct lisp_node_config *config)
 {
+	if (goes_to_gpe(skb, packet, config))
+		return leave_to_gpe(skb, outer, packet);
 	if (write_changes(skb, outer, packet))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	if (goes_to_gpe(skb, packet, config))
-		return rewrite_to_gpe(skb, outer, packet);
 	if (local->state == LISP_LOCAL_EID_LOCAL && goes_to_gro(skb, packet, config))
 		return aggregate(skb, outer, packet, config);
 	if (decapsulate(skb, outer, packet, packet->family))
@@ -226,8 +215,11 @@ int rloc_ingress(struct __sk_buff *skb)
 	if (!config)
 		return PASS;
 	verdict = parse_outer(skb, &outer);
-	if (verdict != CONTINUE)
+	if (verdict != CONTINUE) {
+		if (verdict == PASS && config->flags & LISP_NODE_NAT)
+			return translate_destination(skb);
 		return verdict;
+	}
 	if (pull_packet(skb, ETH_HLEN + outer.overhead))
 		return PASS;
 	verdict = parse_inner(skb, &outer, &packet);
@@ -240,8 +232,12 @@ int rloc_ingress(struct __sk_buff *skb)
 	if (verdict != CONTINUE)
 		return verdict;
 	local = find_local_eid(&packet.destination);
-	if (!local || local->state == LISP_LOCAL_EID_NONE)
+	if (!local || local->state == LISP_LOCAL_EID_NONE) {
+		if (config->flags & LISP_NODE_RELAYS)
+			return goes_to_gpe(skb, &packet, config) ? leave_to_gpe(skb, &outer, &packet) :
+								   relay_from_core(skb, &outer, &packet);
 		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
 	if (local->state == LISP_LOCAL_EID_PREFIX) {
 		report_sender(skb, &outer, &packet, LISP_EVENT_UNKNOWN_EID);
 		return drop(skb, LISP_DROP_UNKNOWN_EID);
@@ -255,8 +251,11 @@ int rloc_ingress(struct __sk_buff *skb)
 	return accept_from_core(skb, &outer, &packet, local, config);
 }
 
-/* Out of the hold, waited for a mapping. It never goes back in: who lets it out has decided. */
-static __noinline int release_to_core(struct __sk_buff *skb, struct packet *packet)
+/*
+ * Out of the hold, waited for a mapping. It never goes back in: who lets it out has decided.
+ * `sender_family` is not 0 when it came from the core, to an RTR.
+ */
+static __noinline int release_to_core(struct __sk_buff *skb, struct packet *packet, __u32 sender_family)
 {
 	struct lisp_map_cache_entry *entry = find_mapping(packet);
 	struct lisp_local_eid *local;
@@ -271,11 +270,17 @@ static __noinline int release_to_core(struct __sk_buff *skb, struct packet *pack
 	switch (entry->action) {
 	case LISP_MAP_CACHE_FORWARD:
 	case LISP_MAP_CACHE_DRAINING:
-		return encapsulate(skb, packet, entry, LISP_TALLY_ENCAPSULATED);
+		return encapsulate(skb, packet, entry,
+				   sender_family ? LISP_TALLY_REENCAPSULATED : LISP_TALLY_ENCAPSULATED);
 	case LISP_MAP_CACHE_DROP:
 		return drop(skb, LISP_DROP_MAPPING_SAYS_DROP);
 	case LISP_MAP_CACHE_NATIVE:
 	case LISP_MAP_CACHE_NATIVE_DRAINING:
+		if (sender_family)
+			return let_out(skb, packet);
+		verdict = translate_source(skb, packet);
+		if (verdict != PASS)
+			return verdict;
 		packet->ttl--;
 		if (rewrite_inner(skb, ETH_HLEN, packet->family, packet->ttl, packet->traffic_class))
 			return drop(skb, LISP_DROP_HOLD_HEADER);
@@ -329,7 +334,7 @@ int hold_ingress(struct __sk_buff *skb)
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	packet.interface_index = bpf_ntohl(header.interface_index_be);
 	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS || header.purpose == LISP_HOLD_FRAGMENT)
-		return release_to_core(skb, &packet);
+		return release_to_core(skb, &packet, header.sender_family);
 	if (header.purpose == LISP_HOLD_ENDPOINT_EXPECTED)
 		return release_to_site(skb, &packet);
 	return drop(skb, LISP_DROP_HOLD_HEADER);
@@ -370,6 +375,8 @@ int gpe_ingress(struct __sk_buff *skb)
 	packet.interface_index = skb->ifindex;
 	tally(skb, LISP_TALLY_DECAPSULATED);
 	local = find_local_eid(&packet.destination);
+	if (!local && get_relay_flags())
+		return relay_plain(skb, &packet, family);
 	if (!local || local->state == LISP_LOCAL_EID_PREFIX)
 		return drop_unknown(skb);
 	return settle(skb, &packet, local, family);

@@ -191,8 +191,9 @@ static __noinline int is_spoofed(const struct outer *outer, const struct packet 
  * when it makes room again (-EALREADY with the flags that would), so it is set on the way out: with
  * the wrong protocol the next hop loses IPv4-in-IPv6 super-packets (measured, 6.18).
  */
-static __noinline int redirect_other_family(struct __sk_buff *skb, const struct outer *outer,
-					    struct packet *packet, __u8 next_family)
+static __noinline int send_on_other_family(struct __sk_buff *skb, const struct outer *outer,
+					   struct packet *packet, __u8 next_family,
+					   const struct lisp_map_cache_entry *entry)
 {
 	__u8 family = skb->gso_size ? next_family : packet->family;
 
@@ -200,31 +201,27 @@ static __noinline int redirect_other_family(struct __sk_buff *skb, const struct 
 			  packet->traffic_class) ||
 	    decapsulate(skb, outer, packet, family))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	return redirect_away(skb, packet);
+	return encapsulate(skb, packet, entry, LISP_TALLY_REENCAPSULATED);
 }
 
 /*
- * Still encapsulated, and the EID is away. When the new outer header has the size of the old one it
- * is overwritten: no room to change, and a super-packet keeps its GSO state as it is.
+ * Still encapsulated, on to a locator of `entry`. When the new outer header has the size of the old one
+ * it is overwritten: no room to change, and a super-packet keeps its GSO state as it is. The new outer
+ * TTL is one less than the old one (RFC 9300 §5.3), the smaller one of which `packet` has.
  */
-CHECKED_ONCE int redirect_encapsulated(struct __sk_buff *skb, const struct outer *outer,
-				       struct packet *packet)
+CHECKED_ONCE int send_on(struct __sk_buff *skb, const struct outer *outer, struct packet *packet,
+			 const struct lisp_map_cache_entry *entry)
 {
 	const struct lisp_locator *locator;
-	struct lisp_map_cache_entry *entry;
 	int verdict;
 
-	if (!outer || !packet)
+	if (!outer || !packet || !entry)
 		return TC_ACT_SHOT;
-	entry = find_away_mapping(packet);
-	report_sender(skb, outer, packet, LISP_EVENT_AWAY_EID_HIT);
-	if (!entry)
-		return drop(skb, LISP_DROP_AWAY_UNMAPPED);
 	locator = choose_locator(entry, packet);
 	if (!locator)
 		return drop(skb, LISP_DROP_NO_LOCATOR);
 	if (locator->family != outer->family)
-		return redirect_other_family(skb, outer, packet, locator->family);
+		return send_on_other_family(skb, outer, packet, locator->family, entry);
 	if (packet->ttl <= 1)
 		return drop(skb, LISP_DROP_TTL_EXPIRED);
 	verdict = check_size(skb, packet, locator);
@@ -238,6 +235,18 @@ CHECKED_ONCE int redirect_encapsulated(struct __sk_buff *skb, const struct outer
 	count_mapping(skb, entry->counter_id, packet->length);
 	tally(skb, LISP_TALLY_REENCAPSULATED);
 	return encapsulate_to(skb, packet, locator, ENCAPSULATE_REPLACE);
+}
+
+/* Still encapsulated, and the EID is away. */
+static __always_inline int redirect_encapsulated(struct __sk_buff *skb, const struct outer *outer,
+						 struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = find_away_mapping(packet);
+
+	report_sender(skb, outer, packet, LISP_EVENT_AWAY_EID_HIT);
+	if (!entry)
+		return drop(skb, LISP_DROP_AWAY_UNMAPPED);
+	return send_on(skb, outer, packet, entry);
 }
 
 /* Make it VXLAN-GPE for the kernel's device on the same port: only the 8-byte header differs. */

@@ -100,6 +100,16 @@ struct lisp_local_eid {
 };
 _Static_assert(sizeof(struct lisp_local_eid) == 16, "lisp_local_eid");
 
+/*
+ * What an address becomes under LISP-NAT: its first mask_length bits are replaced. Inside: key with
+ * the site's instance-ID; outside: with instance-ID 0.
+ */
+struct lisp_translation {
+	__u8 address[16];
+	__u32 mask_length;
+};
+_Static_assert(sizeof(struct lisp_translation) == 20, "lisp_translation");
+
 /* Per CPU, by counter id; outside the mapping so that replacing a mapping keeps its counts. */
 struct lisp_counter {
 	__u64 packets;
@@ -122,6 +132,8 @@ enum lisp_site_interface_flags {
 	LISP_SITE_PROXY_NEIGHBOURS = 2, /* answer ARP and NS for EIDs that are elsewhere */
 	/* A veth whose other end is in another network namespace: deliver straight into it. */
 	LISP_SITE_PEER = 4,
+	/* Of a Proxy-ITR: only destinations in attracted_prefixes are ours to look up (RFC 6832 §5). */
+	LISP_SITE_PROXY = 8,
 };
 
 /* One of our own RLOCs: only packets to it are decapsulated. */
@@ -155,6 +167,9 @@ enum lisp_node_flags {
 	/* No EID here is on the move or watched: nothing depends on who sent a packet, so TCP may be
 	 * re-aggregated before its EID is looked up. */
 	LISP_NODE_SETTLED = 2,
+	LISP_NODE_PETR = 4, /* Proxy-ETR: packets of proxied_sites leave natively (RFC 6832 §6) */
+	LISP_NODE_RTR = 8,  /* packets for EIDs that are not here go on by the map-cache */
+	LISP_NODE_NAT = 16, /* LISP-NAT: nat_inside and nat_outside have elements (RFC 6832 §7) */
 };
 
 /*
@@ -243,6 +258,10 @@ enum lisp_drop_reason {
 	LISP_DROP_HOLD_HEADER,        /* something else wrote into the hold device */
 	LISP_DROP_NO_SITE_INTERFACE,
 	LISP_DROP_UNSUPPORTED_GPE,    /* RFC 9305 next protocol we do not speak */
+	LISP_DROP_LOOP,               /* RTR: it would go back to who sent it */
+	LISP_DROP_UNPROXIED_SOURCE,   /* PETR: the inner source is of no site that it serves */
+	LISP_DROP_NATIVE_AT_RTR,      /* RTR: to be forwarded natively, which only a PETR does */
+	LISP_DROP_UNTRANSLATABLE,     /* LISP-NAT: its checksum cannot be reached */
 	LISP_DROP_COUNT,
 };
 
@@ -262,6 +281,8 @@ enum lisp_tally {
 	LISP_TALLY_ECN_CORRECTED,     /* odd but legal ECN combinations of RFC 6040 that shall be logged */
 	LISP_TALLY_EVENT_LOST,        /* events that found the ring buffer full */
 	LISP_TALLY_FRAGMENTED,        /* packets sent to be split in two (RFC 9300 §7.1) */
+	LISP_TALLY_PROXIED,           /* PETR: decapsulated and let out natively */
+	LISP_TALLY_TRANSLATED,        /* LISP-NAT, both directions */
 	LISP_TALLY_COUNT,
 };
 

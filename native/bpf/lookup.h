@@ -57,4 +57,28 @@ static __always_inline int is_away(const struct lisp_local_eid *local)
 	return local->state == LISP_LOCAL_EID_AWAY || local->state == LISP_LOCAL_EID_AWAY_DRAINING;
 }
 
+/* By the host entry, else by the longest prefix. */
+static __noinline struct lisp_map_cache_entry *find_mapping(const struct packet *packet)
+{
+	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->destination);
+
+	return entry ? entry : find_map_cache_prefix(&packet->destination);
+}
+
+/* Whether packets need not wait; while draining only those with nothing ahead of them in the hold. */
+static __always_inline int may_go(const struct lisp_map_cache_entry *entry, __u32 is_behind)
+{
+	switch (entry->action) {
+	case LISP_MAP_CACHE_FORWARD:
+	case LISP_MAP_CACHE_NATIVE:
+	case LISP_MAP_CACHE_DROP:
+		return 1;
+	case LISP_MAP_CACHE_DRAINING:
+	case LISP_MAP_CACHE_NATIVE_DRAINING:
+		return !is_behind;
+	default:
+		return 0;
+	}
+}
+
 #endif

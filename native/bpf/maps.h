@@ -33,6 +33,8 @@ enum map_sizes {
 	EVENT_BYTES = 1 << 20,
 	RECENT_SENDERS = 1 << 12,
 	NEXT_HOPS = 1 << 10,
+	FOREIGN_PREFIXES = 1 << 12,
+	TRANSLATIONS = 64,
 };
 
 /* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
@@ -96,6 +98,43 @@ struct {
 	__type(key, __u32);
 	__type(value, struct lisp_site_interface);
 } site_interfaces SEC(".maps");
+
+/* EID-prefixes that a Proxy-ITR attracts. Value: 1. Writer: user space, at start and reload. Size: what
+ * an operator writes down. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, FOREIGN_PREFIXES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, __u32);
+} attracted_prefixes SEC(".maps");
+
+/* EID-prefixes whose packets a Proxy-ETR lets out. Value: 1. Writer and size: as attracted_prefixes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, FOREIGN_PREFIXES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, __u32);
+} proxied_sites SEC(".maps");
+
+/* LISP-NAT, the way out: inside prefix → outside. Writer: user space, at start and reload. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, TRANSLATIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_translation);
+} nat_inside SEC(".maps");
+
+/* LISP-NAT, the way back: outside prefix → inside. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, TRANSLATIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_translation);
+} nat_outside SEC(".maps");
 
 /* Our own RLOCs. Key: 0. Writer: user space, at start and reload; what stays keeps its place, so that
  * writing in place changes nothing for it. */

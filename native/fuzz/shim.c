@@ -356,3 +356,17 @@ __s64 shim_csum_diff(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size, _
 		sum = (sum & 0xffffffff) + (sum >> 32);
 	return (__s64)sum;
 }
+
+long shim_csum_replace(struct __sk_buff *skb, __u32 offset, __u64 difference)
+{
+	__u16 checksum;
+	__u64 sum;
+
+	if (shim_load_bytes(skb, offset, &checksum, sizeof(checksum)))
+		return -EFAULT;
+	sum = (__u16)~checksum + (difference & 0xffffffff);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	checksum = ~sum;
+	return shim_store_bytes(skb, offset, &checksum, sizeof(checksum), 0);
+}

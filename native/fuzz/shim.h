@@ -81,6 +81,8 @@ long shim_redirect(__u32 interface_index);
 long shim_clone_redirect(struct __sk_buff *skb, __u32 interface_index);
 __u64 shim_now(void);
 __u32 shim_random(void);
+/* `difference` as bpf_csum_diff gives it. */
+long shim_csum_replace(struct __sk_buff *skb, __u32 offset, __u64 difference);
 __s64 shim_csum_diff(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size, __wsum seed);
 
 #endif

@@ -17,6 +17,7 @@ import {
   prefixCoversAddress,
 } from './address-text.js'
 import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.js'
+import { checkInterworking } from './interworking-checks.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import type { Config } from './schema.js'
 import { publicKeyFiles, type Secrets } from './secrets.js'
@@ -45,6 +46,12 @@ export function crossChecks(
   checkRoles(config, error, warn)
   checkMapServerSites(config, secrets, error)
   checkDdt(config, own, error, warn)
+  const readers = {
+    prefix: (keys: ConfigKeys, text: string, id: number) => readPrefix(keys, text, id, error),
+    address: (keys: ConfigKeys, text: string, what: string) =>
+      readAddress(keys, text, what, own, error),
+  }
+  checkInterworking(config, readers, error, warn)
   checkDdtKeys(config, secrets, error)
   checkTimes(config, error)
   checkApi(config, error, warn)
@@ -208,12 +215,17 @@ function checkInterfaces(config: Config, error: Report): void {
   }
 }
 
+/** Who resolves EIDs. */
+const ASKING_ROLES = ['itr', 'pitr', 'rtr'] as const
+
 function checkRoles(config: Config, error: Report, warn: Report): void {
   const has = (role: (typeof config.roles)[number]): boolean => config.roles.includes(role)
-  const forwards = has('itr') || has('etr')
-  if (has('itr') && config.mapResolvers.length === 0) {
+  const asking = ASKING_ROLES.find(has)
+  const forwards = asking !== undefined || has('etr') || has('petr')
+  if (asking !== undefined && config.mapResolvers.length === 0) {
     const hint = 'add mapResolvers: [<address of a Map-Resolver>]'
-    error(['mapResolvers'], 'is empty, but the role itr has to ask somebody', hint, ['roles'])
+    const problem = `is empty, but the role ${asking} has to ask somebody`
+    error(['mapResolvers'], problem, hint, ['roles'])
   }
   if (has('etr') && config.dynamicEidPrefixes.length > 0 && config.mapServers.length === 0) {
     const hint = 'add an entry to mapServers, or remove dynamicEidPrefixes'
@@ -225,7 +237,9 @@ function checkRoles(config: Config, error: Report, warn: Report): void {
   }
   if (forwards && config.datapath.kind === 'none') {
     const hint = 'write kind: bpf, or give the node only map-server and map-resolver'
-    error(['datapath', 'kind'], 'is none, but itr and etr forward packets', hint, ['roles'])
+    error(['datapath', 'kind'], 'is none, but a role of this node forwards packets', hint, [
+      'roles',
+    ])
   }
   if (!forwards && config.datapath.kind === 'bpf') {
     const hint = 'write datapath: {kind: none}; BPF programs would be loaded for nothing'

@@ -6,11 +6,12 @@
  */
 import { createHash } from 'node:crypto'
 import type { IpAddress } from '../lisp/address.js'
+import type { PathHop } from '../lisp/afi-address.js'
 import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
 import { ALGORITHMS } from './key-schema.js'
-import type { DdtConfig, NodeConfig, OwnPrefix } from './node-config.js'
+import type { DdtConfig, InterworkingConfig, NodeConfig, OwnPrefix } from './node-config.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import type { Config } from './schema.js'
 import type { Secrets } from './secrets.js'
@@ -27,6 +28,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       interfaceName: rloc.interface,
       priority: rloc.priority,
       weight: rloc.weight,
+      ...(rloc.path === undefined ? {} : { path: rloc.path.map(pathHop) }),
     })),
     siteInterfaces: config.siteInterfaces,
     eidPrefixes: config.eidPrefixes.map(ownPrefix),
@@ -77,6 +79,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
     },
     groupServer: config.groupServer,
     ddt: ddtOf(config, secrets),
+    interworking: interworkingOf(config),
   }
 }
 
@@ -114,6 +117,24 @@ function treePrefixes(entry: { readonly prefix?: string; readonly instanceId: nu
 function multicastOf({ multicast }: Config): NodeConfig['multicast'] {
   const { siteXtrs, relayLevel, ...rest } = multicast
   return { ...rest, relayLevel, siteXtrs: siteXtrs.map(address) }
+}
+
+function interworkingOf({ pitr, petr, lispNat }: Config): InterworkingConfig {
+  const foreign = (one: Config['petr']['sites'][number]) => eidPrefix(one.prefix, one.instanceId)
+  return {
+    petrRlocs: petr.rlocs.map(address),
+    attracted: pitr.prefixes.map(foreign),
+    sites: petr.sites.map(foreign),
+    translations: lispNat.map(({ inside, outside, instanceId }) => ({
+      inside: eidPrefix(inside, instanceId),
+      outside: eidPrefix(outside, 0),
+    })),
+  }
+}
+
+function pathHop(hop: NonNullable<Config['rlocs'][number]['path']>[number]): PathHop {
+  const { lookup, probe, strict } = hop
+  return { lookup, probe, strict, address: { kind: 'ip', address: address(hop.address) } }
 }
 
 function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {

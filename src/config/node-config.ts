@@ -2,6 +2,8 @@
  * The configuration as the core reads it: addresses parsed, secrets loaded, seconds as
  * milliseconds. Made from `Config` by load.ts after all checks passed; nothing here can be invalid.
  */
+
+import type { PathHop } from '../lisp/afi-address.js'
 import type { AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
@@ -18,6 +20,8 @@ export interface NodeConfig {
     readonly interfaceName: string
     readonly priority: number
     readonly weight: number
+    /** RTRs on the way to it, in order (RFC 8060 §4.6); missing: none. */
+    readonly path?: readonly PathHop[]
   }[]
   readonly siteInterfaces: readonly {
     readonly name: string
@@ -81,6 +85,20 @@ export interface NodeConfig {
     readonly maximumMembersPerGroup: number
   }
   readonly ddt: DdtConfig
+  /** RFC 6832; missing: no part in it. */
+  readonly interworking?: InterworkingConfig
+}
+
+/** How LISP sites and the rest of the Internet reach each other, RFC 6832. */
+export interface InterworkingConfig {
+  /** ITR: Proxy-ETRs for what is to be forwarded natively. */
+  readonly petrRlocs: readonly Rloc[]
+  /** PITR: what it attracts. */
+  readonly attracted: readonly EidPrefix[]
+  /** PETR: inner sources that it lets out. */
+  readonly sites: readonly EidPrefix[]
+  /** LISP-NAT: `outside` is of the family and length of `inside`, and of instance-ID 0. */
+  readonly translations: readonly { readonly inside: EidPrefix; readonly outside: EidPrefix }[]
 }
 
 /** The delegation tree, RFC 8111. */

@@ -8,6 +8,7 @@
  */
 import type { Static } from 'typebox'
 import { DdtConfig } from './ddt-schema.js'
+import { LispNatConfig, LocatorPathConfig, PetrConfig, PitrConfig } from './interworking-schema.js'
 import { Key } from './key-schema.js'
 import { GroupServerConfig, MulticastConfig } from './multicast-schema.js'
 import { PublishSubscribeConfig, SubscriptionsConfig } from './publish-subscribe-schema.js'
@@ -15,7 +16,16 @@ import { RecordConfig } from './record-schema.js'
 import { Type } from './schema-builder.js'
 import { AddressText, closed, InstanceId, PrefixText } from './schema-terms.js'
 
-export const ROLES = ['itr', 'etr', 'map-server', 'map-resolver', 'ddt-node'] as const
+export const ROLES = [
+  'itr',
+  'etr',
+  'pitr',
+  'petr',
+  'rtr',
+  'map-server',
+  'map-resolver',
+  'ddt-node',
+] as const
 export type Role = (typeof ROLES)[number]
 
 /** What a peer is known to do otherwise than the RFCs say; src/control/peer-profile.ts says what. */
@@ -44,6 +54,7 @@ const RlocConfig = Type.Object(
       default: 100,
       description: 'Share among locators of one priority',
     }),
+    path: Type.Optional(LocatorPathConfig),
   },
   closed,
 )
@@ -441,6 +452,9 @@ export const ConfigSchema = Type.Object(
       default: [],
       description: 'Whom the ITR asks; underlay addresses',
     }),
+    pitr: PitrConfig,
+    petr: PetrConfig,
+    lispNat: LispNatConfig,
     mapCache: MapCacheConfig,
     hold: HoldConfig,
     datapath: DatapathConfig,

@@ -5,7 +5,13 @@
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { EidPrefix } from '../lisp/eid.js'
-import { type Locator, type Rloc, sortLocators } from '../lisp/locator.js'
+import {
+  type Locator,
+  locator,
+  type Rloc,
+  sortLocators,
+  structuredLocator,
+} from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { Output } from './input-output.js'
 
@@ -35,20 +41,27 @@ export function sendControl(
   return true
 }
 
-/** Our locator-set: every RLOC of ours, local and reachable, sorted (RFC 9301 §5.5). */
+/**
+ * Our locator-set: every RLOC of ours, local and reachable, sorted (RFC 9301 §5.5). One that is to be
+ * reached through RTRs is an explicit locator path with itself at the end (RFC 8060 §4.6).
+ */
 export function ownLocators(config: NodeConfig): readonly Locator[] {
   return sortLocators(
-    config.rlocs.map((one) => ({
-      rloc: one.address,
-      priority: one.priority,
-      weight: one.weight,
-      multicastPriority: 255,
-      multicastWeight: 0,
-      local: true,
-      probe: false,
-      reachable: true,
-    })),
+    config.rlocs.map(({ address, priority, weight, path = [] }) => {
+      const plain = locator(address, { priority, weight, local: true })
+      if (path.length === 0) return plain
+      const end = { lookup: false, probe: true, strict: true }
+      const hops = [...path, { ...end, address: { kind: 'ip' as const, address } }]
+      return structuredLocator({ kind: 'explicit-locator-path', hops }, plain) ?? plain
+    }),
   )
+}
+
+/** The RLOC of the ETR that a locator stands for: the end of its path, or its address. */
+export function endOfPath({ rloc, structure }: Locator): Rloc {
+  if (structure?.kind !== 'explicit-locator-path') return rloc
+  const end = structure.hops.at(-1)?.address
+  return end?.kind === 'ip' ? end.address : rloc
 }
 
 /** An authoritative mapping of `eidPrefix` with these locators. */
@@ -61,7 +74,7 @@ export function ownMapping(
   return { eidPrefix, ttlMinutes, action: 'no-action', authoritative: true, mapVersion, locators }
 }
 
-/** True when any of these locators is ours. */
+/** True when any of these locators is ours; an RTR on the way to another one is not meant. */
 export function namesUs(config: NodeConfig, locators: readonly Locator[]): boolean {
-  return locators.some((one) => isOwnRloc(config, one.rloc))
+  return locators.some((one) => isOwnRloc(config, endOfPath(one)))
 }

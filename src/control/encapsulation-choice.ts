@@ -9,8 +9,9 @@
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import { maskedAddress } from '../lisp/eid.js'
-import { isUsableRloc, type Locator, type Rloc } from '../lisp/locator.js'
-import { isOwnRloc, sourceRloc } from './control-datagram.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
+import { sourceRloc } from './control-datagram.js'
+import { BLIND, nextStep, type PathSight } from './explicit-path.js'
 import type { Encapsulation } from './input-output.js'
 
 /** The datapath has room for so many locators in one set. */
@@ -22,22 +23,25 @@ export function usableLocators(
   locators: readonly Locator[],
 ): readonly Locator[] {
   return locators.filter(
-    (one) =>
-      one.reachable &&
-      one.priority !== 255 &&
-      isUsableRloc(one.rloc) &&
-      !isOwnRloc(config, one.rloc) &&
-      sourceRloc(config, one.rloc) !== undefined,
+    (one) => one.reachable && one.priority !== 255 && nextStep(config, one, BLIND) !== undefined,
   )
 }
 
-/** The outer headers to use now; empty when no locator is usable. */
+/**
+ * The outer headers to use now; empty when no locator is usable. A locator with an explicit path
+ * stands for its next hop (explicit-path.ts).
+ */
 export function chooseEncapsulations(
   config: NodeConfig,
   locators: readonly Locator[],
   isDown: (rloc: Rloc) => boolean,
+  locatorOf: PathSight['locatorOf'] = BLIND.locatorOf,
 ): readonly Encapsulation[] {
-  const usable = usableLocators(config, locators)
+  const usable = usableLocators(config, locators).flatMap((one) => {
+    const up = nextStep(config, one, { isDown, locatorOf })
+    const step = up ?? nextStep(config, one, { ...BLIND, locatorOf })
+    return step?.kind === 'hop' ? [{ ...one, rloc: step.rloc }] : []
+  })
   const up = usable.filter((one) => !isDown(one.rloc))
   const candidates = up.length > 0 ? up : usable
   const best = candidates.reduce((lowest, one) => Math.min(lowest, one.priority), 255)

@@ -24,6 +24,14 @@ import { namesUs } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import { chooseEncapsulations, usableLocators } from './encapsulation-choice.js'
 import type { Event } from './event.js'
+import {
+  BLIND,
+  nextStep,
+  type PathSight,
+  type PathStep,
+  pathOf,
+  probedRlocs,
+} from './explicit-path.js'
 import type {
   Capabilities,
   DatapathOperation,
@@ -32,6 +40,8 @@ import type {
   Instant,
   Output,
 } from './input-output.js'
+import { proxyEncapsulations } from './native-forwarding.js'
+import { createPathLookups } from './path-lookups.js'
 import { createRlocProbe, type RlocProbe } from './rloc-probe.js'
 import type { MapCacheView } from './snapshot.js'
 import { pageOf, type TablePage, type TableQuery } from './table-pages.js'
@@ -41,6 +51,8 @@ export type DatapathAction = 'forward' | 'native' | 'drop' | 'hold'
 export interface InstalledMappings {
   readonly cache: MapCache
   readonly probe: RlocProbe
+  /** Hops of explicit locator paths that are to be asked for now; each is named once. */
+  wantedHops(): readonly Eid[]
   /** EIDs of which packets wait for a mapping. */
   noteHeld(eid: Eid): void
   /** Inserts, tells the datapath, withdraws what was replaced; returns what stands now. */
@@ -96,6 +108,8 @@ export function createInstalledMappings(
   >()
   const held = new Map<string, Eid>()
   const refreshes = createDeadlines()
+  const lookups = createPathLookups()
+  const wanted = new Map<string, Eid>()
   const probe = createRlocProbe(config, random, {
     prefixOf: (rloc) => users.get(formatIpAddress(rloc))?.prefixes.values().next().value,
     changed(rloc, _reachable, now, outputs) {
@@ -113,7 +127,8 @@ export function createInstalledMappings(
     outputs: Output[],
   ): void {
     const { eidPrefix } = entry.mapping
-    const { action, encapsulations, giveUp } = treatment(config, entry, probe.isDown)
+    const hop = (eid: Eid) => locatorOfHop(eid, eidPrefix, now)
+    const { action, encapsulations, giveUp } = treatment(config, entry, probe.isDown, hop)
     const waiting = action === 'hold' ? [] : heldUnder(eidPrefix, also, now)
     for (const eid of waiting) held.delete(formatEid(eid))
     const release = action === 'drop' ? [] : waiting
@@ -121,6 +136,27 @@ export function createInstalledMappings(
     if (action === 'drop')
       for (const eid of waiting) push(outputs, { kind: 'drop-held', eid, reason: giveUp })
     remember(entry, action, now, outputs)
+  }
+
+  /** Where a looked-up hop is; it is asked for when nothing is known of it. */
+  function locatorOfHop(eid: Eid, user: EidPrefix, now: Instant): Rloc | 'unknown' | 'nowhere' {
+    const found = cache.lookup(eid, now)
+    if (!lookups.depend(eid, user)) return 'nowhere'
+    if (found.kind === 'miss') {
+      wanted.set(formatEid(eid), eid)
+      return 'unknown'
+    }
+    // No path inside a path: it could lead in circles.
+    const plain = found.entry.mapping.locators.filter((one) => pathOf(one) === undefined)
+    return chooseEncapsulations(config, plain, probe.isDown)[0]?.locator.rloc ?? 'nowhere'
+  }
+
+  /** What leads over a looked-up hop, now that something else is known of it. */
+  function applyUsers(learned: EidPrefix, now: Instant, outputs: Output[]): void {
+    for (const user of lookups.usersOf(learned)) {
+      const entry = cache.exact(user)
+      if (entry !== undefined) apply(entry, [], now, outputs)
+    }
   }
 
   /** Held EIDs whose best match is now this prefix. A host prefix costs one probe, others a walk. */
@@ -151,7 +187,8 @@ export function createInstalledMappings(
   ): void {
     const { eidPrefix, locators } = entry.mapping
     const key = formatEidPrefix(eidPrefix)
-    const rlocs = usableLocators(config, locators).map((one) => one.rloc)
+    const sight = { ...BLIND, locatorOf: (eid: Eid) => locatorOfHop(eid, eidPrefix, now) }
+    const rlocs = usableLocators(config, locators).flatMap((one) => probedRlocs(config, one, sight))
     const names = rlocs.map(formatIpAddress)
     for (const name of installed.get(key)?.rlocs ?? []) if (!names.includes(name)) unuse(name, key)
     for (const [index, rloc] of rlocs.entries()) {
@@ -187,6 +224,7 @@ export function createInstalledMappings(
     const key = formatEidPrefix(eidPrefix)
     for (const name of installed.get(key)?.rlocs ?? []) unuse(name, key)
     refreshes.cancel(key)
+    lookups.forget(eidPrefix)
     if (!installed.delete(key)) return
     push(outputs, { kind: 'delete-map-cache', eidPrefix })
     report(outputs, 'mapping-removed', 'debug', { reason, eidPrefix: key })
@@ -195,6 +233,11 @@ export function createInstalledMappings(
   return {
     cache,
     probe,
+    wantedHops() {
+      const hops = [...wanted.values()]
+      wanted.clear()
+      return hops
+    },
     noteHeld(eid) {
       if (held.size >= MAXIMUM_HELD_EIDS)
         for (const oldest of held.keys()) if (held.delete(oldest)) break
@@ -202,7 +245,10 @@ export function createInstalledMappings(
     },
     put(mapping, insertion, release, now, outputs) {
       const change = cache.insert([mapping], insertion, now)
-      for (const entry of change.installed) apply(entry, release, now, outputs)
+      for (const entry of change.installed) {
+        apply(entry, release, now, outputs)
+        applyUsers(entry.mapping.eidPrefix, now, outputs)
+      }
       // After the new entry: a packet sees the old one or the new one, never neither.
       for (const one of change.removed) withdraw(one.entry.mapping.eidPrefix, one.reason, outputs)
       return change.installed
@@ -227,7 +273,10 @@ export function createInstalledMappings(
         const eidPrefix = installed.get(key)?.eidPrefix
         if (eidPrefix !== undefined) push(outputs, { kind: 'query-usage', eidPrefix })
       }
-      for (const entry of cache.expire(now)) withdraw(entry.mapping.eidPrefix, 'expired', outputs)
+      for (const entry of cache.expire(now)) {
+        withdraw(entry.mapping.eidPrefix, 'expired', outputs)
+        applyUsers(entry.mapping.eidPrefix, now, outputs)
+      }
       probe.handleDeadline(now, outputs)
     },
     deadline: () => earliest(refreshes.next(), cache.nextExpiry(), probe.deadline()),
@@ -247,23 +296,36 @@ function treatment(
   config: NodeConfig,
   entry: MapCacheEntry,
   isDown: (rloc: Rloc) => boolean,
+  locatorOf: PathSight['locatorOf'],
 ): {
   action: DatapathAction
   encapsulations: readonly Encapsulation[]
   giveUp: HoldGiveUpReason
 } {
   const { eidPrefix, locators, action } = entry.mapping
-  if (locators.length === 0)
+  const giveUp = 'no-locator' as const
+  if (locators.length === 0) {
+    const proxied = proxyEncapsulations(config, entry)
+    if (proxied.length > 0) return { action: 'forward', encapsulations: proxied, giveUp }
     return { action: ACTION_OF[action], encapsulations: [], giveUp: 'negative-mapping' }
-  const encapsulations = chooseEncapsulations(config, locators, isDown)
-  if (encapsulations.length > 0) return { action: 'forward', encapsulations, giveUp: 'no-locator' }
+  }
+  const encapsulations = chooseEncapsulations(config, locators, isDown, locatorOf)
+  if (encapsulations.length > 0) return { action: 'forward', encapsulations, giveUp }
+  const sight = { isDown, locatorOf }
+  // A hop of the path is being looked up: packets wait for it as for a mapping.
+  if (usableLocators(config, locators).some((one) => isLookup(nextStep(config, one, sight))))
+    return { action: 'hold', encapsulations: [], giveUp }
   // A mapping that names only us, of an EID that may live here: the kernel's own routing finds it.
   const here =
     namesUs(config, locators) &&
     [...config.eidPrefixes, ...config.dynamicEidPrefixes].some((one) =>
       coversPrefix(one.eidPrefix, eidPrefix),
     )
-  return { action: here ? 'native' : 'drop', encapsulations: [], giveUp: 'no-locator' }
+  return { action: here ? 'native' : 'drop', encapsulations: [], giveUp }
+}
+
+function isLookup(step: PathStep | undefined): boolean {
+  return step?.kind === 'lookup'
 }
 
 /**

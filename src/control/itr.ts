@@ -171,6 +171,12 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     report(outputs, 'resolution-failed', 'notice', { reason: outcome, eid: formatEid(eid) })
   }
 
+  /** The L bit of an explicit locator path: who the next hop is, only the mapping system knows. */
+  function askForHops(now: Instant, outputs: Output[]): void {
+    for (const eid of mappings.wantedHops())
+      pending.ask(hostPrefix(eid), undefined, { kind: 'hold' }, now, outputs)
+  }
+
   /** @param request what it answers; undefined for a publication */
   function install(
     mapping: Mapping,
@@ -194,6 +200,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     if (ours) report(outputs, 'map-reply-rejected', 'notice', { reason: 'own-locator', eidPrefix })
     const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0, origin)
     const entries = mappings.put(mapping, insertion, [], now, outputs)
+    askForHops(now, outputs)
     unregistered.installed(entries, now)
     for (const entry of entries)
       report(outputs, 'mapping-installed', 'info', {
@@ -389,6 +396,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     },
     handleDeadline(now, outputs) {
       mappings.handleDeadline(now, outputs)
+      askForHops(now, outputs)
       following.handleDeadline(now, outputs)
       adopted.handleDeadline(now, outputs)
       unregistered.handleDeadline(now, outputs)

@@ -67,7 +67,8 @@ export function mapRequest(
     authoritative: false,
     rlocProbe: false,
     solicitMapRequest: false,
-    proxyItr: false,
+    // RFC 9301 §5.2: the p bit of a Proxy-ITR.
+    proxyItr: config.roles.includes('pitr'),
     smrInvoked: false,
     localXtr: false,
     doNotReply: false,

@@ -15,7 +15,7 @@ import type { Mapping } from '../lisp/mapping.js'
 import { encodeMessage, type MapRequest } from '../lisp/message.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { createAnswerLimits } from './answer-limits.js'
-import { ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
+import { endOfPath, ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
 
@@ -60,9 +60,18 @@ export function createRequestReplies(
       return { ...mapping, authoritative: probed !== undefined }
     }
     const marked = locators.map((one) =>
-      probed !== undefined && equalIpAddresses(one.rloc, probed) ? { ...one, probe: true } : one,
+      probed !== undefined && equalIpAddresses(endOfPath(one), probed)
+        ? { ...one, probe: true }
+        : one,
     )
     return ownMapping(entry.eidPrefix, marked, ttlMinutes, entry.grantedVersion)
+  }
+
+  /** An RTR has no mapping of its own: what it says is that it can be reached, for a minute. */
+  function relayRecords(request: MapRequest, probed: Rloc): Mapping[] {
+    const here = locators.filter((one) => equalIpAddresses(one.rloc, probed))
+    const marked = here.map((one) => ({ ...one, probe: true }))
+    return request.records.slice(0, 1).map((one) => ownMapping(one.eidPrefix, marked, 1, 0))
   }
 
   function recordsFor(request: MapRequest, probed: Rloc | undefined): Mapping[] {
@@ -95,6 +104,8 @@ export function createRequestReplies(
     if (request.rlocProbe && origin.encapsulated) return ignore('encapsulated-probe')
     if (target === undefined) return ignore('no-itr-rloc')
     const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
+    if (records.length === 0 && request.rlocProbe && config.roles.includes('rtr'))
+      records.push(...relayRecords(request, origin.to))
     if (records.length === 0) return ignore('not-ours')
     const name = formatIpAddress(target)
     const asked = request.rlocProbe ? undefined : eidPrefix

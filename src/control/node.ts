@@ -36,7 +36,7 @@ type Datagram = Extract<Input, { readonly kind: 'datagram' }>
  */
 export function createNode(config: NodeConfig, capabilities: Capabilities): Node {
   const plays = (role: NodeConfig['roles'][number]): boolean => config.roles.includes(role)
-  const xtr = plays('itr') || plays('etr') ? createXtr(config, capabilities) : undefined
+  const xtr = XTR_ROLES.some(plays) ? createXtr(config, capabilities) : undefined
   const mapServer = plays('map-server') ? createMapServer(config, capabilities) : undefined
   const signing = createDdtSigning(config, capabilities)
   const ddtNode =
@@ -262,6 +262,9 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
     },
   }
 }
+
+/** Whoever forwards packets has a map-cache and a datapath; RFC 6832 and RTRs add no other parts. */
+const XTR_ROLES = ['itr', 'etr', 'pitr', 'petr', 'rtr'] as const
 
 const NO_XTR_SIZES = {
   mapCache: 0,

@@ -58,6 +58,7 @@ export const SITE_INTERFACE_FLAGS = {
   'dynamic-eids': 1,
   'proxy-neighbours': 2,
   'peer': 4,
+  'proxy': 8,
 } as const
 export type BpfSiteInterfaceFlagsName = keyof typeof SITE_INTERFACE_FLAGS
 
@@ -65,6 +66,9 @@ export type BpfSiteInterfaceFlagsName = keyof typeof SITE_INTERFACE_FLAGS
 export const NODE_FLAGS = {
   'check-sources': 1,
   'settled': 2,
+  'petr': 4,
+  'rtr': 8,
+  'nat': 16,
 } as const
 export type BpfNodeFlagsName = keyof typeof NODE_FLAGS
 
@@ -118,6 +122,10 @@ export const DROP_REASON = {
   'hold-header': 17,
   'no-site-interface': 18,
   'unsupported-gpe': 19,
+  'loop': 20,
+  'unproxied-source': 21,
+  'native-at-rtr': 22,
+  'untranslatable': 23,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -132,6 +140,8 @@ export const TALLY = {
   'ecn-corrected': 6,
   'event-lost': 7,
   'fragmented': 8,
+  'proxied': 9,
+  'translated': 10,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 
@@ -300,6 +310,30 @@ export function decodeBpfLocalEid(bytes: Uint8Array, at = 0): BpfLocalEid {
     state: view.getUint8(at + 8),
     flags: view.getUint8(at + 9),
     mac: copyOf(bytes, at + 10, 6),
+  }
+}
+
+/** struct lisp_translation, 20 bytes */
+export interface BpfTranslation {
+  readonly address: Uint8Array
+  readonly maskLength: number
+}
+export const TRANSLATION_BYTES = 20
+export const TRANSLATION_OFFSETS = { address: 0, maskLength: 16 } as const
+export function writeBpfTranslation(view: DataView, at: number, value: BpfTranslation): void {
+  writeBytes(view, at + 0, value.address, 16)
+  view.setUint32(at + 16, value.maskLength, true)
+}
+export function encodeBpfTranslation(value: BpfTranslation): Uint8Array {
+  const bytes = new Uint8Array(20)
+  writeBpfTranslation(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfTranslation(bytes: Uint8Array, at = 0): BpfTranslation {
+  const view = viewOf(bytes)
+  return {
+    address: copyOf(bytes, at + 0, 16),
+    maskLength: view.getUint32(at + 16, true),
   }
 }
 

@@ -4,6 +4,7 @@
  * Keys and values stay bytes; their meaning is with the callers.
  */
 import { type BpfCounter, COUNTER_BYTES, decodeBpfCounter } from './abi.generated.js'
+import { keyText } from './eid-keys.js'
 import type { NativeAddon, NativeHandle } from './native-addon.js'
 
 export interface BpfMaps {
@@ -56,6 +57,21 @@ export function createBpfMaps(addon: NativeAddon, object: NativeHandle): BpfMaps
       }
       return totals
     },
+  }
+}
+
+/** New elements first, then the stale ones go: nothing that stays is ever missing. */
+export function replaceAll(
+  maps: BpfMaps,
+  map: string,
+  wanted: ReadonlyMap<string, { key: Uint8Array; value: Uint8Array }>,
+): void {
+  for (const { key, value } of wanted.values()) maps.update(map, key, value)
+  const { count, keys } = maps.read(map)
+  const keyBytes = count === 0 ? 0 : keys.length / count
+  for (let index = 0; index < count; index += 1) {
+    const key = new Uint8Array(keys.subarray(index * keyBytes, (index + 1) * keyBytes))
+    if (!wanted.has(keyText(key))) maps.remove(map, key)
   }
 }
 

@@ -21,9 +21,10 @@ import {
   OWN_RLOCS_BYTES,
   SITE_INTERFACE_FLAGS,
 } from './abi.generated.js'
-import { type BpfMaps, u32Key } from './bpf-maps.js'
+import { type BpfMaps, replaceAll, u32Key } from './bpf-maps.js'
 import type { DatapathLog } from './datapath-log.js'
 import { keyText } from './eid-keys.js'
+import { relayFlags, writeInterworking } from './interworking-maps.js'
 import {
   deviceIndex,
   GPE_DEVICE,
@@ -144,7 +145,7 @@ export function configureNode(options: {
   }
   const indexes = { holdInterfaceIndex, groEntryInterfaceIndex, gpeInterfaceIndex }
   const writeSettled = (settled: boolean): void => {
-    const flags = settled ? NODE_FLAGS['settled'] : 0
+    const flags = (settled ? NODE_FLAGS['settled'] : 0) | relayFlags(options.nodeConfig)
     const value = encodeBpfNodeConfig({ ...indexes, flags, unsettledUntilNs: 0n })
     options.maps.update('node_config', u32Key(0), value)
   }
@@ -168,6 +169,7 @@ export function configureInterfaces(options: {
     if (underlay === undefined) log('error', 'interface-missing', { interfaceName })
     else attachments.push({ program: 'rloc_ingress', interfaceIndex: underlay.index })
   }
+  const proxy = nodeConfig.roles.includes('pitr') && !nodeConfig.roles.includes('itr')
   const sites = new Map<string, { key: Uint8Array; value: Uint8Array }>()
   for (const { name, instanceId, proxyNeighbours } of nodeConfig.siteInterfaces) {
     const [site] = namedInterfaces(interfaces, [name])
@@ -179,6 +181,7 @@ export function configureInterfaces(options: {
     const flags =
       (dynamic ? SITE_INTERFACE_FLAGS['dynamic-eids'] : 0) |
       (proxyNeighbours ? SITE_INTERFACE_FLAGS['proxy-neighbours'] : 0) |
+      (proxy ? SITE_INTERFACE_FLAGS['proxy'] : 0) |
       (stepOverVeth && site.leadsElsewhere ? SITE_INTERFACE_FLAGS['peer'] : 0)
     const key = u32Key(site.index)
     const value = encodeBpfSiteInterface({ instanceId, flags, mac: site.mac })
@@ -186,6 +189,7 @@ export function configureInterfaces(options: {
     attachments.push({ program: 'site_ingress', interfaceIndex: site.index })
   }
   putOwnRlocs(nodeConfig, maps)
+  writeInterworking(nodeConfig, maps)
   replaceAll(maps, 'site_interfaces', sites)
   const seen = new Map(attachments.map((one) => [`${one.program}_${one.interfaceIndex}`, one]))
   return [...seen.values()]
@@ -283,21 +287,6 @@ function pinnedLinks(pinDirectory: string): Attachment[] {
     const match = /^link_(\w+)_(\d+)$/.exec(name)
     return match ? [{ program: match[1]!, interfaceIndex: Number(match[2]) }] : []
   })
-}
-
-/** New elements first, then the stale ones go: nothing that stays is ever missing. */
-function replaceAll(
-  maps: BpfMaps,
-  map: string,
-  wanted: ReadonlyMap<string, { key: Uint8Array; value: Uint8Array }>,
-): void {
-  for (const { key, value } of wanted.values()) maps.update(map, key, value)
-  const { count, keys } = maps.read(map)
-  const keyBytes = count === 0 ? 0 : keys.length / count
-  for (let index = 0; index < count; index += 1) {
-    const key = new Uint8Array(keys.subarray(index * keyBytes, (index + 1) * keyBytes))
-    if (!wanted.has(keyText(key))) maps.remove(map, key)
-  }
 }
 
 function namedInterfaces(

@@ -13,7 +13,7 @@ import type {
   Encapsulation,
   HoldDropReason,
 } from '../control/input-output.js'
-import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
+import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, equalEidPrefixes, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { LOCATOR_BUCKETS, locatorBuckets } from '../tables/locator-selection.js'
@@ -22,6 +22,7 @@ import type { Datapath } from './datapath.js'
 import { createEventLimits } from './model-event-limits.js'
 import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold.js'
 import type { ModelPacket } from './model-packet.js'
+import { isListed, type ModelRelay, NO_RELAY } from './model-relay.js'
 import { createModelTable, type ModelEntry } from './model-table.js'
 
 export interface ModelDatapathOptions {
@@ -31,6 +32,8 @@ export interface ModelDatapathOptions {
   readonly hold: HoldLimits
   readonly maximumMappings: number
   readonly maximumLocalEids: number
+  /** Missing: neither PETR nor RTR nor PITR. */
+  readonly relay?: ModelRelay
 }
 
 /** What the world does for the datapath. None of these may call back into it at once. */
@@ -140,6 +143,7 @@ export function createModelDatapath(
     discard: (packet, reason) => around.discard(packet, reason),
   })
   const release = hold.release
+  const relays = options.relay ?? NO_RELAY
   let mapCache = newMapCache()
   let localEids = newLocalEids()
   const mayReport = createEventLimits(around.now)
@@ -190,15 +194,17 @@ export function createModelDatapath(
 
   // -------------------------------------------------------------------- encapsulation
 
+  function chosenFor({ flow }: ModelPacket, { form }: ModelEntry<MapCacheForm>) {
+    // Not the bits of the source port: ECMP in the core and locators choose independently.
+    return form.chosen[form.buckets[(flow.hash >>> 20) & (LOCATOR_BUCKETS - 1)]!]
+  }
+
   function encapsulate(
     packet: ModelPacket,
     entry: ModelEntry<MapCacheForm>,
     what: 'encapsulated' | 'reencapsulated',
   ): void {
-    const { buckets, chosen } = entry.form
-    // Not the bits of the source port: ECMP in the core and locators choose independently.
-    const index = buckets[(packet.flow.hash >>> 20) & (LOCATOR_BUCKETS - 1)]!
-    const encapsulation = chosen[index]
+    const encapsulation = chosenFor(packet, entry)
     if (encapsulation === undefined) {
       drop(packet, 'no-locator')
       return
@@ -219,6 +225,36 @@ export function createModelDatapath(
     entry.lastUsedAt = around.now()
     tally(what)
     around.transmit(packet, source, locator.rloc)
+  }
+
+  /** PETR: to the kernel's own routing, when the source is of a site that we serve. */
+  function letOut(packet: ModelPacket): void {
+    if (!relays.petr) drop(packet, 'native-at-rtr')
+    else if (!isListed(relays.sites, packet.flow.source)) drop(packet, 'unproxied-source')
+    else if (packet.ttl <= 1) drop(packet, 'ttl-expired')
+    else {
+      packet.ttl -= 1
+      tally('proxied')
+      around.native(packet)
+    }
+  }
+
+  /** For an EID that is not here: RTR and PETR (native/bpf/interwork.h). */
+  function relay(packet: ModelPacket, outerSource: Rloc): void {
+    const entry = relays.rtr ? findMapping(packet) : undefined
+    const action = entry?.form.action
+    if (!relays.rtr) letOut(packet)
+    else if (entry === undefined || entry.draining || action === 'hold') {
+      packet.relayed = true
+      holdPacket(packet, 'map-cache-miss')
+    } else if (action === 'drop') drop(packet, 'mapping-says-drop')
+    else if (action === 'native') letOut(packet)
+    else {
+      const next = chosenFor(packet, entry)?.locator.rloc
+      const back = next !== undefined && equalIpAddresses(next, outerSource)
+      if (back) drop(packet, 'loop')
+      else encapsulate(packet, entry, 'reencapsulated')
+    }
   }
 
   /** By the host entry alone: only that can say where a single EID has gone. */
@@ -253,8 +289,10 @@ export function createModelDatapath(
       return
     }
     const { action } = entry.form
-    if (action === 'forward') encapsulate(packet, entry, 'encapsulated')
+    const what = packet.relayed ? 'reencapsulated' : 'encapsulated'
+    if (action === 'forward') encapsulate(packet, entry, what)
     else if (action === 'drop') drop(packet, 'mapping-says-drop')
+    else if (action === 'native' && packet.relayed) letOut(packet)
     else if (action === 'native') {
       tally('native')
       around.native(packet)
@@ -390,6 +428,9 @@ export function createModelDatapath(
     restore,
     fromSite(packet, mac, interfaceName) {
       observeSender(packet.flow.source, mac, interfaceName, 'packet')
+      const { attracted } = relays
+      if (attracted !== undefined && !isListed(attracted, packet.flow.destination))
+        return around.native(packet)
       const host = mapCache.host(packet.flow.destinationText)
       // Own prefixes go before shorter mappings of others.
       if (host === undefined && isPresent(findLocal(packet))) return around.native(packet)
@@ -408,6 +449,7 @@ export function createModelDatapath(
         if (!mayReport(name, INTERVALS_MS[kind])) return
         around.raise({ kind, eid: packet.flow.destination, sender: outerSource })
       }
+      if (entry === undefined && (relays.petr || relays.rtr)) return relay(packet, outerSource)
       if (entry?.form.state === 'prefix') report('unknown-eid')
       if (entry === undefined || entry.form.state === 'prefix') return drop(packet, 'unknown-eid')
       const { form, draining } = entry

@@ -24,6 +24,8 @@ export interface ModelPacket {
   ttl: number
   /** How often it was sent on because its EID was away. */
   redirects: number
+  /** It came from the core to an RTR and waits there. */
+  relayed?: true
 }
 
 /** Initial TTL of hosts. */

@@ -9,6 +9,7 @@ import { createHmac } from 'node:crypto'
 import type { Command, CommandResult } from '../control/input-output.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
 import type { ModelPacket } from '../datapath/model-packet.js'
+import { relayOf } from '../datapath/model-relay.js'
 import { formatIpAddress } from '../lisp/address.js'
 import type { Hmac } from '../lisp/authentication.js'
 import { describeMessage } from '../lisp/describe.js'
@@ -201,6 +202,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         hold: { ...limits, maximumEids: MAXIMUM_HELD_EIDS, longestMs },
         maximumMappings: config.datapath.maximumMappings,
         maximumLocalEids: config.datapath.maximumLocalEids,
+        relay: relayOf(nodeConfig),
       },
       {
         now: timeline.now,

@@ -56,5 +56,7 @@
 #define bpf_get_prandom_u32 shim_random
 #define bpf_get_smp_processor_id() 0u
 #define bpf_csum_diff shim_csum_diff
+#define bpf_l3_csum_replace(skb, offset, from, to, flags) shim_csum_replace(skb, offset, to)
+#define bpf_l4_csum_replace(skb, offset, from, to, flags) shim_csum_replace(skb, offset, to)
 
 #endif
