@@ -217,11 +217,13 @@ function checkInterfaces(config: Config, error: Report): void {
 
 /** Who resolves EIDs. */
 const ASKING_ROLES = ['itr', 'pitr', 'rtr'] as const
+const FORWARDING_ROLES = ['itr', 'etr', 'pitr', 'petr', 'rtr'] as const
 
 function checkRoles(config: Config, error: Report, warn: Report): void {
   const has = (role: (typeof config.roles)[number]): boolean => config.roles.includes(role)
   const asking = ASKING_ROLES.find(has)
-  const forwards = asking !== undefined || has('etr') || has('petr')
+  const forwarding = FORWARDING_ROLES.filter(has)
+  const forwards = forwarding.length > 0
   if (asking !== undefined && config.mapResolvers.length === 0) {
     const hint = 'add mapResolvers: [<address of a Map-Resolver>]'
     const problem = `is empty, but the role ${asking} has to ask somebody`
@@ -237,9 +239,8 @@ function checkRoles(config: Config, error: Report, warn: Report): void {
   }
   if (forwards && config.datapath.kind === 'none') {
     const hint = 'write kind: bpf, or give the node only map-server and map-resolver'
-    error(['datapath', 'kind'], 'is none, but a role of this node forwards packets', hint, [
-      'roles',
-    ])
+    const problem = `is none, but ${forwarding.join(' and ')} forward packets`
+    error(['datapath', 'kind'], problem, hint, ['roles'])
   }
   if (!forwards && config.datapath.kind === 'bpf') {
     const hint = 'write datapath: {kind: none}; BPF programs would be loaded for nothing'
