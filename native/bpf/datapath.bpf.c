@@ -242,8 +242,11 @@ int rloc_ingress(struct __sk_buff *skb)
 		report_sender(skb, &outer, &packet, LISP_EVENT_UNKNOWN_EID);
 		return drop(skb, LISP_DROP_UNKNOWN_EID);
 	}
-	if (config->flags & LISP_NODE_CHECK_SOURCES && is_spoofed(&outer, &packet))
-		return drop(skb, LISP_DROP_SPOOFED_SOURCE);
+	if (config->flags & LISP_NODE_CLOSED) {
+		verdict = check_closed(skb, &outer, &packet, config->flags);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
 	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
 		report_sender(skb, &outer, &packet, LISP_EVENT_SENDER_SEEN);
 	if (local->state == LISP_LOCAL_EID_AWAY)

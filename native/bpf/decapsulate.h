@@ -3,7 +3,7 @@
  * The ETR's half up to the plain inner packet: check the outer and the LISP header (RFC 9300 §5,
  * RFC 9305 §3), combine TTL, DSCP and ECN (RFC 9300 §5.3, RFC 6040 §4.2), take the headers off.
  *
- * N, L, E, V and their fields are ignored: nonces, locator-status-bits and versions are not used.
+ * N, L, E, V and their fields are ignored here: closed_receive.h reads them where they are switched on.
  * A UDP checksum is not verified, which RFC 9300 §5.3 leaves open.
  */
 #ifndef GODWIT_DECAPSULATE_H

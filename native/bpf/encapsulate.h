@@ -10,6 +10,7 @@
 #ifndef GODWIT_ENCAPSULATE_H
 #define GODWIT_ENCAPSULATE_H
 
+#include "closed_send.h"
 #include "hold.h"
 #include "report.h"
 #include "route.h"
@@ -19,11 +20,6 @@ enum encapsulation_mode {
 	ENCAPSULATE_REPLACE,   /* overwrite the outer header of the same size that is there */
 	ENCAPSULATE_AGAIN,     /* just decapsulated: a super-packet still carries tunnel GSO state */
 };
-
-static __always_inline __u32 get_overhead(const struct lisp_locator *locator)
-{
-	return locator->family == IPV4_VERSION ? sizeof(struct outer_ipv4) : sizeof(struct outer_ipv6);
-}
 
 /* The locator of this flow: constant as long as the set is (RFC 9300 §12). NULL when there is none. */
 static __always_inline const struct lisp_locator *choose_locator(const struct lisp_map_cache_entry *entry,
@@ -207,6 +203,8 @@ static __noinline int encapsulate_to(struct __sk_buff *skb, const struct packet 
 		return drop(skb, LISP_DROP_ENCAPSULATION_FAILED);
 	if (write_outer(skb, locator, packet))
 		return drop(skb, LISP_DROP_ENCAPSULATION_FAILED);
+	if (locator->flags & LISP_LOCATOR_CLOSED)
+		mark_closed(skb, packet, locator);
 	return send_to_rloc(skb, locator, packet->interface_index);
 }
 

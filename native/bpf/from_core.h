@@ -12,7 +12,7 @@
 #ifndef GODWIT_FROM_CORE_H
 #define GODWIT_FROM_CORE_H
 
-#include "decapsulate.h"
+#include "closed_receive.h"
 #include "deliver.h"
 #include "encapsulate.h"
 #include "hold.h"
@@ -156,34 +156,6 @@ static __always_inline void report_sender(struct __sk_buff *skb, const struct ou
 
 	if (!recent || !is_recent(recent, outer, packet, type))
 		report_new_sender(skb, outer, packet, type);
-}
-
-/*
- * RFC 9300 §16: a packet whose inner source is mapped, but not to the RLOC that sent it. What is not
- * in the map-cache cannot be judged and passes.
- */
-static __noinline int is_spoofed(const struct outer *outer, const struct packet *packet)
-{
-	struct lisp_map_cache_entry *entry = bpf_map_lookup_elem(&map_cache_hosts, &packet->source);
-	struct lisp_locator_set *set;
-	__u32 set_id;
-
-	if (!entry)
-		entry = find_map_cache_prefix(&packet->source);
-	if (!entry || entry->action != LISP_MAP_CACHE_FORWARD)
-		return 0;
-	set_id = entry->locator_set_id;
-	set = bpf_map_lookup_elem(&locator_sets, &set_id);
-	if (!set)
-		return 0;
-	for (int i = 0; i < LISP_MAXIMUM_LOCATORS; i++) {
-		const struct lisp_locator *locator = &set->locators[i];
-
-		if (i < set->count && locator->family == outer->family &&
-		    addresses_equal(locator->destination, outer->source.address))
-			return 0;
-	}
-	return 1;
 }
 
 /*

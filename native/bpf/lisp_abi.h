@@ -64,6 +64,7 @@ _Static_assert(sizeof(struct lisp_locator) == 36, "lisp_locator");
 
 enum lisp_locator_flags {
 	LISP_LOCATOR_GPE = 1, /* the peer speaks RFC 9305: send the P bit */
+	LISP_LOCATOR_CLOSED = 2, /* N, L, E and V go there as the flags of the node say (closed.h) */
 };
 
 struct lisp_locator_set {
@@ -170,7 +171,35 @@ enum lisp_node_flags {
 	LISP_NODE_PETR = 4, /* Proxy-ETR: packets of proxied_sites leave natively (RFC 6832 §6) */
 	LISP_NODE_RTR = 8,  /* packets for EIDs that are not here go on by the map-cache */
 	LISP_NODE_NAT = 16, /* LISP-NAT: nat_inside and nat_outside have elements (RFC 6832 §7) */
+	/* What only closed networks use (RFC 9300 §4.1); beside any of them nothing is ever settled. */
+	LISP_NODE_ECHO_NONCE = 0x100,   /* RFC 9300 §10.1 */
+	LISP_NODE_MAP_VERSIONS = 0x200, /* RFC 9302 */
+	LISP_NODE_STATUS_BITS = 0x400,  /* RFC 9300 §10 */
+	LISP_NODE_GLEAN = 0x800,        /* RFC 9300 §9: report senders of EIDs without a mapping */
+	LISP_NODE_CLOSED = 0xf01,       /* all of them, and LISP_NODE_CHECK_SOURCES */
 };
+
+/* What packets in a closed network say about a mapping, ours or a cached one, and are compared with. */
+struct lisp_mapping_facts {
+	__u32 id; /* given by user space, for refused_senders */
+	__u16 map_version; /* 0 = the null version */
+	__u8 status_bits;  /* the eight that fit beside an instance-ID */
+	__u8 flags; /* enum lisp_mapping_facts_flags */
+};
+_Static_assert(sizeof(struct lisp_mapping_facts) == 8, "lisp_mapping_facts");
+
+enum lisp_mapping_facts_flags {
+	LISP_MAPPING_FACTS_VERSION = 1,     /* map_version is known, be it the null version */
+	LISP_MAPPING_FACTS_STATUS_BITS = 2, /* status_bits may be sent, or compared with */
+	LISP_MAPPING_FACTS_DROP_STALE = 4,  /* the TTL of every older version has passed (RFC 9302 §7.1) */
+};
+
+/* A sender whose packets with an old version of our mapping are refused (RFC 9302 §7.1). */
+struct lisp_refused_key {
+	__u32 facts_id;
+	struct lisp_rloc_key sender;
+};
+_Static_assert(sizeof(struct lisp_refused_key) == 24, "lisp_refused_key");
 
 /*
  * Metadata in the Ethernet header of a packet on its way into and out of the hold. The ethertype is
@@ -212,6 +241,18 @@ enum lisp_event_type {
 	LISP_EVENT_EID_WANTED = 5,     /* eid = wanted, peer = who asks (peer_family = family of the EIDs) */
 	LISP_EVENT_UNKNOWN_EID = 7,   /* eid inside a dynamic prefix but not here, peer = outer source */
 	LISP_EVENT_PACKET_TOO_BIG = 6, /* eid = destination, interface, mtu, head = inner packet from its IP header */
+	/* closed networks; peer = outer source */
+	LISP_EVENT_NONCE_ECHOED = 16,    /* it echoed the nonce that it is asked for */
+	LISP_EVENT_NONCE_MISSED = 17,    /* it sent a packet without that nonce */
+	LISP_EVENT_SOURCE_DOUBTED = 18,  /* eid = inner source, detail = enum lisp_doubt */
+	LISP_EVENT_STATUS_BITS = 19,     /* eid = inner source, detail = the bits, other than known */
+	LISP_EVENT_STALE_VERSION = 20,   /* eid = inner destination: its mapping there is an old one */
+	LISP_EVENT_SOURCE_UNMAPPED = 21, /* eid = inner source, to be gleaned */
+};
+
+enum lisp_doubt {
+	LISP_DOUBT_RLOC = 0,    /* the mapping names other RLOCs */
+	LISP_DOUBT_VERSION = 1, /* the mapping is older than the one that sent the packet */
 };
 
 enum lisp_seen_by {
@@ -262,6 +303,9 @@ enum lisp_drop_reason {
 	LISP_DROP_UNPROXIED_SOURCE,   /* PETR: the inner source is of no site that it serves */
 	LISP_DROP_NATIVE_AT_RTR,      /* RTR: to be forwarded natively, which only a PETR does */
 	LISP_DROP_UNTRANSLATABLE,     /* LISP-NAT: its checksum cannot be reached */
+	LISP_DROP_NULL_MAP_VERSION,   /* the packet names a version, the mapping has none (RFC 9302 §6.1) */
+	LISP_DROP_FUTURE_MAP_VERSION, /* it names one of ours that was never given out */
+	LISP_DROP_STALE_MAP_VERSION,  /* an old one: of ours solicited in vain, or of the source's mapping */
 	LISP_DROP_COUNT,
 };
 

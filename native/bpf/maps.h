@@ -35,6 +35,10 @@ enum map_sizes {
 	NEXT_HOPS = 1 << 10,
 	FOREIGN_PREFIXES = 1 << 12,
 	TRANSLATIONS = 64,
+	FACTS = 1 << 16,
+	CLOSED_PEERS = 1 << 12,
+	REFUSED_SENDERS = 1 << 12,
+	DOUBTS = 1 << 14,
 };
 
 /* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
@@ -251,5 +255,64 @@ struct {
 	__type(key, __u32);
 	__type(value, struct recent_sender);
 } recent_senders SEC(".maps");
+
+/* What closed networks say and compare about our own EID-prefixes, by longest match. Writer: user space.
+ * Asked only when the flags of the node say so, like the maps below. Size: own EIDs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, FACTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_mapping_facts);
+} own_facts SEC(".maps");
+
+/* The same about cached mappings. Size: mappings in use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, FACTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_prefix_key);
+	__type(value, struct lisp_mapping_facts);
+} remote_facts SEC(".maps");
+
+/* Nonces that we want echoed, 24 bits, by RLOC. Writer: user space. Size: locators in use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CLOSED_PEERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_rloc_key);
+	__type(value, __u32);
+} nonce_requests SEC(".maps");
+
+/* Nonces that an RLOC wants echoed: 24 bits, and NONCE_OWED until a packet has carried it back. LRU:
+ * whoever invents senders makes us forget a nonce, which its sender repeats in every packet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CLOSED_PEERS);
+	__type(key, struct lisp_rloc_key);
+	__type(value, __u32);
+} nonce_echoes SEC(".maps");
+
+/* Senders whose stale packets are dropped. Writer: user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REFUSED_SENDERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_refused_key);
+	__type(value, __u32);
+} refused_senders SEC(".maps");
+
+struct doubt_key {
+	struct lisp_eid_key source;
+	struct lisp_rloc_key sender;
+};
+
+/* Until when (ns) packets of a source pass whose mapping names another RLOC. Writer: programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DOUBTS);
+	__type(key, struct doubt_key);
+	__type(value, __u64);
+} doubts SEC(".maps");
 
 #endif

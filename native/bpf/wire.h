@@ -23,6 +23,10 @@
 #define SOURCE_PORT_BASE 0xc000 /* 0xc000 | 14 bits of the flow hash: the dynamic range of RFC 6335 */
 #define SOURCE_PORT_MASK 0x3fff
 
+#define DATA_FLAG_NONCE 0x80
+#define DATA_FLAG_STATUS_BITS 0x40
+#define DATA_FLAG_ECHO 0x20
+#define DATA_FLAG_VERSIONS 0x10
 #define DATA_FLAG_INSTANCE 0x08
 #define DATA_FLAG_GPE 0x04
 #define DATA_FLAG_KEY 0x03

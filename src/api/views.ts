@@ -76,7 +76,7 @@ export const mapCacheFields = {
   mapVersion: Type.Integer(),
   expiresInMs: Milliseconds('until it expires'),
   installedAgoMs: Milliseconds('since it was installed'),
-  origin: Type.Enum(['map-reply', 'map-notify', 'away', 'restored', 'local']),
+  origin: Type.Enum(['map-reply', 'map-notify', 'gleaned', 'away', 'restored', 'local']),
   refreshing: Type.Boolean(),
 }
 export const MapCacheEntry = Type.Object({ ...mapCacheFields, counters: Type.Optional(Counters) })

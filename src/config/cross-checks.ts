@@ -54,6 +54,7 @@ export function crossChecks(
   checkInterworking(config, readers, error, warn)
   checkDdtKeys(config, secrets, error)
   checkTimes(config, error)
+  checkClosedNetwork(config, error, warn)
   checkApi(config, error, warn)
   secrets.report(error, warn)
   return { errors, warnings }
@@ -345,6 +346,57 @@ function checkDdtKeys(config: Config, secrets: Secrets, error: Report): void {
 }
 
 const KEY_HINT = 'PEM, made with: openssl genrsa -out FILE 2048 (public half: openssl rsa -pubout)'
+
+function checkClosedNetwork(config: Config, error: Report, warn: Report): void {
+  const { closedNetwork, roles, rlocProbe } = config
+  const wanted = Object.entries(closedNetwork).flatMap(([key, on]) => (on === true ? [key] : []))
+  const bothRoles = roles.includes('itr') && roles.includes('etr')
+  for (const key of wanted) {
+    if (bothRoles) continue
+    const hint = 'add the missing role, or leave it off (RFC 9300 §10.1, §13.1)'
+    error(['closedNetwork', key], 'needs the roles itr and etr together', hint, ['roles'])
+  }
+  if (closedNetwork.statusBits && !closedNetwork.mapVersions) {
+    const hint = 'switch mapVersions on too: bits of an old locator-set mean nothing (RFC 9300 §10)'
+    error(['closedNetwork', 'statusBits'], 'needs mapVersions', hint)
+  }
+  if (closedNetwork.echoNonce && !rlocProbe.enabled) {
+    const hint = 'switch rlocProbe.enabled on: only a probe finds a locator up again (RFC 9301 §7)'
+    error(['closedNetwork', 'echoNonce'], 'needs rlocProbe', hint, ['rlocProbe'])
+  }
+  if (wanted.length === 0) return
+  config.rlocs.forEach((rloc, index) => {
+    const address = parseAddressText(rloc.address)
+    if (address === undefined || !isPublicAddress(address)) return
+    const hint = 'leave closedNetwork off on the public Internet (RFC 9300 §4.1, RFC 9302 §8)'
+    warn(['rlocs', index, 'address'], `${rloc.address} is a public address`, hint)
+  })
+}
+
+/** Neither private, shared, link-local, unique local, nor for documentation and benchmarks. */
+function isPublicAddress(address: IpAddress): boolean {
+  return !NOT_PUBLIC.some((text) => {
+    const { network, maskLength } = parsePrefixText(text)!
+    return prefixCoversAddress({ address: network, maskLength }, address)
+  })
+}
+
+const NOT_PUBLIC = [
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.2.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '::1/128',
+  'fc00::/7',
+  'fe80::/10',
+  '2001:db8::/32',
+]
 
 function checkTimes(config: Config, error: Report): void {
   if (config.hold.endpointMs > config.mobility.endpointTimeoutMs) return

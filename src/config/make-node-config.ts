@@ -52,6 +52,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       const { network, maskLength } = parsePrefixText(text)!
       return { address: network, maskLength }
     }),
+    closedNetwork: config.closedNetwork,
     publishSubscribe: config.publishSubscribe,
     subscriptions: subscriptionsOf(config, secrets),
     rlocProbe: {

@@ -52,6 +52,14 @@ export interface NodeConfig {
   readonly pathMtu: number
   /** RLOC prefixes whose xTRs speak RFC 9305. */
   readonly gpePeers: readonly { readonly address: Rloc; readonly maskLength: number }[]
+  /** RFC 9300 §4.1: off outside of closed networks, as when it is missing. */
+  readonly closedNetwork?: {
+    readonly echoNonce: boolean
+    readonly statusBits: boolean
+    readonly mapVersions: boolean
+    readonly checkSources: boolean
+    readonly glean: boolean
+  }
   /** RFC 9437, as an xTR. */
   readonly publishSubscribe: {
     readonly subscribe: boolean

@@ -7,6 +7,7 @@
  * beside their use.
  */
 import type { Static } from 'typebox'
+import { ClosedNetworkConfig } from './closed-network-schema.js'
 import { DdtConfig } from './ddt-schema.js'
 import { LispNatConfig, LocatorPathConfig, PetrConfig, PitrConfig } from './interworking-schema.js'
 import { Key } from './key-schema.js'
@@ -458,6 +459,7 @@ export const ConfigSchema = Type.Object(
     mapCache: MapCacheConfig,
     hold: HoldConfig,
     datapath: DatapathConfig,
+    closedNetwork: ClosedNetworkConfig,
     publishSubscribe: PublishSubscribeConfig,
     subscriptions: SubscriptionsConfig,
     rlocProbe: RlocProbeConfig,

@@ -57,8 +57,19 @@ export function encapsulationTo(config: NodeConfig, locator: Locator): Encapsula
     locator,
     source: sourceRloc(config, locator.rloc)!,
     pathMtu: config.pathMtu,
-    ...(speaksGpe(config, locator.rloc) ? { gpe: true } : {}),
+    ...formOf(config, locator.rloc),
   }
+}
+
+/** N, E and V have no place beside the P bit (RFC 9305 §3). */
+function formOf(config: NodeConfig, rloc: Rloc): Pick<Encapsulation, 'gpe' | 'closed'> {
+  if (speaksGpe(config, rloc)) return { gpe: true }
+  return marksPackets(config) ? { closed: true } : {}
+}
+
+function marksPackets({ closedNetwork }: NodeConfig): boolean {
+  if (closedNetwork === undefined) return false
+  return closedNetwork.echoNonce || closedNetwork.statusBits || closedNetwork.mapVersions
 }
 
 /** RFC 9305 §5: the P bit goes only to ETRs known to understand it; configuration knows. */

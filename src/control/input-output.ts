@@ -11,6 +11,7 @@ import type { Hmac } from '../lisp/authentication.js'
 import type { Eid, EidPrefix } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
 import type { Action } from '../lisp/mapping.js'
+import type { ClosedEvent, ClosedOperation } from './closed-vocabulary.js'
 import type { Event } from './event.js'
 import type { MulticastGroup } from './multicast/multicast-group.js'
 import type { NodeSnapshot } from './snapshot.js'
@@ -93,6 +94,7 @@ export interface Node {
 
 /** Facts that the datapath reports. Each is rate-limited per EID where packets cause it. */
 export type DatapathEvent =
+  | ClosedEvent
   /** The first packet for `eid` went into the hold. One event per held EID until released or dropped. */
   | {
       readonly kind: 'packet-held'
@@ -212,9 +214,12 @@ export interface Encapsulation {
   readonly pathMtu: number
   /** The peer speaks RFC 9305: set the P bit. */
   readonly gpe?: boolean
+  /** In a closed network: the LISP header says what `ClosedOperation`s put. */
+  readonly closed?: boolean
 }
 
 export type DatapathOperation =
+  | ClosedOperation
   /**
    * ITR side: how packets *to* `eidPrefix` are treated. Replaces any former entry in one step.
    * `release` names held EIDs under the prefix whose packets must leave, in order, before newer ones.

@@ -43,7 +43,7 @@ export interface MapCacheView {
   readonly mapVersion: number
   readonly expiresInMs: number
   readonly installedAgoMs: number
-  readonly origin: 'map-reply' | 'map-notify' | 'away' | 'restored' | 'local'
+  readonly origin: 'map-reply' | 'map-notify' | 'gleaned' | 'away' | 'restored' | 'local'
   readonly refreshing: boolean
 }
 

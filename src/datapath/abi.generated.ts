@@ -30,6 +30,7 @@ export type BpfMapCacheActionName = keyof typeof MAP_CACHE_ACTION
 /** enum lisp_locator_flags */
 export const LOCATOR_FLAGS = {
   'gpe': 1,
+  'closed': 2,
 } as const
 export type BpfLocatorFlagsName = keyof typeof LOCATOR_FLAGS
 
@@ -69,8 +70,21 @@ export const NODE_FLAGS = {
   'petr': 4,
   'rtr': 8,
   'nat': 16,
+  'echo-nonce': 256,
+  'map-versions': 512,
+  'status-bits': 1024,
+  'glean': 2048,
+  'closed': 3841,
 } as const
 export type BpfNodeFlagsName = keyof typeof NODE_FLAGS
+
+/** enum lisp_mapping_facts_flags */
+export const MAPPING_FACTS_FLAGS = {
+  'version': 1,
+  'status-bits': 2,
+  'drop-stale': 4,
+} as const
+export type BpfMappingFactsFlagsName = keyof typeof MAPPING_FACTS_FLAGS
 
 /** enum lisp_hold_purpose */
 export const HOLD_PURPOSE = {
@@ -89,8 +103,21 @@ export const EVENT_TYPE = {
   'eid-wanted': 5,
   'unknown-eid': 7,
   'packet-too-big': 6,
+  'nonce-echoed': 16,
+  'nonce-missed': 17,
+  'source-doubted': 18,
+  'status-bits': 19,
+  'stale-version': 20,
+  'source-unmapped': 21,
 } as const
 export type BpfEventTypeName = keyof typeof EVENT_TYPE
+
+/** enum lisp_doubt */
+export const DOUBT = {
+  'rloc': 0,
+  'version': 1,
+} as const
+export type BpfDoubtName = keyof typeof DOUBT
 
 /** enum lisp_seen_by */
 export const SEEN_BY = {
@@ -126,6 +153,9 @@ export const DROP_REASON = {
   'unproxied-source': 21,
   'native-at-rtr': 22,
   'untranslatable': 23,
+  'null-map-version': 20,
+  'future-map-version': 21,
+  'stale-map-version': 22,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -469,6 +499,60 @@ export function decodeBpfNodeConfig(bytes: Uint8Array, at = 0): BpfNodeConfig {
     gpeInterfaceIndex: view.getUint32(at + 8, true),
     flags: view.getUint32(at + 12, true),
     unsettledUntilNs: view.getBigUint64(at + 16, true),
+  }
+}
+
+/** struct lisp_mapping_facts, 8 bytes */
+export interface BpfMappingFacts {
+  readonly id: number
+  readonly mapVersion: number
+  readonly statusBits: number
+  readonly flags: number
+}
+export const MAPPING_FACTS_BYTES = 8
+export const MAPPING_FACTS_OFFSETS = { id: 0, mapVersion: 4, statusBits: 6, flags: 7 } as const
+export function writeBpfMappingFacts(view: DataView, at: number, value: BpfMappingFacts): void {
+  view.setUint32(at + 0, value.id, true)
+  view.setUint16(at + 4, value.mapVersion, true)
+  view.setUint8(at + 6, value.statusBits)
+  view.setUint8(at + 7, value.flags)
+}
+export function encodeBpfMappingFacts(value: BpfMappingFacts): Uint8Array {
+  const bytes = new Uint8Array(8)
+  writeBpfMappingFacts(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfMappingFacts(bytes: Uint8Array, at = 0): BpfMappingFacts {
+  const view = viewOf(bytes)
+  return {
+    id: view.getUint32(at + 0, true),
+    mapVersion: view.getUint16(at + 4, true),
+    statusBits: view.getUint8(at + 6),
+    flags: view.getUint8(at + 7),
+  }
+}
+
+/** struct lisp_refused_key, 24 bytes */
+export interface BpfRefusedKey {
+  readonly factsId: number
+  readonly sender: BpfRlocKey
+}
+export const REFUSED_KEY_BYTES = 24
+export const REFUSED_KEY_OFFSETS = { factsId: 0, sender: 4 } as const
+export function writeBpfRefusedKey(view: DataView, at: number, value: BpfRefusedKey): void {
+  view.setUint32(at + 0, value.factsId, true)
+  writeBpfRlocKey(view, at + 4, value.sender)
+}
+export function encodeBpfRefusedKey(value: BpfRefusedKey): Uint8Array {
+  const bytes = new Uint8Array(24)
+  writeBpfRefusedKey(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfRefusedKey(bytes: Uint8Array, at = 0): BpfRefusedKey {
+  const view = viewOf(bytes)
+  return {
+    factsId: view.getUint32(at + 0, true),
+    sender: decodeBpfRlocKey(bytes, at + 4),
   }
 }
 

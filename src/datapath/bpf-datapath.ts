@@ -26,6 +26,7 @@ import {
   MAP_CACHE_ACTION,
   MAP_CACHE_ENTRY_BYTES,
 } from './abi.generated.js'
+import { type ClosedTables, createClosedTables } from './bpf-closed.js'
 import { mappingCounters, readCounters, usageOf } from './bpf-counters.js'
 import { type PacketTooBig, takeRecords } from './bpf-events.js'
 import { inspectTables } from './bpf-inspect.js'
@@ -87,6 +88,7 @@ interface Parts {
   readonly mapCache: EntryTable
   readonly localEids: EntryTable
   readonly settled: SettledFlag
+  readonly closed: ClosedTables
   readonly releases: HoldReleases
   readonly raise: (event: DatapathEvent) => void
   readonly interfaceNamed: (name: string) => NetworkInterface | undefined
@@ -166,7 +168,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     log,
   })
   const settled = createSettledFlag(devices.writeSettled)
-  const tables = { maps, sets, mapCache, localEids }
+  const tables = { maps, sets, mapCache, localEids, closed: createClosedTables(maps) }
   const parts = { addon, object, ...tables, settled, releases, raise, interfaceNamed }
   let attachments: readonly Attachment[] = []
   const configure = (): void => {
@@ -269,6 +271,12 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
     case 'delete-replication':
     case 'query-replication':
       throw new Error('no-multicast')
+    case 'put-mapping-facts':
+    case 'delete-mapping-facts':
+    case 'request-nonce-echo':
+    case 'refuse-stale-version':
+      parts.closed.perform(operation)
+      break
     default:
       assertNever(operation)
   }

@@ -4,10 +4,14 @@
  * Interface indexes become names; a record of an interface or family that is not known is counted
  * and left out. Oversize packets are not the node's business: they are handed to `onPacketTooBig`.
  */
+import type { ClosedEvent } from '../control/closed-vocabulary.js'
 import type { DatapathEvent } from '../control/input-output.js'
+import type { IpAddress } from '../lisp/address.js'
+import type { Eid } from '../lisp/eid.js'
 import {
   type BpfEvent,
   type BpfSeenByName,
+  DOUBT,
   decodeBpfEvent,
   EVENT_BYTES,
   EVENT_TYPE,
@@ -55,7 +59,17 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
     raise({ kind: 'mac-seen', mac: event.mac, interfaceName })
     return true
   }
+  if (isNonceEvent(event.type)) {
+    if (peer === undefined) return false
+    raise({ kind: 'nonce-echo', rloc: peer, echoed: event.type === EVENT_TYPE['nonce-echoed'] })
+    return true
+  }
   if (eid === undefined) return false
+  const closed = closedEvent(event, eid, peer)
+  if (closed !== undefined) {
+    raise(closed)
+    return true
+  }
   switch (event.type) {
     case EVENT_TYPE['local-eid-seen']: {
       const how = seenBy(event.detail)
@@ -87,6 +101,33 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
     }
     default:
       return false
+  }
+}
+
+function isNonceEvent(type: number): boolean {
+  return type === EVENT_TYPE['nonce-echoed'] || type === EVENT_TYPE['nonce-missed']
+}
+
+/** Undefined when it is none of a closed network, or says too little. */
+function closedEvent(
+  event: BpfEvent,
+  eid: Eid,
+  sender: IpAddress | undefined,
+): ClosedEvent | undefined {
+  if (sender === undefined) return undefined
+  switch (event.type) {
+    case EVENT_TYPE['source-doubted']: {
+      const why = event.detail === DOUBT['rloc'] ? 'rloc' : 'map-version'
+      return { kind: 'source-doubted', eid, sender, why }
+    }
+    case EVENT_TYPE['status-bits']:
+      return { kind: 'status-bits-changed', eid, sender, statusBits: event.detail }
+    case EVENT_TYPE['stale-version']:
+      return { kind: 'stale-map-version', eid, sender }
+    case EVENT_TYPE['source-unmapped']:
+      return { kind: 'source-unmapped', eid, sender }
+    default:
+      return undefined
   }
 }
 

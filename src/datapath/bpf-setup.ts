@@ -145,12 +145,26 @@ export function configureNode(options: {
   }
   const indexes = { holdInterfaceIndex, groEntryInterfaceIndex, gpeInterfaceIndex }
   const writeSettled = (settled: boolean): void => {
-    const flags = (settled ? NODE_FLAGS['settled'] : 0) | relayFlags(options.nodeConfig)
+    const { nodeConfig } = options
+    const lasting = relayFlags(nodeConfig) | closedFlags(nodeConfig)
+    const flags = lasting | (settled ? NODE_FLAGS['settled'] : 0)
     const value = encodeBpfNodeConfig({ ...indexes, flags, unsettledUntilNs: 0n })
     options.maps.update('node_config', u32Key(0), value)
   }
   writeSettled(false)
   return { attachments, writeSettled }
+}
+
+/** With any of them set nothing is settled: each packet is looked at before the kernel aggregates. */
+function closedFlags({ closedNetwork: wanted }: NodeConfig): number {
+  if (wanted === undefined) return 0
+  return (
+    (wanted.echoNonce ? NODE_FLAGS['echo-nonce'] : 0) |
+    (wanted.statusBits ? NODE_FLAGS['status-bits'] : 0) |
+    (wanted.mapVersions ? NODE_FLAGS['map-versions'] : 0) |
+    (wanted.checkSources ? NODE_FLAGS['check-sources'] : 0) |
+    (wanted.glean ? NODE_FLAGS['glean'] : 0)
+  )
 }
 
 /** Own RLOCs and site interfaces into their maps; returns where programs belong. */

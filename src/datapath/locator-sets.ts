@@ -110,10 +110,10 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
 function encodeSet(encapsulations: readonly Encapsulation[]): Uint8Array {
   const { indexes, buckets } = locatorBuckets(encapsulations.map(({ locator }) => locator))
   const locators = indexes.slice(0, LIMITS['maximum-locators']).map((index): BpfLocator => {
-    const { locator, source, pathMtu, gpe } = encapsulations[index]!
+    const { locator, source, pathMtu, gpe, closed } = encapsulations[index]!
     return {
       family: locator.rloc.family,
-      flags: gpe ? LOCATOR_FLAGS.gpe : 0,
+      flags: (gpe ? LOCATOR_FLAGS.gpe : 0) | (closed ? LOCATOR_FLAGS.closed : 0),
       pathMtu,
       source: source.bytes,
       destination: locator.rloc.bytes,
@@ -145,6 +145,7 @@ function decodeSet(value: Uint8Array): Encapsulation[] {
       source,
       pathMtu: bpf.pathMtu,
       ...(bpf.flags & LOCATOR_FLAGS.gpe ? { gpe: true } : {}),
+      ...(bpf.flags & LOCATOR_FLAGS.closed ? { closed: true } : {}),
     })
   }
   return encapsulations

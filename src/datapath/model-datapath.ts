@@ -3,10 +3,11 @@
  *
  * One function per hook: `fromSite` (site_ingress), `fromCore` (rloc_ingress), the packets that leave
  * the hold (hold_ingress), `frameSeen` and `macSeen` (ARP, ND, RARP). Decisions, their order, the
- * names of the drops and the rate limits of events are those of native/bpf; bytes, checksums, ECN
- * and segmentation are not modelled. Operations keep the contract of datapath.ts. Tables are in
+ * names of the drops and the rate limits of events are those of native/bpf; bytes and ECN are those of
+ * model-frames.ts, which runs the packet vectors of the programs; segmentation is not modelled. Operations keep the contract of datapath.ts. Tables are in
  * model-table.ts, held packets in model-hold.ts. Time, delivery and loss are its surroundings' part.
  */
+import type { ClosedFields, ClosedSwitches } from '../control/closed-vocabulary.js'
 import type {
   DatapathEvent,
   DatapathOperation,
@@ -19,6 +20,7 @@ import type { Rloc } from '../lisp/locator.js'
 import { LOCATOR_BUCKETS, locatorBuckets } from '../tables/locator-selection.js'
 import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
+import { createModelClosed } from './model-closed.js'
 import { createEventLimits } from './model-event-limits.js'
 import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold.js'
 import type { ModelPacket } from './model-packet.js'
@@ -34,6 +36,8 @@ export interface ModelDatapathOptions {
   readonly maximumLocalEids: number
   /** Missing: neither PETR nor RTR nor PITR. */
   readonly relay?: ModelRelay
+  /** Missing: none. */
+  readonly closed?: ClosedSwitches
 }
 
 /** What the world does for the datapath. None of these may call back into it at once. */
@@ -44,7 +48,12 @@ export interface ModelSurroundings {
   commandMs(): number
   raise(event: DatapathEvent): void
   /** An encapsulated packet leaves towards `to`. */
-  transmit(packet: ModelPacket, from: Rloc, to: Rloc): void
+  transmit(
+    packet: ModelPacket,
+    from: Rloc,
+    to: Rloc,
+    how: { readonly gpe: boolean; readonly fields: ClosedFields | undefined },
+  ): void
   /** To the endpoint, by MAC address when it is known. */
   deliver(packet: ModelPacket, interfaceName: string, mac: MacAddress | undefined): void
   /** To the kernel's own routing: out of a site interface, or the way without LISP. */
@@ -62,7 +71,8 @@ export type ModelDropReason =
 
 export interface ModelDatapath extends Datapath {
   fromSite(packet: ModelPacket, mac: MacAddress, interfaceName: string): void
-  fromCore(packet: ModelPacket, outerSource: Rloc): void
+  /** `fields`: what its LISP header says beside the instance-ID; undefined with the P bit. */
+  fromCore(packet: ModelPacket, outerSource: Rloc, fields?: ClosedFields): void
   /** ARP or ND shows that `eid` is behind this interface. */
   frameSeen(
     eid: Eid,
@@ -147,6 +157,21 @@ export function createModelDatapath(
   let mapCache = newMapCache()
   let localEids = newLocalEids()
   const mayReport = createEventLimits(around.now)
+  const closed =
+    options.closed &&
+    createModelClosed(options.closed, {
+      now: around.now,
+      mayReport,
+      raise: around.raise,
+      rlocsOf(eid) {
+        const entry = mapCache.host(formatEid(eid)) ?? mapCache.prefixOf(eid)
+        if (entry === undefined) return undefined
+        const { action, chosen } = entry.form
+        return action === 'forward' && !entry.draining
+          ? chosen.map((one) => one.locator.rloc)
+          : []
+      },
+    })
   const drops: Record<string, { packets: number; bytes: number }> = {}
   const tallies: Record<string, number> = {}
   for (const reason of Object.keys(DROP_REASON))
@@ -213,9 +238,13 @@ export function createModelDatapath(
       drop(packet, 'ttl-expired')
       return
     }
-    const { locator, source, pathMtu } = encapsulation
+    const { locator, source, pathMtu, gpe = false } = encapsulation
     if (packet.sizeBytes + OVERHEAD_BYTES[locator.rloc.family] > pathMtu) {
       drop(packet, 'packet-too-big')
+      return
+    }
+    if ((packet.lispHeaders ?? 0) >= 2) {
+      drop(packet, 'nested')
       return
     }
     packet.ttl -= 1
@@ -224,7 +253,8 @@ export function createModelDatapath(
     entry.bytes += packet.sizeBytes
     entry.lastUsedAt = around.now()
     tally(what)
-    around.transmit(packet, source, locator.rloc)
+    const fields = encapsulation.closed ? closed?.mark(packet.flow, locator.rloc) : undefined
+    around.transmit(packet, source, locator.rloc, { gpe, fields })
   }
 
   /** PETR: to the kernel's own routing, when the source is of a site that we serve. */
@@ -376,6 +406,12 @@ export function createModelDatapath(
       case 'delete-local-eid':
         localEids.remove(operation.eidPrefix)
         return
+      case 'put-mapping-facts':
+      case 'delete-mapping-facts':
+      case 'request-nonce-echo':
+      case 'refuse-stale-version':
+        closed?.perform(operation)
+        return
       case 'drop-held':
         hold.drop(operation.eid, operation.reason)
         return
@@ -442,7 +478,7 @@ export function createModelDatapath(
       tally('native')
       around.native(packet)
     },
-    fromCore(packet, outerSource) {
+    fromCore(packet, outerSource, fields) {
       const entry = findLocal(packet)
       const report = (kind: 'sender-seen' | 'away-eid-hit' | 'unknown-eid'): void => {
         const name = `${kind} ${packet.flow.destinationText} ${formatIpAddress(outerSource)}`
@@ -452,6 +488,8 @@ export function createModelDatapath(
       if (entry === undefined && (relays.petr || relays.rtr)) return relay(packet, outerSource)
       if (entry?.form.state === 'prefix') report('unknown-eid')
       if (entry === undefined || entry.form.state === 'prefix') return drop(packet, 'unknown-eid')
+      const refusal = closed?.check(packet.flow, outerSource, fields)
+      if (refusal !== undefined) return drop(packet, refusal)
       const { form, draining } = entry
       if (form.reportSenders) report('sender-seen')
       if (draining || form.state !== 'away') tally('decapsulated')

@@ -20,6 +20,10 @@ export interface ModelPacket {
   readonly sequence: number
   /** Inner packet from its IP header. */
   readonly sizeBytes: number
+  /** Inner DSCP and ECN; only bytes have them (model-frames.ts). */
+  readonly trafficClass?: number
+  /** LISP headers that it carries already, up to 2 (RFC 9300 §3). */
+  readonly lispHeaders?: number
   /** Inner TTL or hop limit: one less for every encapsulation. */
   ttl: number
   /** How often it was sent on because its EID was away. */

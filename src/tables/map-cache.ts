@@ -12,7 +12,7 @@ import { createEidTrie } from './eid-trie.js'
 import { createExpiryHeap, type ExpirySlot } from './expiry-heap.js'
 
 /** local and away are our own statements: no Map-Reply about a larger prefix replaces them. */
-export type MapCacheOrigin = 'map-reply' | 'map-notify' | 'away' | 'restored' | 'local'
+export type MapCacheOrigin = 'map-reply' | 'map-notify' | 'gleaned' | 'away' | 'restored' | 'local'
 
 export interface MapCacheEntry {
   readonly mapping: Mapping

@@ -141,6 +141,25 @@ export function inWords(operation: DatapathOperation): string {
     case 'delete-local-eid':
     case 'query-usage':
       return words(operation.kind, formatEidPrefix(operation.eidPrefix))
+    case 'put-mapping-facts': {
+      const { mapVersion, statusBits, dropStale } = operation
+      const version = mapVersion === undefined ? [] : [`version ${mapVersion}`]
+      const bits = statusBits === undefined ? [] : [`bits ${statusBits}`]
+      const about = [...version, ...bits, ...(dropStale ? ['drop-stale'] : [])]
+      const eidPrefix = formatEidPrefix(operation.eidPrefix)
+      return words(operation.kind, operation.side, eidPrefix, ...about)
+    }
+    case 'delete-mapping-facts':
+      return words(operation.kind, operation.side, formatEidPrefix(operation.eidPrefix))
+    case 'request-nonce-echo': {
+      const nonce = operation.nonce === undefined ? 'no' : 'nonce'
+      return words(operation.kind, formatIpAddress(operation.rloc), nonce)
+    }
+    case 'refuse-stale-version': {
+      const refused = operation.refused ? 'refused' : 'accepted'
+      const sender = formatIpAddress(operation.sender)
+      return words(operation.kind, formatEidPrefix(operation.eidPrefix), sender, refused)
+    }
     case 'drop-held':
       return words(operation.kind, formatEid(operation.eid), operation.reason)
     case 'put-replication': {
