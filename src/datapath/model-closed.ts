@@ -124,11 +124,7 @@ export function createModelClosed(
     report({ kind: 'nonce-echo', rloc: sender, echoed })
   }
 
-  function checkOwnVersion(
-    eid: Eid,
-    sender: Rloc,
-    version: number,
-  ): ClosedDropReason | undefined {
+  function checkOwnVersion(eid: Eid, sender: Rloc, version: number): ClosedDropReason | undefined {
     const own = find('own', eid)
     // An EID that has just come has no version yet.
     if (own?.mapVersion === undefined) return undefined

@@ -167,9 +167,7 @@ export function createModelDatapath(
         const entry = mapCache.host(formatEid(eid)) ?? mapCache.prefixOf(eid)
         if (entry === undefined) return undefined
         const { action, chosen } = entry.form
-        return action === 'forward' && !entry.draining
-          ? chosen.map((one) => one.locator.rloc)
-          : []
+        return action === 'forward' && !entry.draining ? chosen.map((one) => one.locator.rloc) : []
       },
     })
   const drops: Record<string, { packets: number; bytes: number }> = {}

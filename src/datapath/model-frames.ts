@@ -140,8 +140,7 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       const drop = (reason: ModelDropReason): FrameOutcome => ({ kind: 'drop', reason })
       if (header === undefined || header.length > outer.innerRoom) return drop('malformed-inner')
       const { gpe, ip } = outer
-      if (gpe !== undefined && gpe !== nextProtocolOf(header.source))
-        return drop('unsupported-gpe')
+      if (gpe !== undefined && gpe !== nextProtocolOf(header.source)) return drop('unsupported-gpe')
       const ecn = combineEcn(header.trafficClass & 3, ip.trafficClass & 3)
       if (ecn === 'drop') return drop('ecn-not-ect-marked')
       // RFC 9305 §4.2: with the P bit the inner DSCP stays.

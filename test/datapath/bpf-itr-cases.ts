@@ -3,19 +3,9 @@
  * locator, path MTU, the way into the hold and out of it.
  */
 import t from 'tap'
-import {
-  bench,
-  data,
-  dropped,
-  FAMILIES,
-  fromCore,
-  fromHost,
-  HOST,
-  inbound,
-  limited,
-  REMOTE,
-} from './bpf-fixtures.js'
+import { bench, dropped, limited } from './bpf-fixtures.js'
 import { ip, ipFrame, lispHeader, openFrame, PROTOCOL, tcp, udp } from './frames.js'
+import { data, FAMILIES, fromCore, fromHost, HOST, inbound, REMOTE } from './packets.js'
 import { MAC, OWN_RLOC, PEER_RLOC, VERDICT } from './workbench.js'
 
 t.test('encapsulation writes exact outer headers in all four family combinations', async (t) => {
@@ -80,14 +70,6 @@ t.test('flows spread over the locators of a set, and each stays with one', async
   )
 })
 
-t.test('a GPE locator sets the P bit and the next protocol of RFC 9305', async (t) => {
-  for (const eid of FAMILIES) {
-    bench.putMapCache(REMOTE[eid], 'forward', [{ family: 4, gpe: true }])
-    const { outer } = openFrame(bench.fromSite(fromHost(eid)).packet)
-    t.same([...outer.slice(28)], [0x0c, 0, 0, eid === 4 ? 1 : 2, 0, 0, 7, 0])
-  }
-})
-
 t.test('link layer padding does not travel through the tunnel', async (t) => {
   bench.putMapCache(REMOTE[4], 'forward', [{ family: 4 }])
   const frame = fromHost(4, {}, udp(1, 2, data(1)))
@@ -119,17 +101,6 @@ t.test('what is not for the tunnel stays with the kernel, untouched', async (t) 
   bench.deleteSite()
   t.equal(bench.fromSite(fromHost(4)).verdict, VERDICT.pass, 'not a site interface')
   bench.putSite(0)
-})
-
-t.test('the longest prefix decides when there is no host entry', async (t) => {
-  bench.putMapCache('10.66.0.0/16', 'drop')
-  bench.putMapCache('10.66.1.0/24', 'forward', [{ family: 6 }])
-  const to = (destination: string) => fromHost(4, { destination })
-  t.equal(bench.fromSite(to('10.66.1.9')).verdict, VERDICT.redirect)
-  dropped(t, 'mapping-says-drop', () => bench.fromSite(to('10.66.2.9')), 'shorter prefix')
-  bench.putMapCache('10.66.1.9', 'forward', [{ family: 4 }], 8)
-  const sent = bench.fromSite(to('10.66.1.9')).packet
-  t.equal(sent[14]! >> 4, 6, 'an entry of another instance does not count')
 })
 
 t.test('packets without a mapping go into the hold with what must be remembered', async (t) => {

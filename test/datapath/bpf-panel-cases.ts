@@ -5,8 +5,9 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { loadNativeAddon } from '../../src/datapath/native-addon.js'
-import { bench, data } from './bpf-fixtures.js'
+import { bench } from './bpf-fixtures.js'
 import { ethernet } from './frames.js'
+import { data } from './packets.js'
 import { MAC, VERDICT } from './workbench.js'
 
 const LEGS = 8

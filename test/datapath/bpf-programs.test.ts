@@ -11,6 +11,7 @@ if (reason !== undefined) {
 } else if (process.env['GODWIT_TEST_NAMESPACE'] === 'bpf-programs') {
   await import('./bpf-itr-cases.js')
   await import('./bpf-etr-cases.js')
+  await import('./bpf-vector-cases.js')
   await import('./bpf-site-cases.js')
   await import('./bpf-panel-cases.js')
 } else {

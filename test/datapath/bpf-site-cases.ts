@@ -4,8 +4,9 @@
  */
 import t from 'tap'
 import { LOCAL_EID_FLAGS, SEEN_BY, SITE_INTERFACE_FLAGS } from '../../src/datapath/abi.generated.js'
-import { bench, FAMILIES, fromHost, HOST, limited, REMOTE } from './bpf-fixtures.js'
+import { bench, limited } from './bpf-fixtures.js'
 import { addressBytes, arp, ethernet, ipFrame, macBytes, neighbour } from './frames.js'
+import { FAMILIES, fromHost, HOST, REMOTE } from './packets.js'
 import { MAC, VERDICT } from './workbench.js'
 
 t.test('a source EID of a dynamic prefix that is not known here is reported', async (t) => {

@@ -7,7 +7,10 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { DatapathEvent } from '../../src/control/input-output.js'
 import * as abi from '../../src/datapath/abi.generated.js'
+import { takeRecords } from '../../src/datapath/bpf-events.js'
+import { createBpfMaps } from '../../src/datapath/bpf-maps.js'
 import { loadNativeAddon } from '../../src/datapath/native-addon.js'
 import { addressBytes, macBytes } from './frames.js'
 
@@ -29,6 +32,7 @@ export interface LocatorFields {
   readonly family: Family
   readonly pathMtu?: number
   readonly gpe?: boolean
+  readonly closed?: boolean
   readonly destination?: string
 }
 
@@ -98,6 +102,7 @@ export function createWorkbench() {
     maximumEntries: { mapping_counters: 4096, map_cache_hosts: 4096, local_eid_hosts: 4096 },
   })
   const events: abi.BpfEvent[] = []
+  const raised: DatapathEvent[] = []
   let nextId = 1
 
   const put = (map: string, key: Uint8Array, value: Uint8Array) =>
@@ -118,10 +123,21 @@ export function createWorkbench() {
     }
   }
 
+  function deleteByPrefix(table: 'map_cache' | 'local_eid', prefix: string): void {
+    const [address = '', bits] = prefix.split('/')
+    const eid = eidKey(address)
+    if (bits === undefined) addon.deleteMap(object, `${table}_hosts`, abi.encodeBpfEidKey(eid))
+    else {
+      const key = abi.encodeBpfEidPrefixKey({ prefixBits: 32 + Number(bits), eid })
+      addon.deleteMap(object, `${table}_prefixes`, key)
+    }
+  }
+
   function locator(fields: LocatorFields): abi.BpfLocator {
     return {
       family: fields.family,
-      flags: fields.gpe ? abi.LOCATOR_FLAGS.gpe : 0,
+      flags:
+        (fields.gpe ? abi.LOCATOR_FLAGS.gpe : 0) | (fields.closed ? abi.LOCATOR_FLAGS.closed : 0),
       pathMtu: fields.pathMtu ?? 1500,
       source: padded(OWN_RLOC[fields.family]),
       destination: padded(fields.destination ?? PEER_RLOC[fields.family]),
@@ -131,6 +147,9 @@ export function createWorkbench() {
   return {
     network,
     events,
+    /** The same as the datapath raises them. */
+    raised,
+    maps: createBpfMaps(addon, object),
 
     /** An address is a host entry, an address with a length a prefix. Returns the counter id. */
     putMapCache(
@@ -176,13 +195,8 @@ export function createWorkbench() {
       return id
     },
 
-    deleteLocal(address: string): void {
-      addon.deleteMap(object, 'local_eid_hosts', abi.encodeBpfEidKey(eidKey(address)))
-    },
-
-    deleteMapCache(address: string): void {
-      addon.deleteMap(object, 'map_cache_hosts', abi.encodeBpfEidKey(eidKey(address)))
-    },
+    deleteLocal: (prefix: string) => deleteByPrefix('local_eid', prefix),
+    deleteMapCache: (prefix: string) => deleteByPrefix('map_cache', prefix),
 
     /** As if the hold's thread had sent everything that went into the hold. */
     emptyHold(): void {
@@ -250,6 +264,8 @@ export function createWorkbench() {
     startEvents(): void {
       addon.startEvents(object, 'events', 248, (records, count) => {
         for (let i = 0; i < count; i++) events.push(abi.decodeBpfEvent(records, i * 248))
+        const raise = (event: DatapathEvent) => raised.push(event)
+        takeRecords(records, count, { interfaceName: () => 'site0', raise, onPacketTooBig() {} })
       })
     },
 

@@ -1,0 +1,108 @@
+/**
+ * The packet vectors on the BPF programs, through test runs.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import t from 'tap'
+import type { ClosedSwitches } from '../../src/control/closed-vocabulary.js'
+import { LOCAL_EID_FLAGS, NODE_FLAGS } from '../../src/datapath/abi.generated.js'
+import { createClosedTables } from '../../src/datapath/bpf-closed.js'
+import { bench } from './bpf-fixtures.js'
+import { ipFrame, openFrame } from './frames.js'
+import { PACKET_VECTORS } from './vectors/all.js'
+import type { PacketVector, VectorStep } from './vectors/vector.js'
+import { MAC, VERDICT } from './workbench.js'
+
+for (const { title, vectors } of PACKET_VECTORS)
+  t.test(title, async (t) => {
+    for (const vector of vectors) await run(t, vector)
+  })
+
+type Test = Pick<typeof t, 'same' | 'equal' | 'ok'>
+
+const SWITCHES: Readonly<Record<keyof ClosedSwitches, number>> = {
+  echoNonce: NODE_FLAGS['echo-nonce'],
+  statusBits: NODE_FLAGS['status-bits'],
+  mapVersions: NODE_FLAGS['map-versions'],
+  checkSources: NODE_FLAGS['check-sources'],
+  glean: NODE_FLAGS['glean'],
+}
+
+async function run(test: Test, vector: PacketVector): Promise<void> {
+  if (vector.steps.some((step) => step.raises)) await quiet()
+  const closed = createClosedTables(bench.maps)
+  const wanted = Object.entries(vector.closed ?? {}) as [keyof ClosedSwitches, boolean][]
+  const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), 0)
+  bench.putNode({ flags, holdInterfaceIndex: vector.noHold ? 0 : bench.network.site })
+  for (const [prefix, { state, reportSenders }] of Object.entries(vector.locals ?? {})) {
+    const reports = reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0
+    bench.putLocal(prefix, state, { mac: MAC.host, flags: reports })
+  }
+  for (const [prefix, { action, to }] of Object.entries(vector.mappings ?? {}))
+    bench.putMapCache(prefix, action, to)
+  for (const operation of vector.facts ?? []) closed.perform(operation)
+  for (const [index, step] of vector.steps.entries()) {
+    for (const operation of step.operations ?? []) closed.perform(operation)
+    await runStep(test, step, `${vector.name}, packet ${index + 1} ${step.what ?? ''}`)
+  }
+  for (const prefix of Object.keys(vector.locals ?? {})) bench.deleteLocal(prefix)
+  for (const prefix of Object.keys(vector.mappings ?? {})) bench.deleteMapCache(prefix)
+  bench.emptyHold()
+  bench.putNode({})
+}
+
+async function runStep(test: Test, step: VectorStep, name: string): Promise<void> {
+  const { out, frame, tally } = step
+  const seen = bench.raised.length
+  const before = tally && bench.tallies(tally)
+  const held = bench.tallies('held')
+  const dropped = typeof out === 'object' && 'drop' in out ? bench.drops(out.drop) : 0
+  const { verdict, packet } = step.from === 'site' ? bench.fromSite(frame) : bench.fromCore(frame)
+  if (out === 'pass') {
+    test.equal(verdict, VERDICT.pass, name)
+    test.same(packet, frame, `${name}: unchanged`)
+  } else if (out === 'held') {
+    test.equal(verdict, VERDICT.redirect, name)
+    test.equal(bench.tallies('held'), held + 1, `${name}: held`)
+  } else if ('drop' in out) {
+    test.equal(verdict, VERDICT.drop, `${name}: dropped`)
+    test.equal(bench.drops(out.drop), dropped + 1, `${name}: ${out.drop}`)
+  } else if ('site' in out) {
+    test.equal(verdict, VERDICT.redirect, name)
+    test.same(packet, ipFrame(MAC.host, MAC.site, out.site), `${name}: to the host`)
+  } else {
+    test.equal(verdict, VERDICT.redirect, name)
+    test.same(taken(packet), taken(ipFrame(MAC.router, MAC.core, out.core)), name)
+  }
+  if (tally) test.equal(bench.tallies(tally), before! + 1, `${name}: counted as ${tally}`)
+  if (step.raises) await raised(test, step, seen, name)
+}
+
+/** Until the events of earlier cases have arrived. */
+async function quiet(): Promise<void> {
+  for (let count = -1; count !== bench.raised.length; ) {
+    count = bench.raised.length
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Events come by a thread; what must not come is looked for after what must. */
+async function raised(test: Test, step: VectorStep, seen: number, name: string): Promise<void> {
+  const wanted = step.raises ?? []
+  const since = () => bench.raised.slice(seen)
+  const complete = () =>
+    wanted.every((event) => since().some((one) => isDeepStrictEqual(plain(one), plain(event))))
+  for (let i = 0; i < 200 && !complete(); i++)
+    await new Promise((resolve) => setTimeout(resolve, wanted.length === 0 ? 0 : 5))
+  if (wanted.length === 0) await new Promise((resolve) => setTimeout(resolve, 30))
+  test.same(since().map(plain), wanted.map(plain), `${name}: events`)
+}
+
+function plain(event: object): unknown {
+  return JSON.parse(JSON.stringify(event))
+}
+
+function taken(frame: Uint8Array) {
+  const { outer, inner, destinationMac, sourceMac } = openFrame(frame)
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  return { outer: hex(outer), inner: hex(inner), destinationMac, sourceMac }
+}

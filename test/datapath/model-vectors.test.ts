@@ -1,0 +1,130 @@
+/**
+ * The packet vectors on the model datapath, through its byte door.
+ */
+import t from 'tap'
+import { type ClosedOperation, NOT_CLOSED } from '../../src/control/closed-vocabulary.js'
+import type { DatapathEvent } from '../../src/control/input-output.js'
+import { createModelDatapath } from '../../src/datapath/model-datapath.js'
+import { createFrameDoor, type FrameOutcome } from '../../src/datapath/model-frames.js'
+import { parseIpAddress } from '../../src/lisp/address.js'
+import { type EidPrefix, parseEidPrefix } from '../../src/lisp/eid.js'
+import { locator } from '../../src/lisp/locator.js'
+import { createTimeline } from '../../src/sim/timeline.js'
+import { macBytes, openFrame } from './frames.js'
+import { PACKET_VECTORS } from './vectors/all.js'
+import type { PacketVector, VectorOutcome } from './vectors/vector.js'
+import { INSTANCE, type LocatorFields, MAC, OWN_RLOC, PEER_RLOC } from './workbench.js'
+
+for (const { title, vectors } of PACKET_VECTORS)
+  t.test(title, async (t) => {
+    for (const vector of vectors) run(t, vector)
+  })
+
+type Test = Pick<typeof t, 'same' | 'equal'>
+
+function run(test: Test, vector: PacketVector): void {
+  const events: DatapathEvent[] = []
+  const { model, door } = open(vector, events)
+  for (const [index, step] of vector.steps.entries()) {
+    const name = `${vector.name}, packet ${index + 1} ${step.what ?? ''}`
+    for (const operation of step.operations ?? []) model.perform(operation)
+    events.length = 0
+    const before = step.tally && model.counters().tallies[step.tally]
+    const { frame } = step
+    const outcome =
+      step.from === 'site'
+        ? door.fromSite(model, frame, 'site0', INSTANCE)
+        : door.fromCore(model, frame)
+    compare(test, outcome, step.out, name)
+    if (step.raises) {
+      const raised = events.filter((one) => one.kind !== 'packet-held')
+      test.same(raised, step.raises, `${name}: events`)
+    }
+    if (step.tally) test.equal(model.counters().tallies[step.tally], before! + 1, `${name}: tally`)
+  }
+}
+
+function open(vector: PacketVector, events: DatapathEvent[]) {
+  const timeline = createTimeline()
+  const door = createFrameDoor(Object.values(OWN_RLOC).map((text) => parseIpAddress(text)!))
+  const model = createModelDatapath(
+    {
+      eidPrefixes: [],
+      dynamicEidPrefixes: [],
+      siteInterfaces: [{ name: 'site0' }],
+      hold: {
+        packetsPerEid: 100,
+        bytesPerEid: 1_000_000,
+        bytesTotal: 1_000_000,
+        maximumEids: 16,
+        longestMs: { 'map-cache-miss': 5000, 'endpoint-expected': 4000 },
+      },
+      maximumMappings: 64,
+      maximumLocalEids: 64,
+      closed: { ...NOT_CLOSED, ...vector.closed },
+    },
+    {
+      ...door.surroundings,
+      now: timeline.now,
+      after: timeline.after,
+      commandMs: () => 1,
+      raise: (event) => events.push(event),
+      frame() {},
+    },
+  )
+  for (const [text, { state, reportSenders = false }] of Object.entries(vector.locals ?? {}))
+    model.perform({
+      kind: 'put-local-eid',
+      eidPrefix: prefixOf(text),
+      state: state === 'prefix' ? 'local' : state,
+      interfaceName: 'site0',
+      mac: macBytes(MAC.host),
+      dynamicPrefix: state === 'prefix',
+      reportSenders,
+      release: [],
+    })
+  for (const [text, { action, to = [] }] of Object.entries(vector.mappings ?? {}))
+    model.perform({
+      kind: 'put-map-cache',
+      eidPrefix: prefixOf(text),
+      action,
+      encapsulations: to.map(encapsulationOf),
+      release: [],
+    })
+  for (const operation of vector.facts ?? ([] as ClosedOperation[])) model.perform(operation)
+  if (vector.noHold) model.crash()
+  return { model, door }
+}
+
+function encapsulationOf(fields: LocatorFields) {
+  const { family, destination = PEER_RLOC[family], pathMtu = 1500 } = fields
+  return {
+    locator: locator(parseIpAddress(destination)!, { priority: 1, weight: 1, reachable: true }),
+    source: parseIpAddress(OWN_RLOC[family])!,
+    pathMtu,
+    gpe: fields.gpe ?? false,
+    closed: fields.closed ?? false,
+  }
+}
+
+function prefixOf(text: string): EidPrefix {
+  const bits = text.includes(':') ? 128 : 32
+  return parseEidPrefix(`[${INSTANCE}]${text.includes('/') ? text : `${text}/${bits}`}`)!
+}
+
+function compare(test: Test, outcome: FrameOutcome, wanted: VectorOutcome, name: string): void {
+  if (typeof wanted === 'string') test.equal(outcome.kind, wanted, name)
+  else if ('drop' in wanted) test.same(outcome, { kind: 'drop', reason: wanted.drop }, name)
+  else if ('site' in wanted)
+    test.same(outcome, { kind: 'site', packet: wanted.site, mac: macBytes(MAC.host) }, name)
+  else if (outcome.kind !== 'core') test.equal(outcome.kind, 'core', name)
+  else {
+    const [got, expected] = [outcome.packet, wanted.core].map(taken)
+    test.same(got, expected, name)
+  }
+}
+
+function taken(packet: Uint8Array): { outer: string; inner: string } {
+  const { outer, inner } = openFrame(new Uint8Array([...new Uint8Array(14), ...packet]))
+  return { outer: Buffer.from(outer).toString('hex'), inner: Buffer.from(inner).toString('hex') }
+}

@@ -1,0 +1,59 @@
+/**
+ * A packet vector: tables, packets in, and what becomes of each, exactly. The BPF programs and the model
+ * datapath run the same ones, so that neither can differ from the other unseen.
+ *
+ * Addresses are text; an address without a length is a host entry. All EIDs are in instance 7.
+ */
+import type { ClosedOperation, ClosedSwitches } from '../../../src/control/closed-vocabulary.js'
+import type { DatapathEvent } from '../../../src/control/input-output.js'
+import type { BpfDropReasonName, BpfTallyName } from '../../../src/datapath/abi.generated.js'
+import type { LocatorFields } from '../workbench.js'
+
+export interface PacketVector {
+  readonly name: string
+  readonly locals?: Readonly<Record<string, LocalFields>>
+  readonly mappings?: Readonly<Record<string, MappingFields>>
+  /** Nobody is there to hold packets. */
+  readonly noHold?: true
+  readonly closed?: Partial<ClosedSwitches>
+  readonly facts?: readonly ClosedOperation[]
+  readonly steps: readonly VectorStep[]
+}
+
+export interface LocalFields {
+  readonly state: 'local' | 'standby' | 'away' | 'prefix'
+  readonly reportSenders?: boolean
+}
+
+export interface MappingFields {
+  readonly action: 'forward' | 'native' | 'drop' | 'hold'
+  readonly to?: readonly LocatorFields[]
+}
+
+export interface VectorStep {
+  readonly what?: string
+  /** Before the packet. */
+  readonly operations?: readonly ClosedOperation[]
+  readonly from: 'site' | 'core'
+  readonly frame: Uint8Array
+  readonly out: VectorOutcome
+  /** Events that the packet causes, in this order; missing: not looked at. */
+  readonly raises?: readonly DatapathEvent[]
+  /** What is counted once more. */
+  readonly tally?: BpfTallyName
+}
+
+export type VectorOutcome =
+  | 'pass'
+  | 'held'
+  | { readonly drop: BpfDropReasonName }
+  /** The outer IP packet with ports and flow label 0. */
+  | { readonly core: Uint8Array }
+  /** The inner IP packet, delivered to the host. */
+  | { readonly site: Uint8Array }
+
+/** A test of this title runs them all. */
+export interface VectorGroup {
+  readonly title: string
+  readonly vectors: readonly PacketVector[]
+}
