@@ -153,9 +153,9 @@ export const DROP_REASON = {
   'unproxied-source': 21,
   'native-at-rtr': 22,
   'untranslatable': 23,
-  'null-map-version': 20,
-  'future-map-version': 21,
-  'stale-map-version': 22,
+  'null-map-version': 24,
+  'future-map-version': 25,
+  'stale-map-version': 26,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
