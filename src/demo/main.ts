@@ -230,13 +230,21 @@ function chooseMoves(moves: readonly TopologyMove[], options: DemoOptions): Topo
   return chosen.slice(0, options.moves ?? chosen.length)
 }
 
+/** Senders hear of a move by SMR and by publication: without the one, the other is off as well. */
 function switchOff(mechanisms: readonly Mechanism[]): AdjustConfig {
   const off = Object.fromEntries(
     mechanisms.map((mechanism) => [mechanism === 'smr' ? 'solicit' : mechanism, false]),
   )
+  const publishSubscribe = mechanisms.includes('smr')
+    ? { publishSubscribe: { subscribe: false } }
+    : {}
   return (_node, config) =>
     (config['roles'] as string[]).includes('etr') && mechanisms.length > 0
-      ? { ...config, mobility: { ...(config['mobility'] as object | undefined), ...off } }
+      ? {
+          ...config,
+          ...publishSubscribe,
+          mobility: { ...(config['mobility'] as object | undefined), ...off },
+        }
       : config
 }
 

@@ -52,6 +52,16 @@ const rows = {
   open: '| X-10 | any | S | Later | missing | | |',
 }
 
+/**
+ * A program without what the test runner adds to the environment of whatever a test starts: with its
+ * loader the compiler cannot be loaded.
+ */
+function runPlain(program: string, args: readonly string[]) {
+  const words = ['-u', 'NODE_OPTIONS', program, ...args]
+  const { status, stdout, stderr } = spawnSync('env', words, { encoding: 'utf8' })
+  return { status, stdout, stderr }
+}
+
 function makeTree(t: Test, lines: readonly string[]): string {
   const directory = mkdtempSync(join(tmpdir(), 'godwit-mini-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
@@ -76,17 +86,14 @@ function makeTree(t: Test, lines: readonly string[]): string {
     writeFileSync(join(directory, name), text)
   }
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
-  const built = spawnSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', directory])
-  t.equal(built.status, 0, String(built.stdout))
+  const built = runPlain(join(root, 'node_modules', '.bin', 'tsc'), ['-p', directory])
+  t.equal(built.status, 0, `${built.stdout}${built.stderr}`)
   return directory
 }
 
 function run(directory: string, ...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [script, '--root', directory, ...args],
-    { encoding: 'utf8' },
-  )
+  const words = [script, '--root', directory, ...args]
+  const { status, stdout, stderr } = runPlain(process.execPath, words)
   return { status, stderr, lines: stdout.trimEnd().split('\n') }
 }
 
