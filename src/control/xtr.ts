@@ -31,6 +31,7 @@ import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
 import { createOwnLocatorChange } from './own-locator-change.js'
+import { createRedirectLoops } from './redirect-loops.js'
 import { createRestoredEids } from './restored-eids.js'
 import { createRisingCounter, persist } from './rising-counter.js'
 import { createSmr } from './smr.js'
@@ -130,6 +131,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   }
   const isMoving = (entry: DatabaseEntry): boolean =>
     moves.isMoving(entry.eid) || source.isMoving(entry.eid)
+  const loops = createRedirectLoops({ database, placement, smr, isMoving })
   const ownChange = createOwnLocatorChange(config, { database, placement, smr })
   const { wasOurs } = ownChange
   const eids = { database, itr, placement, etr, isMoving, wasOurs }
@@ -201,6 +203,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           if (!moves.handleMacSeen(event, now, outputs)) etr.handleMacSeen(event, now, outputs)
           return
         case 'away-eid-hit':
+          if (loops.handleAwayHit(event, now, outputs)) return
           source.awayHit(event.eid, event.sender, now, outputs)
           return smr.handleAwayHit(event, now, outputs)
         case 'sender-seen':

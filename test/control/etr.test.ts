@@ -514,6 +514,26 @@ const eidsOf = (message: Message) =>
     ? message.records.map(({ eidPrefix }) => formatEidPrefix(eidPrefix)).join(' ')
     : ''
 
+t.test('a redirect whose packets come back from its destination for a second ends', async (t) => {
+  const hit = (at: number, sender: string) =>
+    departed.datapath(at, {
+      kind: 'away-eid-hit',
+      eid: anEid('10.1.0.5'),
+      sender: anAddress(sender),
+    })
+  const departed = anEtr()
+  departed.datapath(0, seen())
+  const elsewhere = aMapping({ eidPrefix: '10.1.0.5/32', mapVersion: 9, locators: ['203.0.113.2'] })
+  departed.bytes(1000, SERVER, aNotify(HIGH, [elsewhere]))
+  for (let at = 2000; at < 2900; at += 100) t.same(hit(at, '203.0.113.2').words, [])
+  // A pause, and packets of others, are not what goes round.
+  for (let at = 4000; at < 6000; at += 100) t.same(hit(at, '198.51.100.1').words, [])
+  for (let at = 6000; at < 7000; at += 100) t.same(hit(at, '203.0.113.2').words, [])
+  const end = hit(7000, '203.0.113.2')
+  t.same(end.words, ['delete-local-eid 10.1.0.5/32', 'delete-map-cache 10.1.0.5/32'])
+  t.ok(end.names.includes('eid-removed redirect-loop'))
+})
+
 t.test('Map-Requests for our own are answered, with authority and our locators', async (t) => {
   const talk = aSettledEtr()
   const [reply] = talk.message(2000, '198.51.100.1', aMapRequest(), 61_000).sent

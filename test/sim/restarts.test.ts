@@ -215,3 +215,27 @@ t.test('a former site learns of its loss from the next run of the Map-Server', a
   }
   t.equal(registered(), RLOC['cloud-b'])
 })
+
+t.test('packets do not go round for long between a dead source and a restarted site', async (t) => {
+  const world = aWorld('round')
+  const { timeline } = world
+  // The destination waits, the source redirects, the host never leaves; then both die.
+  moveAcross(world, 'absent', createPrng('round'))
+  world.run(timeline.now() + 30)
+  for (const name of ['cloud-a', 'cloud-b']) world.node(name).crash()
+  world.run(timeline.now() + 200)
+  world.node('cloud-b').start()
+  const reasons = () => world.ledger.totals().reasons
+  let rounds = 0
+  for (let second = 0; second < 15; second += 1) {
+    const before = reasons()['ttl-expired'] ?? 0
+    world.run(timeline.now() + 1000)
+    if ((reasons()['ttl-expired'] ?? 0) > before) rounds += 1
+  }
+  t.ok(rounds > 0, 'they did go round')
+  t.ok(rounds <= 3, `for ${rounds} s at most`)
+  t.ok((reasons()['unknown-eid'] ?? 0) > 0, 'and are dropped for a reason that says why')
+  world.node('cloud-a').start()
+  world.run(timeline.now() + LIMIT_MS)
+  t.equal(whatIsMissing(world), '')
+})
