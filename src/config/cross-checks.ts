@@ -21,6 +21,7 @@ import { checkInterworking } from './interworking-checks.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import type { Config } from './schema.js'
 import { publicKeyFiles, type Secrets } from './secrets.js'
+import { checkSecurity } from './security-checks.js'
 
 /** Findings against a structurally sound configuration: errors first-class, warnings apart. */
 export function crossChecks(
@@ -53,6 +54,7 @@ export function crossChecks(
   }
   checkInterworking(config, readers, error, warn)
   checkDdtKeys(config, secrets, error)
+  checkSecurity(config, secrets, error, warn)
   checkTimes(config, error)
   checkClosedNetwork(config, error, warn)
   checkApi(config, error, warn)

@@ -11,10 +11,17 @@ import type { AlgorithmId, AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { parseAddressText, parseEidPrefixText, parsePrefixText } from './address-text.js'
 import { ALGORITHMS } from './key-schema.js'
-import type { DdtConfig, InterworkingConfig, NodeConfig, OwnPrefix } from './node-config.js'
+import type {
+  DdtConfig,
+  InterworkingConfig,
+  NodeConfig,
+  OwnPrefix,
+  WrappingKey,
+} from './node-config.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import type { Config } from './schema.js'
 import type { Secrets } from './secrets.js'
+import { KEY_WRAPPINGS } from './security-schema.js'
 
 /** The core's view of a configuration that has passed all checks. Throws on one that has not. */
 export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
@@ -37,6 +44,13 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       address: address(server.address),
       key: authenticationKey(server.key, secrets),
       profile: server.profile,
+      security:
+        server.security === undefined
+          ? undefined
+          : {
+              mode: server.security.mode,
+              keys: server.security.keys.map((key) => wrappingKey(key, secrets)),
+            },
       proxyReply: server.proxyReply,
       registerMs: server.registerSeconds * 1000,
       ttlMinutes: server.ttlMinutes,
@@ -45,6 +59,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       }),
     })),
     mapResolvers: config.mapResolvers.map(address),
+    security: securityOf(config, secrets),
     mapCache: config.mapCache,
     missHoldMs: config.hold.missMs,
     pathMtu: config.datapath.pathMtu,
@@ -73,6 +88,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
         xtrIds: site.xtrIds,
         profile: site.profile,
         multicastRelay: site.multicastRelay,
+        security:
+          site.security === undefined
+            ? undefined
+            : { mode: site.security.mode, key: wrappingKey(site.security.key, secrets) },
         legacyNonces: site.legacyNonces,
       })),
       registrationMs: config.mapServer.registrationSeconds * 1000,
@@ -149,6 +168,29 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
     redirect: mobility.redirect,
     solicit: mobility.solicit,
   }
+}
+
+function securityOf({ security }: Config, secrets: Secrets): NodeConfig['security'] {
+  return {
+    mode: security.mode,
+    mapResolvers: security.mapResolvers.map((one) => ({
+      address: address(one.address),
+      key: wrappingKey(one.key, secrets),
+    })),
+    requesterKeys: security.requesterKeys.map((key) => wrappingKey(key, secrets)),
+    mapServers: security.mapServers.map((one) => ({
+      address: one.address === undefined ? undefined : address(one.address),
+      key: wrappingKey(one.key, secrets),
+    })),
+  }
+}
+
+function wrappingKey(
+  key: { readonly id: number; readonly secretFile: string; readonly wrapping: string },
+  secrets: Secrets,
+): WrappingKey {
+  const wrapping = key.wrapping === KEY_WRAPPINGS[0] ? 1 : 2
+  return { keyId: key.id, wrapping, secret: secrets.bytes(key.secretFile) }
 }
 
 function subscriptionsOf(config: Config, secrets: Secrets): NodeConfig['subscriptions'] {

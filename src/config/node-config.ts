@@ -8,6 +8,7 @@ import type { AuthenticationKey } from '../lisp/authentication.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { PeerProfileName, Role } from './schema.js'
+import type { SecurityMode } from './security-schema.js'
 
 export interface NodeConfig {
   readonly node: string
@@ -35,6 +36,8 @@ export interface NodeConfig {
     readonly key: AuthenticationKey
     /** Missing is strict. */
     readonly profile?: PeerProfileName
+    /** We sign Map-Replies; missing: we do not. */
+    readonly security?: EtrSecurity | undefined
     readonly proxyReply: boolean
     readonly registerMs: number
     readonly ttlMinutes: number
@@ -42,6 +45,8 @@ export interface NodeConfig {
     readonly multicastSources?: readonly EidPrefix[] | undefined
   }[]
   readonly mapResolvers: readonly Rloc[]
+  /** RFC 9303, as an ITR, Map-Resolver or Map-Server; missing is off. */
+  readonly security?: SecurityPolicy | undefined
   readonly mapCache: {
     readonly maximumEntries: number
     readonly smrPerLocatorPerSecond: number
@@ -107,6 +112,37 @@ export interface InterworkingConfig {
   readonly sites: readonly EidPrefix[]
   /** LISP-NAT: `outside` is of the family and length of `inside`, and of instance-ID 0. */
   readonly translations: readonly { readonly inside: EidPrefix; readonly outside: EidPrefix }[]
+}
+
+/** A pre-shared key that wraps one-time keys (RFC 9303 §6.5). */
+export interface WrappingKey {
+  readonly keyId: number
+  /** 1: none, the path is protected otherwise; 2: AES key wrap. */
+  readonly wrapping: 1 | 2
+  readonly secret: Uint8Array
+}
+
+export interface SecurityPolicy {
+  readonly mode: SecurityMode
+  readonly mapResolvers: readonly { readonly address: Rloc; readonly key: WrappingKey }[]
+  readonly requesterKeys: readonly WrappingKey[]
+  /** Without address: any. */
+  readonly mapServers: readonly {
+    readonly address: Rloc | undefined
+    readonly key: WrappingKey
+  }[]
+}
+
+/** As an ETR, towards one Map-Server. */
+export interface EtrSecurity {
+  readonly mode: 'offer' | 'require'
+  readonly keys: readonly WrappingKey[]
+}
+
+/** As a Map-Server, towards the ETRs of a site. */
+export interface SiteSecurity {
+  readonly mode: 'offer' | 'require'
+  readonly key: WrappingKey
 }
 
 /** The delegation tree, RFC 8111. */
@@ -185,6 +221,8 @@ export interface SiteConfig {
   readonly profile?: PeerProfileName
   /** May register as a relay of replication trees. Missing: no. */
   readonly multicastRelay?: boolean
+  /** Shared with those of its ETRs that sign Map-Replies (RFC 9303). */
+  readonly security?: SiteSecurity | undefined
   /** Of the profile as well; this key alone loosens nothing else. */
   readonly legacyNonces: boolean
 }

@@ -16,6 +16,7 @@ import { PublishSubscribeConfig, SubscriptionsConfig } from './publish-subscribe
 import { RecordConfig } from './record-schema.js'
 import { Type } from './schema-builder.js'
 import { AddressText, closed, InstanceId, PrefixText } from './schema-terms.js'
+import { EtrSecurityConfig, SecurityConfig, SiteSecurityConfig } from './security-schema.js'
 
 export const ROLES = [
   'itr',
@@ -87,6 +88,7 @@ const MapServerClient = Type.Object(
     address: AddressText,
     key: Key,
     profile: PeerProfileKey,
+    security: Type.Optional(EtrSecurityConfig),
     proxyReply: Type.Boolean({
       default: true,
       description: 'P bit: the Map-Server answers for us',
@@ -321,6 +323,7 @@ const MapServerConfig = Type.Object(
             default: false,
             description: 'May register as a relay of replication trees (RFC 8378 §9)',
           }),
+          security: Type.Optional(SiteSecurityConfig),
           legacyNonces: Type.Boolean({
             default: false,
             description:
@@ -456,6 +459,7 @@ export const ConfigSchema = Type.Object(
     pitr: PitrConfig,
     petr: PetrConfig,
     lispNat: LispNatConfig,
+    security: SecurityConfig,
     mapCache: MapCacheConfig,
     hold: HoldConfig,
     datapath: DatapathConfig,

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import type { ConfigKeys } from './config-error.js'
 import type { Report } from './cross-checks.js'
 import type { Config } from './schema.js'
+import { wrappingKeys } from './security-checks.js'
 
 /** What reading a file gave; `worldReadable`: any user of the host can read it. */
 export type SecretFile =
@@ -74,6 +75,7 @@ function secretReferences(config: Config): SecretReference[] {
   config.mapServers.forEach((server, index) => {
     add(['mapServers', index, 'key', 'secretFile'], server.key.secretFile)
   })
+  for (const { keys, key } of wrappingKeys(config)) add([...keys, 'secretFile'], key.secretFile)
   add(['mobility', 'key', 'secretFile'], config.mobility.key?.secretFile)
   config.mapServer.sites.forEach((site, index) => {
     site.keys.forEach((key, at) => {
