@@ -14,6 +14,7 @@ import type { Action } from '../lisp/mapping.js'
 import type { ClosedEvent, ClosedOperation } from './closed-vocabulary.js'
 import type { Event } from './event.js'
 import type { MulticastGroup } from './multicast/multicast-group.js'
+import type { BlockCipher } from './lisp-sec-keys.js'
 import type { NodeSnapshot } from './snapshot.js'
 import type { NodeTables } from './table-pages.js'
 
@@ -33,6 +34,8 @@ export interface Capabilities {
   readonly hmac: Hmac
   /** For signed Map-Referrals (RFC 8111 §10); a node whose configuration names such keys needs it. */
   readonly signatures?: Signatures
+  /** For LISP-SEC (RFC 9303); a node whose configuration names such keys needs it. */
+  readonly blockCipher?: BlockCipher
 }
 
 /** RSASSA-PKCS1-v1_5 over SHA-256, and the time of day that signatures are dated with. */
@@ -377,6 +380,8 @@ export type StoredRecord =
       readonly ttlMinutes: number
       readonly proxyReply: boolean
       readonly wantMapNotify: boolean
+      /** It signs Map-Replies (RFC 9303); missing is no. */
+      readonly securityCapable?: boolean
       /** The registrants of the prefix asked to be merged. */
       readonly merge: boolean
       /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */

@@ -9,7 +9,7 @@
  * is computed, §6.9 names the EID HMAC ID: the HMAC is, and a peer that zeroes the ID too is
  * understood. Who uses which key, and when, is decided elsewhere.
  */
-import type { Hmac } from '../lisp/authentication.js'
+import type { AuthenticationKey, Hmac } from '../lisp/authentication.js'
 import {
   type EidAuthentication,
   type EidProof,
@@ -100,6 +100,23 @@ export function unwrapOneTimeKey(
   }
   if (data.wrappingId !== KEY_WRAP.aes128) return undefined
   return keyUnwrap(wrappingKey(nonce, secret, hmac), concat(data.preamble, data.key), cipher)
+}
+
+/**
+ * The key of a subscription that began with this one-time key (RFC 9437 §7.1): derived from it and the
+ * nonce, or the one-time key itself where it was not wrapped. Choices: the Key ID of the OTK-AD, and
+ * HMAC-SHA-256-128, because the RFC names neither.
+ */
+export function subscriptionKey(
+  otk: Uint8Array,
+  { keyId, wrappingId }: OneTimeKey,
+  nonce: bigint,
+  hmac: Hmac,
+): AuthenticationKey {
+  const derived = (): Uint8Array =>
+    deriveOneTimeKey(KDF.hkdfSha256, concat(otk, bytesOf64(nonce)), hmac)!
+  const secret = wrappingId === KEY_WRAP.none ? otk : derived()
+  return { keyId, algorithm: 2, secret }
 }
 
 /** AES key wrap (RFC 3394 §2.2.1) of a key of whole 64-bit words, 16 bytes or more. */

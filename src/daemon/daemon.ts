@@ -16,6 +16,7 @@ import type { Capabilities, Input, Node, RestoredState } from '../control/input-
 import { createNode } from '../control/node.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
 import { openEmbeddedStore } from '../store/embedded-store.js'
+import { createBlockCipher } from './block-cipher.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
 import { createLog, type Log } from './log.js'
 import { createRecorder, type Recorder } from './recorder.js'
@@ -55,7 +56,9 @@ export async function startDaemon(options: {
   }
   const addon = loadNativeAddon()
   const signatures = createSignatures((now) => now + clock.wallClock() - clock.now())
-  const capabilities: Capabilities = { random: createRandom(), hmac: addon.hmac, signatures }
+  const blockCipher = createBlockCipher()
+  const random = createRandom()
+  const capabilities: Capabilities = { random, hmac: addon.hmac, signatures, blockCipher }
   const forwards = config.datapath.kind === 'bpf'
   const outfit = forwards ? await loadOutfit() : undefined
   const readInterfaces = outfit?.readInterfaces ?? (() => Promise.resolve([]))

@@ -7,6 +7,7 @@
  * been on the wire is no secret, and keys cannot be had from it. Nothing is encoded here while the
  * node decides: `keep` gets plain values and takes its time.
  */
+import { createHmac, randomBytes } from 'node:crypto'
 import type { NodeConfig } from '../config/node-config.js'
 import type {
   Capabilities,
@@ -16,6 +17,7 @@ import type {
   Output,
   Signatures,
 } from '../control/input-output.js'
+import type { BlockCipher } from '../control/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import { type Draw, decisionHash, type JournalStep, outputWords } from './journal-format.js'
 
@@ -41,7 +43,7 @@ export function createRecordedNode(
     draws.push(value)
     return value
   }
-  const { random, hmac, signatures } = capabilities
+  const { random, hmac, signatures, blockCipher } = capabilities
   const node = createNode(config, {
     ...capabilities,
     random: { nonce: () => drawn(random.nonce()), fraction: () => drawn(random.fraction()) },
@@ -51,6 +53,7 @@ export function createRecordedNode(
       return result
     },
     ...(signatures === undefined ? {} : { signatures: heard(signatures, drawn) }),
+    ...(blockCipher === undefined ? {} : { blockCipher: watched(blockCipher, drawn) }),
   })
   return {
     handle(input, now, outputs) {
@@ -73,6 +76,26 @@ function heard(signatures: Signatures, drawn: <T extends Draw>(value: T) => T): 
     sign: (privateKey, data) => drawn(signatures.sign(privateKey, data)),
     verify: (publicKey, data, signature) => drawn(signatures.verify(publicKey, data, signature)),
     unixSeconds: (now) => drawn(signatures.unixSeconds(now)),
+  }
+}
+
+/**
+ * Blocks of a key wrap. Encrypted ones tell nothing without the key. Of a decrypted one the first half
+ * decides whether the wrap is genuine; the second is part of a one-time key, and a journal keeps no
+ * key: what it gets instead is only equal where that was equal.
+ */
+function watched(cipher: BlockCipher, drawn: <T extends Draw>(value: T) => T): BlockCipher {
+  const salt = randomBytes(SALT_BYTES)
+  return {
+    encrypt: (key, block) => drawn(cipher.encrypt(key, block)),
+    decrypt(key, block) {
+      const opened = cipher.decrypt(key, block)
+      const second = createHmac('sha256', salt).update(opened.subarray(HALF_BLOCK)).digest()
+      const shown = new Uint8Array(opened)
+      shown.set(second.subarray(0, HALF_BLOCK), HALF_BLOCK)
+      drawn(shown)
+      return opened
+    },
   }
 }
 
@@ -108,5 +131,8 @@ function onWire(mac: Uint8Array, wire: readonly Buffer[]): number {
   return 0
 }
 
+/** Of AES. */
+const HALF_BLOCK = 8
+const SALT_BYTES = 32
 /** HMAC-SHA-1-96 (RFC 9301 §5.6); chance does not find 12 bytes. */
 const SHORTEST_MAC = 12

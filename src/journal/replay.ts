@@ -124,6 +124,7 @@ function createReplay(header: JournalHeader): Replay {
       verify: () => next(isVerdict),
       unixSeconds: () => next(isNumber),
     },
+    blockCipher: { encrypt: () => next(isBytes), decrypt: () => next(isBytes) },
     hmac(hash: 'sha1' | 'sha256', key: Uint8Array, data: Uint8Array): Uint8Array {
       const known = step?.macs.find(([index]) => index === computed)
       computed += 1

@@ -15,6 +15,7 @@ import type {
   Node,
   Output,
 } from '../control/input-output.js'
+import type { BlockCipher } from '../control/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { ModelDatapath } from '../datapath/model-datapath.js'
@@ -35,6 +36,7 @@ export interface NodeSurroundings {
   readonly timeline: Timeline
   readonly prng: Prng
   readonly hmac: Hmac
+  readonly blockCipher: BlockCipher
   readonly store: SimulatedStore
   /** Undefined for a node without packets of its own. */
   readonly datapath: ModelDatapath | undefined
@@ -172,7 +174,8 @@ export function createSimulatedNode(
       if (node !== undefined) return
       const own = prng.split(`incarnation/${incarnation}`)
       const random = { nonce: own.nonce, fraction: own.fraction }
-      const made = (around.makeNode ?? createNode)(nodeConfig, { random, hmac: around.hmac })
+      const { hmac, blockCipher } = around
+      const made = (around.makeNode ?? createNode)(nodeConfig, { random, hmac, blockCipher })
       node = around.wrap === undefined ? made : around.wrap(made, name)
       around.log('starts')
       const tables = datapath?.restore() ?? { localEids: [], mapCache: [] }

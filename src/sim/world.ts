@@ -5,8 +5,9 @@
  * goes to the trace; the invariants are judged after each input of a node and once a second. What
  * goes wrong and who moves is decided elsewhere (faults.ts, mover.ts, or a script).
  */
-import { createHmac } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
 import type { Command, CommandResult } from '../control/input-output.js'
+import type { BlockCipher } from '../control/lisp-sec-keys.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
 import type { ModelPacket } from '../datapath/model-packet.js'
 import { relayOf } from '../datapath/model-relay.js'
@@ -110,6 +111,12 @@ const COMPARE_EVERY_MS = 1000
 const MAXIMUM_HELD_EIDS = 65_536
 
 const hmac: Hmac = (hash, key, data) => createHmac(hash, key).update(data).digest()
+const blockCipher: BlockCipher = {
+  encrypt: (key, block) =>
+    createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(block),
+  decrypt: (key, block) =>
+    createDecipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(block),
+}
 
 export function createWorld(topology: SimulatedTopology, options: WorldOptions): World {
   const prng = createPrng(options.seed)
@@ -230,6 +237,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
       timeline,
       prng: prng.split(`node/${name}`),
       hmac,
+      blockCipher,
       store,
       datapath,
       wrap: options.wrap,
