@@ -32,6 +32,7 @@ import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../lis
 import { createEidTrie } from '../tables/eid-trie.js'
 import type { DdtSigning } from './ddt-signing.js'
 import type { Instant, Output } from './input-output.js'
+import type { ProtectedRequest } from './lisp-sec-requests.js'
 import type { MapServer } from './map-server.js'
 import { createRateLimit } from './rate-limit.js'
 import type { Datagram } from './register-guard.js'
@@ -47,6 +48,7 @@ export interface DdtNode {
     datagram: Datagram,
     now: Instant,
     outputs: Output[],
+    security?: ProtectedRequest,
   ): boolean
 }
 
@@ -115,7 +117,7 @@ export function createDdtNode(
   }
 
   return {
-    handleRequest(request, ecm, datagram, now, outputs) {
+    handleRequest(request, ecm, datagram, now, outputs, security) {
       const first = request.records[0]
       const reject = (reason: string): true => {
         outputs.push(referralEvent('map-referral-suppressed', datagram, { reason }))
@@ -143,7 +145,7 @@ export function createDdtNode(
       )
       if (signed.action !== 'ms-ack') return true
       // RFC 8111 §7.2: it goes on to the ETR, or is answered on its behalf.
-      return mapServer!.handleRequest(request, ecm, datagram, now, outputs)
+      return mapServer!.handleRequest(request, ecm, datagram, now, outputs, false, security)
     },
   }
 }

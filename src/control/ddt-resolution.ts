@@ -32,6 +32,7 @@ import { createWalks, type Walk } from './ddt-walks.js'
 import { createDeadlines } from './deadlines.js'
 import type { EventName } from './event.js'
 import type { Instant, Output } from './input-output.js'
+import { keyForMapServer, withSecurity } from './lisp-sec-requests.js'
 import {
   type EncapsulatedRequest,
   nativelyForward,
@@ -137,9 +138,12 @@ export function createDdtResolution(
     const { ecm } = walk.received
     // RFC 8111 §7.3.2: the ITR's security data is for the Map-Server and for nobody on the way.
     walk.securitySent = walk.toMapServers && ecm.securityData !== undefined
-    const bytes = walk.securitySent
-      ? encodeMessage({ ...ecm, ddtOriginated: true })
-      : encodeMessage({ ...withoutSecurity(ecm), ddtOriginated: true })
+    const data = walk.securitySent ? securityFor(walk.received, target) : undefined
+    if (walk.securitySent && data === undefined) {
+      outputs.push(suppressed('no-key-for-map-server', walk.received))
+      return
+    }
+    const bytes = encodeMessage({ ...withSecurity(ecm, data), ddtOriginated: true })
     sendControl(config, target, bytes, outputs)
     outputs.push(
       walkEvent('ddt-request-sent', walk, {
@@ -148,6 +152,13 @@ export function createDdtResolution(
         attempt: walk.sends,
       }),
     )
+  }
+
+  /** A node without LISP-SEC of its own hands on what it got. */
+  function securityFor({ ecm, security }: EncapsulatedRequest, target: Rloc) {
+    if (security === undefined) return ecm.securityData
+    const key = keyForMapServer(config, target)
+    return key === undefined ? undefined : security.wrappedFor(key)
   }
 
   function answerNegatively(
@@ -361,11 +372,6 @@ export function createDdtResolution(
     },
     views: (now) => [...cache.entries()].map((referral) => viewOf(referral, now)),
   }
-}
-
-function withoutSecurity(ecm: EncapsulatedRequest['ecm']): EncapsulatedRequest['ecm'] {
-  const { securityData: _, ...plain } = ecm
-  return { ...plain, security: false }
 }
 
 function isNegative(referral: Referral | undefined): referral is Referral {

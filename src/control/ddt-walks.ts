@@ -121,6 +121,6 @@ function keyOf(itr: Rloc, eid: Eid): string {
 
 /** A copy that outlives the receive buffer. */
 function kept(received: EncapsulatedRequest): EncapsulatedRequest {
-  const { ecm, request, datagram } = received
-  return { request, datagram, ecm: { ...ecm, message: Uint8Array.from(ecm.message) } }
+  const { ecm, request, datagram, security } = received
+  return { request, datagram, security, ecm: { ...ecm, message: Uint8Array.from(ecm.message) } }
 }

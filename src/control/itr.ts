@@ -38,6 +38,7 @@ import type {
   StoredRecord,
 } from './input-output.js'
 import { createInstalledMappings, earliest, report } from './installed-mappings.js'
+import { createProtectedAsking, FIRST_CHOICE } from './lisp-sec-asking.js'
 import { createMissLimits } from './miss-limits.js'
 import { createNonceGuessing } from './nonce-guessing.js'
 import {
@@ -60,7 +61,7 @@ export interface Itr {
   handleHeld(event: OfKind<'packet-held'>, now: Instant, outputs: Output[]): void
   /** A host asks its segment for `eid`: resolve it, so that the gateway can answer for it. */
   handleWanted(event: OfKind<'eid-wanted'>, now: Instant, outputs: Output[]): void
-  handleReply(reply: MapReply, from: Rloc, now: Instant, outputs: Output[]): void
+  handleReply(reply: MapReply, bytes: Uint8Array, from: Rloc, now: Instant, outputs: Output[]): void
   /** True when it confirms or carries on a subscription of ours (RFC 9437). */
   handleNotify(
     notify: MapNotify,
@@ -119,6 +120,7 @@ const FOREVER = Number.POSITIVE_INFINITY
 export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
   const mappings = createInstalledMappings(config, capabilities)
   const { cache } = mappings
+  const asking = createProtectedAsking(config, capabilities)
   const subscriber = createSubscriber(config, capabilities, cache, {
     outstanding(nonce) {
       const request = pending.find(nonce)
@@ -139,11 +141,20 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     renew(eidPrefix, now, outputs) {
       pending.ask(eidPrefix, undefined, { kind: 'refresh' }, now, outputs)
     },
+    associationOf(nonce) {
+      const asked = pending.find(nonce)?.asked.get(nonce)
+      return asked === undefined ? undefined : asking?.subscriptionKey(asked, nonce)
+    },
+    protect(nonce, resolver) {
+      const asked = asking?.protect(nonce, resolver, 0, FIRST_CHOICE)
+      return typeof asked === 'object' ? asked.data : undefined
+    },
   })
   const pending: PendingRequests = createPendingRequests(
     config,
     capabilities.random,
     subscriber.form,
+    asking,
   )
   const following = createSmrFollowing(
     pending,
@@ -241,6 +252,33 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     following.settled(request.key, installs ? narrowFirst[0]!.locators : undefined, now, outputs)
   }
 
+  /** The records of a reply as far as LISP-SEC proves them (RFC 9303 §6.9); undefined: none of it. */
+  function believed(
+    request: PendingRequest,
+    reply: MapReply,
+    bytes: Uint8Array,
+    reject: (reason: string) => void,
+    outputs: Output[],
+  ): readonly Mapping[] | undefined {
+    if (asking === undefined) return reply.records
+    const verdict = asking.judge(reply, bytes, request.asked.get(reply.nonce))
+    if (verdict.kind === 'nobody-signs') {
+      pending.askOtherwise(request, 'plainly')
+      return undefined
+    }
+    if (verdict.kind === 'discard') {
+      reject(verdict.reason)
+      if (verdict.retry !== undefined) pending.askOtherwise(request, verdict.retry)
+      return undefined
+    }
+    for (const one of verdict.overClaims)
+      report(outputs, 'map-reply-rejected', 'warning', {
+        reason: 'over-claim',
+        eidPrefix: formatEidPrefix(one),
+      })
+    return verdict.records
+  }
+
   /** False when none of the records answers the request. */
   function answered(
     request: PendingRequest,
@@ -290,7 +328,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     handleWanted(one, now, outputs) {
       if (cache.lookup(one.eid, now).kind === 'miss') askFor(one.eid, one.source, now, outputs)
     },
-    handleReply(reply, from, now, outputs) {
+    handleReply(reply, bytes, from, now, outputs) {
       const reject = (reason: string): void =>
         report(outputs, 'map-reply-rejected', 'notice', { reason, from: formatIpAddress(from) })
       if (reply.rlocProbe) {
@@ -302,14 +340,18 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
         guessing.wrong(now)
         return reject('unknown-nonce')
       }
-      if (request.subscribing && reply.records.every(refusesSubscription))
+      const records = believed(request, reply, bytes, reject, outputs)
+      if (records === undefined) return
+      if (request.subscribing && records.every(refusesSubscription))
         return refuseSubscription(request, now, outputs)
-      if (request.subscribing && guessing.isUnderWay(now)) {
+      // What is proven was not guessed.
+      const isProven = request.asked.has(reply.nonce)
+      if (request.subscribing && !isProven && guessing.isUnderWay(now)) {
         pending.askPlainly(request)
         return reject('guessing')
       }
       if (request.subscribing) subscriber.answeredPlainly(request.eidPrefix)
-      if (!answered(request, reply.records, 'map-reply', now, outputs)) reject('not-covering')
+      if (!answered(request, records, 'map-reply', now, outputs)) reject('not-covering')
     },
     handleNotify: (notify, bytes, from, now, outputs) =>
       subscriber.handleNotify(notify, bytes, from, now, outputs),

@@ -11,7 +11,7 @@
  * accepts more-specifics the one-minute answer covers the asked prefix alone, because a mobile host
  * next to it may register in the next second.
  */
-import type { NodeConfig } from '../config/node-config.js'
+import type { NodeConfig, WrappingKey } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import { isUsableRloc, type Locator, type Rloc } from '../lisp/locator.js'
@@ -19,14 +19,23 @@ import type { Mapping } from '../lisp/mapping.js'
 import {
   type EncapsulatedControl,
   encodeMessage,
+  type MapReply,
   type MapRequest,
   type MapRequestRecord,
 } from '../lisp/message.js'
+import type { EcmAuthenticationData } from '../lisp/security-data.js'
 import { usableLocators } from '../tables/locator-selection.js'
-import type { Registration, Registrations } from '../tables/registrations.js'
+import { mergedLocators, type Registration, type Registrations } from '../tables/registrations.js'
 import { createAnswerLimits } from './answer-limits.js'
 import { CONTROL_PORT, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
+import {
+  type EtrTask,
+  type Proof,
+  type ProtectedRequest,
+  requiresSecurity,
+  withSecurity,
+} from './lisp-sec-requests.js'
 import type { Publisher } from './publisher.js'
 import type { Datagram, RegisterGuard } from './register-guard.js'
 
@@ -37,6 +46,8 @@ export interface EncapsulatedRequest {
   readonly datagram: Datagram
   /** It came to the Map-Resolver of this very node. */
   readonly viaResolver?: boolean
+  /** Its one-time key was opened (RFC 9303); missing: it came without LISP-SEC. */
+  readonly security?: ProtectedRequest | undefined
 }
 
 export interface MapRequestAnswers {
@@ -69,6 +80,8 @@ export const UNREGISTERED_EID_TTL_MINUTES = 1
 /** Records in one message: the whole packet within 576 or 1280 bytes (RFC 9301 §5), less IP and UDP
  * headers and the twelve bytes before the first record. */
 export const MESSAGE_BYTES = { 4: 576 - 20 - 8 - 12, 6: 1280 - 40 - 8 - 12 }
+/** EID-AD with one IPv6 prefix of an instance, and PKT-AD (RFC 9303 §6.2). */
+export const SECURITY_BYTES = 4 + 8 + 4 + 12 + 16 + 16 + 4 + 16
 /** Key ID, algorithm, length and the longest authentication data. */
 export const AUTHENTICATION_BYTES = 4 + 32
 
@@ -79,6 +92,9 @@ export function createMapRequestAnswers(
   publisher: () => Publisher,
 ): MapRequestAnswers {
   const limits = createAnswerLimits(config)
+  const siteSecurity = new Map(
+    config.mapServer.sites.map(({ name, security }) => [name, security?.key] as const),
+  )
 
   const answerRecord = (
     received: EncapsulatedRequest,
@@ -93,7 +109,12 @@ export function createMapRequestAnswers(
       return true
     }
     const match = matchOf(record.eidPrefix)
-    const bytes = MESSAGE_BYTES[replyTo.family]
+    const { security } = received
+    if (security === undefined && mustBeProtected(record.eidPrefix)) {
+      outputs.push(suppressed('unprotected', received, record.eidPrefix))
+      return true
+    }
+    const bytes = MESSAGE_BYTES[replyTo.family] - (security === undefined ? 0 : SECURITY_BYTES)
     if (record.subscribe) {
       const asked = {
         received,
@@ -108,8 +129,39 @@ export function createMapRequestAnswers(
       if (publisher().subscribe(asked, now, outputs) === 'taken') return true
     }
     const records = answerWithin(record.eidPrefix, bytes)
-    if (records === undefined) return forward(config, received, match!, outputs)
-    sendReply(config, received, replyTo, records, outputs)
+    if (records === undefined) return toEtr(received, record, match!, replyTo, outputs)
+    // RFC 9303 §6.7, first row: proven for the longest prefix that is registered.
+    const eidPrefixes = [match?.eidPrefix ?? records[0]!.eidPrefix]
+    sendReply(config, received, replyTo, records, outputs, { eidPrefixes, etrCantSign: false })
+    return true
+  }
+
+  const mustBeProtected = (asked: EidPrefix): boolean =>
+    requiresSecurity(config) || guard.sitePrefix(asked)?.site.security?.mode === 'require'
+
+  /** No registrant wants a proxy reply: an ETR answers, with LISP-SEC one that can sign. */
+  const toEtr = (
+    received: EncapsulatedRequest,
+    record: MapRequestRecord,
+    match: Registration,
+    replyTo: Rloc,
+    outputs: Output[],
+  ): boolean => {
+    if (received.security === undefined) return forward(config, received, match, outputs)
+    const key = siteSecurity.get(match.site)
+    const able = match.registrants.filter((one) => key !== undefined && one.securityCapable)
+    const etrCantSign = able.length < match.registrants.length
+    const proof = { eidPrefixes: [match.eidPrefix], etrCantSign }
+    if (key !== undefined && able.length > 0)
+      return forward(config, received, match, outputs, {
+        locators: mergedLocators(able),
+        task: received.security.forEtr(proof),
+        key,
+      })
+    // Third row: nobody can sign; the E bit says that a plain request might find somebody.
+    const nobody = nativelyForward(record.eidPrefix, UNREGISTERED_EID_TTL_MINUTES)
+    const refusal: Mapping = { ...nobody, action: 'drop-policy-denied' }
+    sendReply(config, received, replyTo, [refusal], outputs, proof)
     return true
   }
 
@@ -174,17 +226,22 @@ export function objectionTo(request: MapRequest, replyTo: Rloc | undefined): str
   return replyTo === undefined ? 'no-common-family' : undefined
 }
 
-/** Sends a Map-Reply to `replyTo`, to the port from which the request was sent (RFC 9301 §5). */
+/**
+ * Sends a Map-Reply to `replyTo`, to the port from which the request was sent (RFC 9301 §5); proven,
+ * when the request came with LISP-SEC (RFC 9303 §6.7).
+ */
 export function sendReply(
   config: NodeConfig,
   received: EncapsulatedRequest,
   replyTo: Rloc,
   records: readonly Mapping[],
   outputs: Output[],
+  proof: Proof = { eidPrefixes: [records[0]!.eidPrefix], etrCantSign: false },
 ): void {
   const { nonce } = received.request
-  const reply = { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false } as const
-  const bytes = encodeMessage({ ...reply, nonce, records })
+  const form = { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false } as const
+  const reply: MapReply = { ...form, nonce, records }
+  const bytes = received.security?.reply(reply, proof) ?? encodeMessage(reply)
   const port = received.ecm.innerSourcePort || CONTROL_PORT
   sendControl(config, replyTo, bytes, outputs, port)
   outputs.push({
@@ -207,8 +264,12 @@ export function forwardRequest(
   received: EncapsulatedRequest,
   to: Rloc,
   outputs: Output[],
+  securityData?: EcmAuthenticationData,
 ): void {
-  const bytes = encodeMessage({ ...received.ecm, security: false, ddtOriginated: false })
+  const { ecm, security } = received
+  // What was opened is never sent on as it came: it was wrapped for us.
+  const onward = security === undefined ? ecm : withSecurity(ecm, securityData)
+  const bytes = encodeMessage({ ...onward, ddtOriginated: false })
   sendControl(config, to, bytes, outputs)
   const first = received.request.records[0]
   outputs.push({
@@ -321,22 +382,33 @@ export function recordBytes(mapping: Mapping): number {
   return 12 + 14 + mapping.eidPrefix.address.bytes.length + locatorBytes
 }
 
+/** An ETR that signs, and what it needs for it. */
+interface EtrChoice {
+  readonly locators: readonly Locator[]
+  readonly task: EtrTask
+  readonly key: WrappingKey
+}
+
 function forward(
   config: NodeConfig,
   received: EncapsulatedRequest,
   match: Registration,
   outputs: Output[],
+  choice?: EtrChoice,
 ): boolean {
-  const usable = usableLocators(
-    match.locators.filter((locator) => sourceRloc(config, locator.rloc) !== undefined),
-  )
-  const sendable = match.locators.filter((locator) => sourceRloc(config, locator.rloc))
+  const locators = choice?.locators ?? match.locators
+  const sendable = locators.filter((locator) => sourceRloc(config, locator.rloc) !== undefined)
+  const usable = usableLocators(sendable)
   const chosen = sendable[usable[Number(received.request.nonce % BigInt(usable.length || 1))] ?? -1]
   if (chosen === undefined) {
     outputs.push(suppressed('no-usable-locator', received, match.eidPrefix))
     return true
   }
-  if (isOwnRloc(config, chosen.rloc)) return false
-  forwardRequest(config, received, chosen.rloc, outputs)
+  if (isOwnRloc(config, chosen.rloc)) {
+    if (received.security !== undefined) received.security.localTask = choice?.task
+    return false
+  }
+  const data = choice?.task.wrappedFor(choice.key)
+  forwardRequest(config, received, chosen.rloc, outputs, data)
   return true
 }

@@ -6,6 +6,7 @@ import type { NodeConfig } from '../config/node-config.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { encodeMessage, type MapRequest } from '../lisp/message.js'
+import type { EcmAuthenticationData } from '../lisp/security-data.js'
 import { CONTROL_PORT, sourceRloc } from './control-datagram.js'
 import type { PendingRequest } from './pending-requests.js'
 import type { SubscribingForm } from './subscriber.js'
@@ -16,6 +17,7 @@ export function encapsulatedRequest(
   request: PendingRequest,
   nonce: bigint,
   subscription: SubscribingForm | undefined,
+  securityData?: EcmAuthenticationData,
 ): Uint8Array {
   const destination = request.eidPrefix.address
   const isResolution = request.source !== undefined && !request.refresh && !request.smrInvoked
@@ -31,7 +33,8 @@ export function encapsulatedRequest(
   )
   return encodeMessage({
     kind: 'encapsulated-control',
-    security: false,
+    security: securityData !== undefined,
+    ...(securityData === undefined ? {} : { securityData }),
     ddtOriginated: false,
     innerSource: innerSource(config, request, destination),
     innerDestination: destination,

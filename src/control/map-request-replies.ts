@@ -18,6 +18,7 @@ import { createAnswerLimits } from './answer-limits.js'
 import { endOfPath, ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
+import type { SignReply } from './lisp-sec-requests.js'
 
 /** Where a Map-Request came from; ports are those of its innermost UDP header. */
 export interface RequestOrigin {
@@ -26,6 +27,8 @@ export interface RequestOrigin {
   /** Our RLOC that it was sent to. */
   readonly to: Rloc
   readonly encapsulated: boolean
+  /** Signs the Map-Reply (RFC 9303 §6.8); missing: it was asked plainly. */
+  readonly sign?: SignReply | undefined
 }
 
 export type RequestReplies = (
@@ -45,6 +48,8 @@ export function createRequestReplies(
   database: MappingDatabase,
 ): RequestReplies {
   const limits = createAnswerLimits(config)
+  // RFC 9301 §9, strict mode: what an unprotected question asks for, anybody could answer.
+  const mustSign = config.mapServers.some(({ security }) => security?.mode === 'require')
   const locators = ownLocators(config)
   const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? DEFAULT_TTL_MINUTES
 
@@ -102,6 +107,7 @@ export function createRequestReplies(
     if (request.doNotReply) return ignore('do-not-reply')
     // RFC 9301 §5.2: a probe is never encapsulated, so this one did not come from where it says.
     if (request.rlocProbe && origin.encapsulated) return ignore('encapsulated-probe')
+    if (mustSign && !request.rlocProbe && origin.sign === undefined) return ignore('unprotected')
     if (target === undefined) return ignore('no-itr-rloc')
     const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
     if (records.length === 0 && request.rlocProbe && config.roles.includes('rtr'))
@@ -113,13 +119,14 @@ export function createRequestReplies(
       report(outputs, 'map-reply-suppressed', 'info', { reason: 'rate', eidPrefix, to: name })
       return
     }
-    const bytes = encodeMessage({
+    const reply = {
       kind: 'map-reply',
       rlocProbe: request.rlocProbe,
       echoNonceCapable: false,
       nonce: request.nonce,
       records,
-    })
+    } as const
+    const bytes = origin.sign?.(reply) ?? encodeMessage(reply)
     // Without an ITR-RLOC of the probed family it must leave from elsewhere; the p bit still tells.
     const from = origin.to.family === target.family ? origin.to : sourceRloc(config, target)!
     outputs.push({ kind: 'send', from, to: target, toPort: origin.fromPort, bytes })

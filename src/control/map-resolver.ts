@@ -1,7 +1,7 @@
 /**
  * The Map-Resolver: takes Map-Requests out of their envelope and finds who can answer.
  *
- * Supported standards: RFC 9301 §8.4. A Map-Server on the same node is asked without a second ECM;
+ * Supported standards: RFC 9301 §8.4, RFC 9303 §6.6. A Map-Server on the same node is asked without a second ECM;
  * everything else goes to a configured Map-Server, and with none of those the EID is outside LISP:
  * a negative reply with the least specific hole. Map-Replies are never cached. With roots of a
  * delegation tree configured, what is not of a site of our own is looked for there (RFC 8111;
@@ -19,6 +19,7 @@ import { isOwnRloc } from './control-datagram.js'
 import type { DdtResolution } from './ddt-resolution.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
+import { keyForMapServer, type ProtectedRequest, requiresSecurity } from './lisp-sec-requests.js'
 import {
   type EncapsulatedRequest,
   forwardRequest,
@@ -46,6 +47,7 @@ export interface MapResolver {
     datagram: Datagram,
     now: Instant,
     outputs: Output[],
+    security?: ProtectedRequest,
   ): boolean
   /** What a DDT node says about a walk of ours (RFC 8111 §7.3). */
   handleReferral(message: MapReferral, datagram: Datagram, now: Instant, outputs: Output[]): void
@@ -73,13 +75,18 @@ export function createMapResolver(
   const limits = createAnswerLimits(config)
 
   return {
-    handleRequest(request, ecm, datagram, now, outputs) {
-      const received = { request, ecm, datagram }
+    handleRequest(request, ecm, datagram, now, outputs, security) {
+      const received = { request, ecm, datagram, security }
       const first = request.records[0]
       if (mapServer !== undefined && first !== undefined) {
         const elsewhere =
           (others.length > 0 || ddt !== undefined) && !mapServer.isResponsibleFor(first.eidPrefix)
-        if (!elsewhere) return mapServer.handleRequest(request, ecm, datagram, now, outputs, true)
+        if (!elsewhere)
+          return mapServer.handleRequest(request, ecm, datagram, now, outputs, true, security)
+      }
+      if (security === undefined && requiresSecurity(config)) {
+        outputs.push(suppressed('unprotected', received))
+        return true
       }
       const replyTo = removalTarget(received) ?? replyTarget(config, request.itrRlocs)
       const objection =
@@ -101,7 +108,7 @@ export function createMapResolver(
       const onward = others.filter((address) => !equalIpAddresses(address, datagram.from))
       const chosen = onward[Number(request.nonce % BigInt(onward.length || 1))]
       if (chosen !== undefined) {
-        forwardRequest(config, admitted(config, received, outputs), chosen, outputs)
+        forwardTo(config, admitted(config, received, outputs), chosen, outputs)
         return true
       }
       // We know no Map-Server and so no holes either: speak of the one EID, and for a short time.
@@ -116,6 +123,20 @@ export function createMapResolver(
     deadline: () => ddt?.deadline(),
     referralViews: (now) => ddt?.views(now) ?? [],
   }
+}
+
+/** To a Map-Server on another node; with LISP-SEC only where the one-time key can be wrapped for it. */
+function forwardTo(
+  config: NodeConfig,
+  received: EncapsulatedRequest,
+  mapServer: Rloc,
+  outputs: Output[],
+): void {
+  const { security } = received
+  const key = security === undefined ? undefined : keyForMapServer(config, mapServer)
+  if (security !== undefined && key === undefined)
+    outputs.push(suppressed('no-key-for-map-server', received))
+  else forwardRequest(config, received, mapServer, outputs, key && security?.wrappedFor(key))
 }
 
 /** Where the xTR is that takes back a subscription: its request has no ITR-RLOC (RFC 9437 §5). */

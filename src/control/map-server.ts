@@ -5,11 +5,10 @@
  * map-register-handling.ts, how a Map-Request is answered in map-request-answers.ts.
  *
  * Supported standards: RFC 9301 §5.6, §5.7, §8.2, §8.3, §8.4; RFC 9302 §6 (versions);
- * RFC 9437 (publisher.ts).
+ * RFC 9437 (publisher.ts); RFC 9303 §6.7 (map-request-answers.ts, lisp-sec-requests.ts).
  * Deviations: an old version is refused with a Map-Notify that carries the present mapping (RFC 9302
  * §5 drops it silently); a Map-Register repeated with its nonce is answered but not applied, else an
  * ETR that missed the Map-Notify could not learn its fate (RFC 9301 §5.6 drops it).
- * Not implemented: LISP-SEC (RFC 9303).
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
@@ -22,6 +21,7 @@ import {
 } from '../tables/registrations.js'
 import { tellAgain } from './former-rlocs.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
+import type { ProtectedRequest } from './lisp-sec-requests.js'
 import { createMapNotifyOutbox, type DurableOutputs } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
 import { createMapRequestAnswers, type Standing } from './map-request-answers.js'
@@ -46,6 +46,7 @@ export interface MapServer {
     now: Instant,
     outputs: Output[],
     viaResolver?: boolean,
+    security?: ProtectedRequest,
   ): boolean
   /** What a DDT query about the prefix is told (RFC 8111 §7.2); undefined outside all sites. */
   standingOf(asked: EidPrefix): Standing | undefined
@@ -89,8 +90,8 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       if (publisher.handleAck(message, datagram, now, outputs)) return
       outbox.handleAck(message, datagram, outputs)
     },
-    handleRequest: (request, ecm, datagram, now, outputs, viaResolver = false) =>
-      answers.answer({ request, ecm, datagram, viaResolver }, now, outputs),
+    handleRequest: (request, ecm, datagram, now, outputs, viaResolver = false, security) =>
+      answers.answer({ request, ecm, datagram, viaResolver, security }, now, outputs),
     standingOf: (asked) => answers.standingOf(asked),
     isResponsibleFor: (eidPrefix) => guard.sitePrefix(eidPrefix) !== undefined,
 

@@ -22,11 +22,12 @@ import { createDdtTrust } from './ddt-trust.js'
 import { refusal } from './etr.js'
 import type { Capabilities, Input, Instant, Node, Output, RestoredState } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
-import { createMapResolver } from './map-resolver.js'
+import { createRequestOpening, createTaskOpening, isForEtr } from './lisp-sec-requests.js'
+import { createMapResolver, type MapResolver } from './map-resolver.js'
 import { createMapServer } from './map-server.js'
 import { lazily, type NodeSnapshot } from './snapshot.js'
 import { EMPTY_PAGE } from './table-pages.js'
-import { createXtr } from './xtr.js'
+import { createXtr, type Xtr } from './xtr.js'
 
 type Datagram = Extract<Input, { readonly kind: 'datagram' }>
 
@@ -50,6 +51,15 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
   const mapResolver = plays('map-resolver')
     ? createMapResolver(config, mapServer, walks)
     : undefined
+  /** Whom a Map-Request in an ECM is for; undefined: nobody but the ETR. */
+  const askedFirst: MapResolver['handleRequest'] | undefined =
+    mapResolver?.handleRequest ??
+    (mapServer &&
+      ((request, ecm, datagram, now, outputs, security) =>
+        mapServer.handleRequest(request, ecm, datagram, now, outputs, false, security)))
+  const answers = mapResolver !== undefined || mapServer !== undefined
+  const openRequest = answers ? createRequestOpening(config, capabilities) : undefined
+  const openTask = createTaskOpening(config, capabilities)
   const progress = { started: false }
 
   function ignore(datagram: Datagram, reason: string, outputs: Output[]): void {
@@ -103,16 +113,47 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
       ignore(datagram, 'not-a-ddt-node', outputs)
       return
     }
-    const role = ecm.ddtOriginated ? ddtNode : (mapResolver ?? mapServer)
-    if (role?.handleRequest(request, ecm, datagram, now, outputs)) return
+    if (xtr !== undefined && isForEtr(ecm)) {
+      answerForMapServer(xtr, request, ecm, datagram, now, outputs)
+      return
+    }
+    const asked = ecm.ddtOriginated ? ddtNode?.handleRequest : askedFirst
+    const opening = openRequest?.(ecm, request.nonce)
+    if (opening?.kind === 'refused') {
+      // RFC 9303 §6.5: the whole message is discarded.
+      ignore(datagram, opening.reason, outputs)
+      return
+    }
+    const security = opening?.kind === 'protected' ? opening.request : undefined
+    if (asked?.(request, ecm, datagram, now, outputs, security)) return
     if (xtr === undefined) {
       // A Map-Server has said what it had to say; without one there was nobody to ask.
-      if (role === undefined) ignore(datagram, 'not-an-xtr', outputs)
+      if (asked === undefined) ignore(datagram, 'not-an-xtr', outputs)
       return
     }
     const { from, to } = datagram
-    const origin = { from, fromPort: ecm.innerSourcePort, to, encapsulated: true }
+    const sign = security?.localTask?.sign
+    const origin = { from, fromPort: ecm.innerSourcePort, to, encapsulated: true, sign }
     xtr.replies(request, origin, now, outputs)
+  }
+
+  /** A Map-Server has said who asks and for what; our signature is to go with the answer (RFC 9303 §6.8). */
+  function answerForMapServer(
+    asked: Xtr,
+    request: MapRequest,
+    ecm: EncapsulatedControl,
+    datagram: Datagram,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const sign = openTask(ecm, request.nonce)
+    if (sign === undefined) {
+      ignore(datagram, 'one-time-key', outputs)
+      return
+    }
+    const { from, to } = datagram
+    const origin = { from, fromPort: ecm.innerSourcePort, to, encapsulated: true, sign }
+    asked.replies(request, origin, now, outputs)
   }
 
   function handleMessage(
@@ -159,7 +200,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
-          xtr.itr.handleReply(message, from, now, outputs)
+          xtr.itr.handleReply(message, bytes, from, now, outputs)
           return
         }
       case 'map-notify':

@@ -9,10 +9,18 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { type Eid, type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
+import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import { sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { Instant, Output, Random } from './input-output.js'
+import {
+  type Algorithms,
+  type Asked,
+  FIRST_CHOICE,
+  type ProtectedAsking,
+  type Retry,
+} from './lisp-sec-asking.js'
 import { encapsulatedRequest } from './map-request-form.js'
 import type { SubscribingForm } from './subscriber.js'
 
@@ -46,6 +54,11 @@ export interface PendingRequest {
   subscribing: boolean
   /** Not to be sent with the N bit again. */
   plain: boolean
+  /** The one-time keys of `nonces` (RFC 9303 §6.4); they go when the request does. */
+  readonly asked: Map<bigint, Asked>
+  algorithms: Algorithms
+  /** Not to be sent with LISP-SEC again. */
+  unprotected: boolean
 }
 
 export type AskOutcome =
@@ -70,6 +83,8 @@ export interface PendingRequests {
   finish(request: PendingRequest, now: Instant, outputs: Output[]): void
   /** Asks again without the N bit, as soon as the rate allows. */
   askPlainly(request: PendingRequest): void
+  /** Asks again without LISP-SEC, or for other algorithms, as soon as the rate allows. */
+  askOtherwise(request: PendingRequest, retry: Retry): void
   /** A request is planned or sent. */
   isPending(eidPrefix: EidPrefix): boolean
   /** A request has been sent: what is learned now it cannot know. */
@@ -101,6 +116,7 @@ export function createPendingRequests(
   config: NodeConfig,
   random: Random,
   subscribes: Subscribes = () => undefined,
+  asking?: ProtectedAsking,
 ): PendingRequests {
   const byKey = new Map<string, PendingRequest>()
   const byNonce = new Map<bigint, PendingRequest>()
@@ -128,13 +144,20 @@ export function createPendingRequests(
     lastSent.delete(request.key)
     lastSent.set(request.key, now)
     forgetOld(lastSent, now - MINIMUM_SPACING_MS, maximum)
-    sendControl(
-      config,
-      resolver,
-      encapsulatedRequest(config, request, nonce, subscription),
-      outputs,
-    )
+    const protection = protect(request, nonce, resolver)
     const eidPrefix = request.key
+    if (protection === 'unable') {
+      const event = { name: 'resolution-failed', severity: 'warning', reason: 'no-key' } as const
+      outputs.push({ kind: 'event', event: { ...event, eidPrefix } })
+    } else {
+      const data = protection?.data
+      sendControl(
+        config,
+        resolver,
+        encapsulatedRequest(config, request, nonce, subscription, data),
+        outputs,
+      )
+    }
     const reason = request.smrInvoked ? 'smr' : request.refresh ? 'refresh' : 'resolve'
     outputs.push({
       kind: 'event',
@@ -144,10 +167,29 @@ export function createPendingRequests(
         reason,
         eidPrefix,
         attempt: request.attempts,
+        ...(request.asked.has(nonce) ? { security: 'lisp-sec' } : {}),
       },
     })
     const delay = Math.min(FIRST_RETRY_MS * 2 ** (request.attempts - 1), MAXIMUM_RETRY_MS)
     request.nextAt = now + delay
+  }
+
+  function protect(
+    request: PendingRequest,
+    nonce: bigint,
+    resolver: Rloc,
+  ): Asked | 'unable' | undefined {
+    if (asking === undefined || request.unprotected) return undefined
+    const { attempts, algorithms } = request
+    const asked = asking.protect(nonce, resolver, attempts - 1, algorithms)
+    if (asked === 'plainly') return undefined
+    if (asked !== 'unable') request.asked.set(nonce, asked)
+    return asked
+  }
+
+  function askSoon(request: PendingRequest): void {
+    request.nextAt = request.lastSentAt + MINIMUM_SPACING_MS
+    schedule(request)
   }
 
   function schedule(request: PendingRequest): void {
@@ -159,6 +201,7 @@ export function createPendingRequests(
   function remove(request: PendingRequest): void {
     byKey.delete(request.key)
     for (const nonce of request.nonces) byNonce.delete(nonce)
+    request.asked.clear()
     deadlines.cancel(request.key)
   }
 
@@ -180,6 +223,9 @@ export function createPendingRequests(
       questions: [],
       subscribing: false,
       plain: false,
+      asked: new Map(),
+      algorithms: FIRST_CHOICE,
+      unprotected: false,
     }
     byKey.set(key, request)
     return request
@@ -231,8 +277,12 @@ export function createPendingRequests(
     },
     askPlainly(request) {
       request.plain = true
-      request.nextAt = request.lastSentAt + MINIMUM_SPACING_MS
-      schedule(request)
+      askSoon(request)
+    },
+    askOtherwise(request, retry) {
+      if (retry === 'plainly') request.unprotected = true
+      else request.algorithms = retry
+      askSoon(request)
     },
     isPending: (eidPrefix) => byKey.has(formatEidPrefix(eidPrefix)),
     isUnderWay: (eidPrefix) => (byKey.get(formatEidPrefix(eidPrefix))?.attempts ?? 0) > 0,

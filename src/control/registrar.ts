@@ -108,7 +108,8 @@ export function createRegistrar(
         algorithm: key.algorithm,
         authenticationData: new Uint8Array(macBytes),
         proxyReply: server.proxyReply,
-        securityCapable: false,
+        // RFC 9303 §6.3: the S bit says that we sign what we are asked with LISP-SEC.
+        securityCapable: server.security !== undefined,
         eidNotify: false,
         useTtlForTimeout: false,
         mergeRequest: false,

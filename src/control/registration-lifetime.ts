@@ -90,6 +90,7 @@ export function restoreRegistration(
     ttlMinutes: record.ttlMinutes,
     proxyReply: record.proxyReply,
     wantMapNotify: record.wantMapNotify,
+    securityCapable: record.securityCapable ?? false,
     keyId: key.keyId,
     authenticationLength: authenticationLength(key.algorithm),
     nonce: 0n,
@@ -180,6 +181,7 @@ function storedRegistrant(registration: Registration, registrant: Registrant): S
     ttlMinutes: registrant.ttlMinutes,
     proxyReply: registrant.proxyReply,
     wantMapNotify: registrant.wantMapNotify,
+    ...(registrant.securityCapable === true ? { securityCapable: true } : {}),
     merge: registration.merge,
     expiresAt: registrant.expiresAt,
   }

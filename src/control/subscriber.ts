@@ -25,6 +25,7 @@ import {
 import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import { encodeMessage, type MapNotify, type XtrIdentity } from '../lisp/message.js'
+import type { EcmAuthenticationData } from '../lisp/security-data.js'
 import { createEidTrie } from '../tables/eid-trie.js'
 import type { MapCache } from '../tables/map-cache.js'
 import { CONTROL_PORT, sendControl, sourceRloc } from './control-datagram.js'
@@ -49,6 +50,10 @@ export interface SubscriberHooks {
   refused(nonce: bigint, now: Instant, outputs: Output[]): void
   /** What the request with this nonce, which waits for its answer, has asked for. */
   outstanding(nonce: bigint): EidPrefix | undefined
+  /** The key that the request with this nonce has begun to share (RFC 9437 §7.1). */
+  associationOf(nonce: bigint): AuthenticationKey | undefined
+  /** LISP-SEC data for a removal, which nobody answers with a Map-Reply. */
+  protect(nonce: bigint, resolver: Rloc): EcmAuthenticationData | undefined
   /** Changes of mappings that we use. */
   published(records: readonly Mapping[], now: Instant, outputs: Output[]): void
   /** The Map-Server has dropped us: ask again for what is still cached. */
@@ -100,6 +105,8 @@ export function createSubscriber(
   const { subscribe, acceptUnsolicited } = config.publishSubscribe
   const identity: XtrIdentity = { xtrId: config.xtrId, siteId: config.siteId }
   const keys = config.mapServers.map((server) => server.key)
+  // Else nobody could tell us anything that we would believe.
+  const sharesKey = keys.length > 0 || (config.security?.mode ?? 'off') !== 'off'
   const byCoverage = createEidTrie<Map<string, Followed>>()
   /** In the order of last use. */
   const byKey = new Map<string, Followed>()
@@ -196,9 +203,10 @@ export function createSubscriber(
   function keyOfMessage(
     bytes: Uint8Array,
     one: Followed | undefined,
+    begun?: AuthenticationKey,
   ): AuthenticationKey | undefined {
-    const own = one?.association
-    if (own !== undefined && verifyMessage(bytes, own, capabilities.hmac)) return own
+    for (const own of [begun, one?.association])
+      if (own !== undefined && verifyMessage(bytes, own, capabilities.hmac)) return own
     return keys.find((key) => verifyMessage(bytes, key, capabilities.hmac))
   }
 
@@ -326,9 +334,11 @@ export function createSubscriber(
       records: [{ subscribe: true, eidPrefix: one.eidPrefix }],
       identity,
     })
+    const securityData = hooks.protect(one.last, to)
     const bytes = encodeMessage({
       kind: 'encapsulated-control',
-      security: false,
+      security: securityData !== undefined,
+      ...(securityData === undefined ? {} : { securityData }),
       ddtOriginated: false,
       innerSource: sourceRloc(config, destination) ?? destination,
       innerDestination: destination,
@@ -342,7 +352,7 @@ export function createSubscriber(
 
   return {
     form(eidPrefix, attempt, outputs) {
-      if (!subscribe || attempt >= SUBSCRIBING_TRIES || keys.length === 0) return undefined
+      if (!subscribe || attempt >= SUBSCRIBING_TRIES || !sharesKey) return undefined
       const known = byKey.get(formatEidPrefix(eidPrefix))
       if (known?.refusedUntil !== undefined) return undefined
       const one = known ?? follow(eidPrefix, freshNonce(outputs) - 1n)
@@ -371,8 +381,10 @@ export function createSubscriber(
       const own = asked === undefined ? undefined : byKey.get(formatEidPrefix(asked))
       const one = own ?? candidateFor(notify)
       if (one === undefined) return handleUnsolicited(notify, bytes, from, now, outputs)
-      const key = keyOfMessage(bytes, one)
+      const begun = own === undefined ? undefined : hooks.associationOf(notify.nonce)
+      const key = keyOfMessage(bytes, one, begun)
       if (key === undefined) return false
+      if (begun !== undefined && key === begun) one.association = begun
       if (own === undefined) {
         handlePublication(one, notify, key, from, now, outputs)
         return true

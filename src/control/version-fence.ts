@@ -48,6 +48,7 @@ export interface RecordInQuestion {
   readonly merge: boolean
   readonly proxyReply: boolean
   readonly wantMapNotify: boolean
+  readonly securityCapable?: boolean
   readonly registration: Registration | undefined
   readonly retired: RetiredVersion | undefined
   /** False where the site's nonces need not rise and so do not order one sender's messages. */
@@ -145,6 +146,7 @@ function judgeOwner(question: RecordInQuestion, registration: Registration): Ver
     record.ttlMinutes === own.ttlMinutes &&
     question.proxyReply === own.proxyReply &&
     question.wantMapNotify === own.wantMapNotify &&
+    (question.securityCapable ?? false) === (own.securityCapable ?? false) &&
     question.merge === registration.merge
   return sameTerms ? { kind: 'refresh' } : { kind: 'store', mapVersion: current }
 }

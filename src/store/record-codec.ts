@@ -137,7 +137,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
     return { kind: 'last-nonce', sender: lastNonce.sender, nonce: numberOf64(lastNonce.nonce) }
   }
   if (!registration) return undefined
-  const { eidPrefix, ownerRlocs, locators, action, ...plain } = registration
+  const { eidPrefix, ownerRlocs, locators, action, securityCapable, ...plain } = registration
   const actionName = ACTIONS[action]
   if (actionName === undefined) return undefined
   return {
@@ -147,6 +147,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
     ownerRlocs: ownerRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
     locators: locators.map((one) => ({ ...one, rloc: ipAddress(new Uint8Array(one.rloc)) })),
     action: actionName,
+    ...(securityCapable === true ? { securityCapable } : {}),
   }
 }
 

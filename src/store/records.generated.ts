@@ -130,6 +130,11 @@ export const RECORDS_DESCRIPTOR = {
             "merge": {
               "type": "bool",
               "id": 12
+            },
+            "securityCapable": {
+              "type": "bool",
+              "id": 13,
+              "protoName": "security_capable"
             }
           }
         },

@@ -24,6 +24,8 @@ export interface Registrant {
   readonly ttlMinutes: number
   readonly proxyReply: boolean
   readonly wantMapNotify: boolean
+  /** It signs Map-Replies (RFC 9303); missing is no. */
+  readonly securityCapable?: boolean
   /** The key and the length of authentication data with which it talks to us. */
   readonly keyId: number
   readonly authenticationLength: number
