@@ -13,6 +13,7 @@ import { checkConfigCommands } from './commands/check-config.js'
 import { clearCommands } from './commands/clear.js'
 import { decodeCommands } from './commands/decode.js'
 import { eventCommands } from './commands/events.js'
+import { hypervisorCommands } from './commands/hypervisor.js'
 import { ligCommands } from './commands/lig.js'
 import { moveCommands } from './commands/move.js'
 import { replayCommands } from './commands/replay.js'
@@ -36,11 +37,13 @@ const COMMANDS: readonly CliCommand[] = [
   ...checkConfigCommands,
   ...simCommands,
   ...replayCommands,
+  ...hypervisorCommands,
 ]
 
 const GROUPS: Readonly<Record<string, string>> = {
   show: 'print a table of a node',
   clear: 'forget what can be learned again',
+  hypervisor: 'live migrations of virtual machines: hook and agent',
 }
 
 const print = (text: string): void => {

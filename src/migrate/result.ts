@@ -1,0 +1,124 @@
+/**
+ * From migrations and packet records to the line that `npm run migrate -- --json` ends with. Pure.
+ *
+ * Lost is what was sent in a migration's window and never arrived. A guest that nobody moves pauses
+ * too when its hypervisor stops and continues it: that run is the baseline, and `addedMs` of a
+ * migration is what its longest gap has beyond the machine's own downtime.
+ */
+import { computeFigures, type MoveRow } from '../demo/analysis.js'
+import { STREAMS, type TrafficOutcome } from './guest-traffic.js'
+import type { PerformedMigration, TimelineEntry } from './migration.js'
+
+export interface MigrationRow {
+  readonly completed: boolean
+  readonly from: string
+  readonly to: string
+  readonly style: string
+  readonly sent: number
+  readonly lost: number
+  readonly duplicated: number
+  readonly reordered: number
+  readonly longestGapMs: number
+  readonly vmDowntimeMs: number | null
+  readonly addedMs: number | null
+  readonly failure?: string
+  readonly timeline: readonly TimelineEntry[]
+}
+
+export interface SpecialMigration extends MigrationRow {
+  /** Where the guest was found running afterwards. */
+  readonly stayedAt: string | undefined
+}
+
+export interface MigrateResult {
+  readonly migrations: readonly MigrationRow[]
+  readonly aborted: SpecialMigration | null
+  readonly bandwidthLimited: MigrationRow | null
+  readonly sourceDaemonKilled: MigrationRow | null
+  readonly paused: MigrationRow | null
+  /** Stopped and continued where it is, nothing moved. */
+  readonly baseline: readonly { readonly downtimeMs: number; readonly addedMs: number }[]
+  readonly addedMsMedian: number | null
+  readonly baselineAddedMsMedian: number | null
+  readonly tcp: { readonly host: object; readonly guest: object; readonly intact: boolean }
+  readonly ok: boolean
+}
+
+export interface Window {
+  readonly fromMs: number
+  readonly untilMs: number
+}
+
+/** The figures of each window, over all families and directions. */
+export function figuresOf(
+  traffic: Pick<TrafficOutcome, 'sent' | 'received'>,
+  windows: readonly Window[],
+  realtimeMinusMonotonicNs: number,
+): MoveRow[][] {
+  const monotonic = (wallMs: number): number => wallMs * 1e6 - realtimeMinusMonotonicNs
+  const named = windows.map(({ fromMs, untilMs }) => ({
+    trigger: 'orchestrated' as const,
+    fromNs: monotonic(fromMs),
+    untilNs: monotonic(untilMs),
+    switchedNs: monotonic(fromMs),
+  }))
+  const rows = computeFigures(STREAMS, traffic.sent, traffic.received, named).moves
+  // Two families each.
+  return windows.map((_, index) => rows.slice(index * 2, index * 2 + 2))
+}
+
+/** One row from a migration and its window's figures. */
+export function rowOf(migration: PerformedMigration, figures: readonly MoveRow[]): MigrationRow {
+  const sum = (key: 'sent' | 'lost' | 'duplicated' | 'reordered'): number =>
+    figures.reduce((total, row) => total + row[key], 0)
+  const longestGapMs = Math.max(0, ...figures.map((row) => row.longestGapMs))
+  const { vmDowntimeMs, failure } = migration
+  return {
+    completed: migration.completed,
+    from: migration.from,
+    to: migration.to,
+    style: migration.style,
+    sent: sum('sent'),
+    lost: sum('lost'),
+    duplicated: sum('duplicated'),
+    reordered: sum('reordered'),
+    longestGapMs,
+    vmDowntimeMs,
+    addedMs: vmDowntimeMs === null ? null : round(longestGapMs - vmDowntimeMs),
+    ...(failure === undefined ? {} : { failure }),
+    timeline: migration.timeline,
+  }
+}
+
+/** The median, null of nothing. */
+export function median(values: readonly number[]): number | null {
+  const sorted = [...values].sort((left, right) => left - right)
+  return sorted.length === 0 ? null : round(sorted[sorted.length >> 1]!)
+}
+
+/** Whether what was promised was kept, and each way in which it was not. */
+export function judgeMigrations(
+  result: Omit<MigrateResult, 'ok'>,
+  expected: number,
+): { readonly ok: boolean; readonly reasons: readonly string[] } {
+  const reasons: string[] = []
+  const { migrations, aborted, tcp } = result
+  const completed = migrations.filter((one) => one.completed)
+  if (completed.length < expected) reasons.push(`${completed.length} of ${expected} completed`)
+  const others = [result.bandwidthLimited, result.sourceDaemonKilled, result.paused]
+  const special = others.filter((one): one is MigrationRow => one !== null)
+  for (const [index, one] of [...migrations, ...special].entries()) {
+    if (one.completed && one.lost > 0)
+      reasons.push(`migration ${index + 1} lost ${one.lost} packets`)
+  }
+  for (const one of special) if (!one.completed) reasons.push(`a migration failed: ${one.failure}`)
+  if (aborted?.completed) reasons.push('the migration that was to be aborted was completed')
+  if (aborted && aborted.stayedAt !== aborted.from) reasons.push('the aborted one did not stay')
+  if (aborted && aborted.lost > 0) reasons.push(`the aborted one lost ${aborted.lost} packets`)
+  if (!tcp.intact) reasons.push('the TCP connection is not intact')
+  return { ok: reasons.length === 0, reasons }
+}
+
+export function round(value: number): number {
+  return Math.round(value * 100) / 100
+}
