@@ -17,13 +17,16 @@ const arrows: Record<string, readonly string[]> = {
   datapath: ['lisp', 'tables', 'type:control', 'type:config'],
   store: ['lisp', 'type:control', 'type:config'],
   capture: ['lisp'],
-  api: ['lisp', 'control', 'config', 'type:datapath'],
+  api: ['lisp', 'control', 'config', 'workload', 'type:datapath'],
   journal: ['lisp', 'control', 'type:config'],
+  workload: ['lisp', 'config'],
+  hypervisor: ['lisp', 'workload'],
   daemon: ['lisp', 'control', 'datapath', 'config', 'api', 'store', 'journal'],
   lab: ['lisp', 'config', 'datapath'],
   demo: ['lab', 'config', 'lisp'],
+  migrate: ['lab', 'demo', 'hypervisor', 'config'],
   sim: ['lisp', 'tables', 'control', 'datapath', 'config'],
-  cli: ['lisp', 'capture', 'config', 'lab', 'api', 'sim', 'journal', 'type:control'],
+  cli: ['lisp', 'hypervisor', 'capture', 'config', 'lab', 'api', 'sim', 'journal', 'type:control'],
 }
 /** What makes a run depend on anything but its inputs; banned where decisions are made. */
 const coreRooms = ['lisp', 'tables', 'control']

@@ -182,8 +182,8 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
     const { eids, macs, uuid } = result.workload
     domain.macs = macs
     const configured = uuid === undefined ? undefined : parts.configured.get(uuid)
-    if (eids.length > 0) domain.eids = eids.map(formatEid)
-    else if (configured !== undefined) domain.eids = configured
+    // Of the latest description only: a domain may be defined anew under its old name.
+    domain.eids = eids.length > 0 ? eids.map(formatEid) : configured
   }
 
   async function seenEids(macs: readonly string[]): Promise<readonly string[]> {
