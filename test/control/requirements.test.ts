@@ -170,6 +170,26 @@ t.test('answers to probes obey the ceiling of their RLOC', async (t) => {
   )
 })
 
+t.test(
+  'keys beside an ITR-RLOC, revoked or not, go unanswered, and the reply to the address',
+  async (t) => {
+    const plain = encodeMessage(aMapRequest({ eidPrefix: '10.2.0.1/32' }))
+    const itrRloc = 4 + 8 + 2 // behind the first word, the nonce and no Source-EID
+    for (const [at, revoked] of [0, 1].entries()) {
+      const key = [1, 0, 6, revoked, 0, 2, 0xca, 0xfe, 0, 1, 198, 51, 100, 9]
+      const lcaf = [0x40, 0x03, 0, 0, 11, 0, 0, key.length, ...key]
+      const bytes = Uint8Array.of(...plain.slice(0, itrRloc), ...lcaf, ...plain.slice(itrRloc + 6))
+      const [answer] = sentOf([anXtr().bytes(1000 + at, ITR, bytes)], 'map-reply')
+      t.same(answer?.to, '198.51.100.9')
+      const reply = answer?.message as MapReply
+      t.notOk(
+        reply.records[0]?.locators.some((locator) => locator.structure),
+        'no keys come back',
+      )
+    }
+  },
+)
+
 t.test('the answer to a probe leaves from the probed one of several RLOCs', async (t) => {
   const rlocs = ['203.0.113.1', '203.0.113.2'].map((text) => ({
     ...aNodeConfig().rlocs[0]!,
