@@ -86,9 +86,9 @@ export function handleRegister(
   const added = records.filter(({ eidPrefix }, index) => {
     return verdicts[index]!.kind === 'claim' && !isKnown(state.registrations, eidPrefix)
   })
-  const { maximumRegistrations } = state.config.mapServer
-  if (added.length > 0 && state.registrations.size + added.length > maximumRegistrations) {
-    outputs.push(rejected('too-many-registrations', datagram, added[0]!.eidPrefix))
+  const full = isFull(state, admission.site.name, added.length)
+  if (full !== undefined) {
+    outputs.push(rejected(full, datagram, added[0]!.eidPrefix))
     return
   }
   applyAll(state, verdicts, received, outputs)
@@ -107,6 +107,21 @@ interface Change extends RegistrationChange {
   /** Of whom the store may hold a record of this prefix. */
   readonly formerOwners: readonly string[]
 }
+
+/** Why so many more registrations of this site do not fit; undefined when they do. */
+function isFull(state: MapServerState, site: string, added: number): string | undefined {
+  const { maximumRegistrations, sites } = state.config.mapServer
+  if (added === 0) return undefined
+  const total = state.registrations.size + added
+  if (total > maximumRegistrations) return 'too-many-registrations'
+  // What is left when it gets tight is for sites that have less than an equal share.
+  if (total <= maximumRegistrations * FREE_SHARE) return undefined
+  const ofSite = state.registrations.heldBySite(site) + added
+  return ofSite > maximumRegistrations / sites.length ? 'too-many-of-this-site' : undefined
+}
+
+/** Our choice: up to here any site may register as much as it likes. */
+const FREE_SHARE = 3 / 4
 
 function comesTooLate(state: MapServerState, record: Mapping, received: Received): boolean {
   const { registrations } = state

@@ -86,6 +86,8 @@ export interface RegisterGuard {
 
 /** Our choice: each sender costs some 200 bytes; only holders of a site's key can add one. */
 export const MAXIMUM_SENDERS = 1_000_000
+/** Our choice: with one key anybody can invent xTR-IDs; this many are no use to other sites. */
+export const MAXIMUM_SENDERS_PER_SITE = 100_000
 /** Our choice: an ETR that resends 1, 2, 4 … 60 s apart has given up or registered anew by then. */
 export const MAXIMUM_REPEATED_ANSWERS = 16
 /** Our choice, the least that IPsec asks of its receivers (RFC 4303 §3.4.3: 32 or 64). */
@@ -98,7 +100,12 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
   const sites = new Map(config.mapServer.sites.map((site) => [site.name, site]))
   const prefixes = sitePrefixes(config.mapServer.sites)
   const senders = new Map<string, Sender>()
+  const perSite = new Map<string, number>()
   const dirty = new Set<string>()
+
+  const countSender = (site: string): void => {
+    perSite.set(site, (perSite.get(site) ?? 0) + 1)
+  }
 
   const refuse = (reason: RejectionReason, site?: string): Admission => ({
     ok: false,
@@ -140,7 +147,10 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       const last = senders.get(sender)
       if (siteProfile(site).anyNonce) return { ...admitted, repeated: false }
       if (last === undefined) {
-        if (senders.size >= MAXIMUM_SENDERS) return refuse('too-many-senders', site.name)
+        const isFull =
+          senders.size >= MAXIMUM_SENDERS ||
+          (perSite.get(site.name) ?? 0) >= MAXIMUM_SENDERS_PER_SITE
+        if (isFull) return refuse('too-many-senders', site.name)
         return { ...admitted, repeated: false }
       }
       if (message.nonce > last.nonce) return { ...admitted, repeated: false }
@@ -159,6 +169,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
         last.seen |= 1n << (last.nonce - message.nonce)
         return
       }
+      if (last === undefined) countSender(admission.site.name)
       senders.set(admission.sender, {
         nonce: message.nonce,
         seen: last === undefined ? 1n : seenAfter(last, message.nonce),
@@ -192,6 +203,7 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       const known = senders.get(record.sender)
       if (known !== undefined && known.nonce >= record.nonce) return
       const nothing = new Uint8Array(0)
+      if (known === undefined) countSender(record.sender.slice(0, record.sender.indexOf('/')))
       // Which of the earlier ones had come is not stored: all of them, to be safe.
       const seen = ALL_SEEN
       const { nonce } = record

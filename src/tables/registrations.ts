@@ -84,6 +84,8 @@ export interface Registrations {
   takeDue(now: number): { registration: Registration } | { retired: RetiredVersion } | undefined
   nextExpiry(): number | undefined
   registrationsOfSite(site: string): number
+  /** The same and the memory of retired ones: its part of `size`. */
+  heldBySite(site: string): number
 }
 
 /** Our choice: more xTRs than this on one prefix is a fault; each is stored and sorted per change. */
@@ -96,9 +98,10 @@ export function createRegistrations(): Registrations {
   const retiredVersions = createEidTrie<Slotted<RetiredVersion>>()
   const heap = createExpiryHeap<HeapValue>()
   const perSite = new Map<string, number>()
+  const retiredPerSite = new Map<string, number>()
 
-  const count = (site: string, change: number) => {
-    perSite.set(site, (perSite.get(site) ?? 0) + change)
+  const count = (site: string, change: number, counts = perSite) => {
+    counts.set(site, (counts.get(site) ?? 0) + change)
   }
   const dropLive = (eidPrefix: EidPrefix) => {
     const former = live.remove(eidPrefix)
@@ -108,7 +111,9 @@ export function createRegistrations(): Registrations {
   }
   const dropRetired = (eidPrefix: EidPrefix) => {
     const former = retiredVersions.remove(eidPrefix)
-    if (former !== undefined) heap.remove(former.slot)
+    if (former === undefined) return
+    heap.remove(former.slot)
+    count(former.value.site, -1, retiredPerSite)
   }
 
   return {
@@ -142,6 +147,7 @@ export function createRegistrations(): Registrations {
       dropRetired(version.eidPrefix)
       const slot = heap.add({ retired: version }, version.forgetAt)
       retiredVersions.insert(version.eidPrefix, { value: version, slot })
+      count(version.site, 1, retiredPerSite)
     },
     takeDue(now) {
       const due = heap.takeDue(now)
@@ -152,6 +158,7 @@ export function createRegistrations(): Registrations {
     },
     nextExpiry: () => heap.first()?.at,
     registrationsOfSite: (site) => perSite.get(site) ?? 0,
+    heldBySite: (site) => (perSite.get(site) ?? 0) + (retiredPerSite.get(site) ?? 0),
   }
 }
 

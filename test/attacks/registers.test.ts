@@ -206,6 +206,28 @@ t.test(
 )
 
 t.test(
+  'RFC 9301 §8.2: a site that fills the Map-Server, also by withdrawing, leaves room for the others',
+  async (t) => {
+    const system = createMappingSystem(config)
+    const names: string[] = []
+    for (let nonce = 1n; nonce <= 100n; nonce += 1n) {
+      const records = Array.from({ length: 20 }, (_, at) =>
+        record(A, `10.1.${nonce}.${at}/32`),
+      ).map((one) => ({ ...one, ttlMinutes: 15 }))
+      names.push(...system.register(Number(nonce), A, { nonce: 2n * nonce, records }).names)
+      const gone = records.map((one) => ({ ...one, ttlMinutes: 0 }))
+      system.register(Number(nonce), A, { nonce: 2n * nonce + 1n, records: gone })
+    }
+    t.ok(names.includes('map-register-rejected too-many-of-this-site'))
+    for (let nonce = 1n; nonce <= 12n; nonce += 1n) {
+      const records = Array.from({ length: 20 }, (_, at) => record(B, `10.2.${nonce}.${at}/32`))
+      const about = { key: RED_KEY, nonce, identity: anIdentity(0xbb), records }
+      t.ok(system.register(1000, B, about).answer, `${20n * nonce} of the other site`)
+    }
+  },
+)
+
+t.test(
   'RFC 9437 §1.1: the key of another site does not make its owner the xTR whose xTR-ID it gives',
   async (t) => {
     const system = createMappingSystem(config)
