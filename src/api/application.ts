@@ -11,7 +11,7 @@ import Fastify, { type FastifyInstance, type FastifySchemaCompiler } from 'fasti
 import type { Config } from '../config/schema.js'
 import requestValidators from './compiled-validators.js'
 import type { ApiContext, ApiNode } from './context.js'
-import { ApiError, type ApiLog, installErrorHandlers } from './errors.js'
+import { ApiError, type ApiLog, installErrorHandlers, refuseUrl } from './errors.js'
 import { createEventLog } from './event-log.js'
 import { isForeignHost } from './listen.js'
 import { createMetrics } from './metrics.js'
@@ -177,6 +177,7 @@ async function createApp(
     logger: false,
     bodyLimit: BODY_LIMIT_BYTES,
     forceCloseConnections: true,
+    frameworkErrors: refuseUrl,
     routerOptions: { maxParamLength: MAXIMUM_PARAMETER_LENGTH },
     // Else Fastify loads compilers of its own, whatever is set below.
     schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },

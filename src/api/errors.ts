@@ -4,7 +4,7 @@
  * Codes are kebab-case and stable; messages are for people and may change. A fault of ours is
  * logged with its cause and says nothing about it outside.
  */
-import type { FastifyError, FastifyInstance } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { CommandResult } from '../control/input-output.js'
 import type { ErrorBody } from './views.js'
@@ -37,7 +37,7 @@ export interface ApiLog {
 /** Makes every failure of `app`, unknown routes included, answer in the one form. */
 export function installErrorHandlers(app: FastifyInstance, log: ApiLog | undefined): void {
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0]
+    const path = request.url.split('?')[0]!.slice(0, MAXIMUM_SHOWN_PATH)
     const message = `no ${request.method} ${path}; all routes are in /openapi.json`
     return reply.code(404).send(errorBody('not-found', message))
   })
@@ -48,6 +48,19 @@ export function installErrorHandlers(app: FastifyInstance, log: ApiLog | undefin
     }
     return reply.code(status).send(body)
   })
+}
+
+/** Answers what is no URL or has a part that is too long, before there is a route for it. */
+export function refuseUrl(
+  error: FastifyError,
+  _request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const isLong = error.code === 'FST_ERR_MAX_PARAM_LENGTH'
+  const message = isLong ? 'a part of the path is too long' : 'the path is not a valid URL'
+  void reply
+    .code(error.statusCode ?? 400)
+    .send(errorBody(isLong ? 'path-too-long' : 'invalid-path', message))
 }
 
 export function errorBody(code: string, message: string, field?: string): ErrorAnswer {
@@ -123,6 +136,9 @@ const CONTEXT_NAMES: Readonly<Record<string, string>> = {
   params: 'path',
   headers: 'header',
 }
+
+/** Enough to recognise what was asked for. */
+const MAXIMUM_SHOWN_PATH = 200
 
 /** Nobody reads more, and a body may hold thousands of wrong items. */
 const MAXIMUM_DETAILS = 20

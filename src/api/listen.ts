@@ -26,11 +26,18 @@ export function defaultSocketPath(node: string): string {
   return `/run/godwit/${node}.sock`
 }
 
-/** Throws when something answers on `path` already, or when a file of another kind is there. */
-export async function listenOnSocket(path: string, handler: RequestListener): Promise<Listener> {
+/**
+ * Throws when something answers on `path` already, or when a file of another kind is there.
+ * `patienceMs`: for receiving a whole request.
+ */
+export async function listenOnSocket(
+  path: string,
+  handler: RequestListener,
+  patienceMs = REQUEST_TIMEOUT_MS,
+): Promise<Listener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
   await removeStaleSocket(path)
-  const server = configured(createServer(handler))
+  const server = configured(createServer(checkedEvery(patienceMs), handler), patienceMs)
   // The bind happens inside listen(), so nobody sees the socket with a wider mode.
   const umask = process.umask(0o117)
   try {
@@ -55,9 +62,10 @@ export async function listenOnTcp(
   }
   const server = configured(
     tcp.tls === undefined
-      ? createServer(handler)
+      ? createServer(checkedEvery(REQUEST_TIMEOUT_MS), handler)
       : createTlsServer(
           {
+            ...checkedEvery(REQUEST_TIMEOUT_MS),
             cert: readFileSync(tcp.tls.certificateFile),
             key: readFileSync(tcp.tls.keyFile),
             minVersion: 'TLSv1.2',
@@ -93,9 +101,14 @@ export function isForeignHost({ socket, headers }: IncomingMessage): boolean {
   return isPlainTcp && !isLocalHost(headers.host)
 }
 
-function configured<S extends Server>(server: S): S {
-  server.requestTimeout = REQUEST_TIMEOUT_MS
-  server.headersTimeout = REQUEST_TIMEOUT_MS
+/** Node looks for late requests every 30 s by default: a slow client would hold its place as long. */
+function checkedEvery(patienceMs: number): { readonly connectionsCheckingInterval: number } {
+  return { connectionsCheckingInterval: Math.ceil(patienceMs / 10) }
+}
+
+function configured<S extends Server>(server: S, patienceMs = REQUEST_TIMEOUT_MS): S {
+  server.requestTimeout = patienceMs
+  server.headersTimeout = patienceMs
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.maxConnections = MAXIMUM_CONNECTIONS
   return server
@@ -144,4 +157,4 @@ function answers(path: string): Promise<boolean> {
 /** For receiving a whole request of at most 64 KB. */
 const REQUEST_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 5_000
-const MAXIMUM_CONNECTIONS = 256
+export const MAXIMUM_CONNECTIONS = 256
