@@ -28,6 +28,7 @@ import { registrationRoutes } from './routes/registrations.js'
 import { siteRoutes } from './routes/sites.js'
 import { subscriptionRoutes } from './routes/subscriptions.js'
 import { whyRoutes } from './routes/why.js'
+import { workloadRoutes } from './routes/workloads.js'
 import type { ApiOptions } from './server.js'
 
 export interface Application {
@@ -216,6 +217,7 @@ const ALL_ROUTES = [
   queryRoutes,
   metricRoutes,
   whyRoutes,
+  workloadRoutes,
 ]
 
 const OPENAPI_FILE = new URL('./openapi.json', import.meta.url)

@@ -86,6 +86,9 @@ function afterLifecycle(
       return arrived(phase)
   }
   if (event === 'Resumed' && phase === 'stopped') return { phase, actions: [{ kind: 'query' }] }
+  if (event === 'Resumed' && phase === 'incoming') return arrived(phase)
+  // The end of a migration of a paused machine.
+  if (event === 'Suspended' && phase === 'incoming') return { phase, actions: [{ kind: 'query' }] }
   if (event === 'Stopped' || event === 'Undefined') return { phase, actions: [{ kind: 'query' }] }
   // Silent hosts are looked for: the node asks its segment for an endpoint that it does not know.
   if (event === 'Started' && detail === 'Booted') return arrived(phase)

@@ -76,6 +76,8 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/sites',
     '/v1/subscriptions',
     '/v1/why',
+    '/v1/workloads',
+    '/v1/workloads/{workloadId}',
   ])
 })
 
