@@ -113,9 +113,9 @@ static __noinline void take_nonce(struct __sk_buff *skb, const struct outer *out
 		bpf_map_update_elem(&nonce_echoes, &peer, &owed, BPF_ANY);
 	if (!wanted)
 		return;
-	if (is_echo && *wanted == nonce)
+	if (is_echo && (*wanted & NONCE_MASK) == nonce)
 		report_closed(skb, outer, 0, LISP_EVENT_NONCE_ECHOED);
-	else
+	else if (*wanted & NONCE_SENT)
 		report_closed(skb, outer, 0, LISP_EVENT_NONCE_MISSED);
 }
 

@@ -12,6 +12,7 @@
 #include "lookup.h"
 
 #define NONCE_OWED (1U << 31)
+#define NONCE_SENT (1U << 31) /* a packet has carried our question */
 #define NONCE_MASK 0xffffff
 
 static __always_inline __u32 get_overhead(const struct lisp_locator *locator)
@@ -60,6 +61,8 @@ static __always_inline int write_nonce(struct lisp_data_header *lisp, const stru
 	if (!wanted)
 		return 0;
 	write_field(lisp, DATA_FLAG_NONCE | DATA_FLAG_ECHO, *wanted);
+	if (!(*wanted & NONCE_SENT))
+		*wanted |= NONCE_SENT;
 	return 1;
 }
 

@@ -275,7 +275,8 @@ struct {
 	__type(value, struct lisp_mapping_facts);
 } remote_facts SEC(".maps");
 
-/* Nonces that we want echoed, 24 bits, by RLOC. Writer: user space. Size: locators in use. */
+/* Nonces that we want echoed, 24 bits, by RLOC, and NONCE_SENT. Writer: user space; programs add the
+ * bit. Size: locators in use. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CLOSED_PEERS);

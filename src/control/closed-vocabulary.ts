@@ -9,7 +9,10 @@ import type { Rloc } from '../lisp/locator.js'
 
 /** Each at most once a second per inner EID and outer source; `nonce-echo` ten times per RLOC. */
 export type ClosedEvent =
-  /** A packet came from an RLOC that is asked for an echo; whether it was one. */
+  /**
+   * A packet came from an RLOC that is asked for an echo; whether it was one. What is none counts only
+   * after a packet of ours has carried the question.
+   */
   | { readonly kind: 'nonce-echo'; readonly rloc: Rloc; readonly echoed: boolean }
   /**
    * The mapping of this inner source may be old: it does not name the sender, or is older than the

@@ -54,6 +54,12 @@ export interface EidPlacement {
   forget(entry: DatabaseEntry, outputs: Output[]): void
 }
 
+/** Told of every change, after it. */
+export interface PlacementWatch {
+  placed(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
+  forgotten(entry: DatabaseEntry, outputs: Output[]): void
+}
+
 /** Our choice: a full hold leaves in a tenth of it; a move waits for the end no longer than this. */
 const SETTLING_MS = 1000
 
@@ -66,6 +72,7 @@ export function createEidPlacement(
   config: NodeConfig,
   database: MappingDatabase,
   itr: Itr,
+  watch: PlacementWatch,
 ): EidPlacement {
   /** By EID-prefix. */
   const settling = new Map<string, Settling>()
@@ -105,6 +112,7 @@ export function createEidPlacement(
       if (release) settle(entry, now)
       write(entry, release, outputs)
       itr.putOwn(entry.eidPrefix, 'native', release ? [entry.eid] : [], now, outputs)
+      watch.placed(entry, now, outputs)
     },
     standby(entry, now, outputs) {
       entry.state = 'standby'
@@ -114,6 +122,7 @@ export function createEidPlacement(
         write(entry, false, outputs)
         itr.putOwn(entry.eidPrefix, 'hold', [], now, outputs)
       } else push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
+      watch.placed(entry, now, outputs)
     },
     away(entry, locators, options, now, outputs) {
       entry.state = 'away'
@@ -126,6 +135,7 @@ export function createEidPlacement(
       if (options.release) settle(entry, now)
       itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
       write(entry, options.release, outputs)
+      watch.placed(entry, now, outputs)
     },
     commit(entry, outputs) {
       if (entry.committed) return
@@ -155,6 +165,7 @@ export function createEidPlacement(
       database.remove(entry)
       push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
       itr.removeOwn(entry.eidPrefix, outputs)
+      watch.forgotten(entry, outputs)
     },
   }
 }

@@ -72,6 +72,11 @@ export const EVENT_NAMES = [
   'smr-suppressed',
   'locator-up',
   'locator-down',
+  // closed networks
+  'source-doubted',
+  'source-gleaned',
+  'status-bits-changed',
+  'stale-sender-refused',
   // moves
   'move-requested',
   'move-prepared',

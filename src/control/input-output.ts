@@ -234,6 +234,8 @@ export type DatapathOperation =
       readonly eidPrefix: EidPrefix
       readonly action: 'forward' | 'native' | 'drop' | 'hold'
       readonly encapsulations: readonly Encapsulation[]
+      /** Further RLOCs that packets of its EIDs may come from, where sources are checked. */
+      readonly senders?: readonly Rloc[]
       readonly release: readonly Eid[]
     }
   | { readonly kind: 'delete-map-cache'; readonly eidPrefix: EidPrefix }

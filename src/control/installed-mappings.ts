@@ -22,6 +22,7 @@ import type { MapCacheInsertion } from '../tables/map-cache.js'
 import { createMapCache, type MapCache, type MapCacheEntry } from '../tables/map-cache.js'
 import { namesUs } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
+import { createEchoNonce, type EchoNonce } from './echo-nonce.js'
 import { chooseEncapsulations, usableLocators } from './encapsulation-choice.js'
 import type { Event } from './event.js'
 import {
@@ -42,6 +43,7 @@ import type {
 } from './input-output.js'
 import { proxyEncapsulations } from './native-forwarding.js'
 import { createPathLookups } from './path-lookups.js'
+import { createRemoteFacts, type RemoteFacts } from './remote-facts.js'
 import { createRlocProbe, type RlocProbe } from './rloc-probe.js'
 import type { MapCacheView } from './snapshot.js'
 import { pageOf, type TablePage, type TableQuery } from './table-pages.js'
@@ -51,6 +53,8 @@ export type DatapathAction = 'forward' | 'native' | 'drop' | 'hold'
 export interface InstalledMappings {
   readonly cache: MapCache
   readonly probe: RlocProbe
+  readonly echo: EchoNonce
+  readonly facts: RemoteFacts
   /** Hops of explicit locator paths that are to be asked for now; each is named once. */
   wantedHops(): readonly Eid[]
   /** EIDs of which packets wait for a mapping. */
@@ -120,6 +124,11 @@ export function createInstalledMappings(
     },
   })
 
+  const echo = createEchoNonce(config, random, (rloc, now, outputs) =>
+    probe.fail(rloc, now, outputs),
+  )
+  const facts = createRemoteFacts(config)
+
   function apply(
     entry: MapCacheEntry,
     also: readonly Eid[],
@@ -132,7 +141,9 @@ export function createInstalledMappings(
     const waiting = action === 'hold' ? [] : heldUnder(eidPrefix, also, now)
     for (const eid of waiting) held.delete(formatEid(eid))
     const release = action === 'drop' ? [] : waiting
-    push(outputs, { kind: 'put-map-cache', eidPrefix, action, encapsulations, release })
+    const senders = sendersOf(config, entry)
+    push(outputs, { kind: 'put-map-cache', eidPrefix, action, encapsulations, ...senders, release })
+    if (entry.origin !== 'local') facts.installed(entry, now, outputs)
     if (action === 'drop')
       for (const eid of waiting) push(outputs, { kind: 'drop-held', eid, reason: giveUp })
     remember(entry, action, now, outputs)
@@ -190,12 +201,14 @@ export function createInstalledMappings(
     const sight = { ...BLIND, locatorOf: (eid: Eid) => locatorOfHop(eid, eidPrefix, now) }
     const rlocs = usableLocators(config, locators).flatMap((one) => probedRlocs(config, one, sight))
     const names = rlocs.map(formatIpAddress)
-    for (const name of installed.get(key)?.rlocs ?? []) if (!names.includes(name)) unuse(name, key)
+    for (const name of installed.get(key)?.rlocs ?? [])
+      if (!names.includes(name)) unuse(name, key, outputs)
     for (const [index, rloc] of rlocs.entries()) {
       const name = names[index]!
       const use = users.get(name) ?? { rloc, prefixes: new Map<string, EidPrefix>() }
       users.set(name, use)
       use.prefixes.set(key, eidPrefix)
+      echo.track(rloc)
       if (!probe.track(rloc, now))
         report(outputs, 'map-reply-rejected', 'warning', {
           reason: 'too-many-locators',
@@ -211,18 +224,20 @@ export function createInstalledMappings(
     }
   }
 
-  function unuse(name: string, key: string): void {
+  function unuse(name: string, key: string, outputs: Output[]): void {
     const use = users.get(name)
     if (use === undefined) return
     use.prefixes.delete(key)
     if (use.prefixes.size > 0) return
     users.delete(name)
     probe.untrack(use.rloc)
+    echo.untrack(use.rloc, outputs)
   }
 
   function withdraw(eidPrefix: EidPrefix, reason: string, outputs: Output[]): void {
     const key = formatEidPrefix(eidPrefix)
-    for (const name of installed.get(key)?.rlocs ?? []) unuse(name, key)
+    for (const name of installed.get(key)?.rlocs ?? []) unuse(name, key, outputs)
+    facts.removed(eidPrefix, outputs)
     refreshes.cancel(key)
     lookups.forget(eidPrefix)
     if (!installed.delete(key)) return
@@ -233,6 +248,8 @@ export function createInstalledMappings(
   return {
     cache,
     probe,
+    echo,
+    facts,
     wantedHops() {
       const hops = [...wanted.values()]
       wanted.clear()
@@ -278,8 +295,17 @@ export function createInstalledMappings(
         applyUsers(entry.mapping.eidPrefix, now, outputs)
       }
       probe.handleDeadline(now, outputs)
+      echo.handleDeadline(now, outputs)
+      facts.handleDeadline(now, outputs)
     },
-    deadline: () => earliest(refreshes.next(), cache.nextExpiry(), probe.deadline()),
+    deadline: () =>
+      earliest(
+        refreshes.next(),
+        cache.nextExpiry(),
+        probe.deadline(),
+        echo.deadline(),
+        facts.deadline(),
+      ),
     views: (now) => [...cache.entries()].map((entry) => view(entry, now)),
     page: (query, now) =>
       pageOf(
@@ -289,6 +315,15 @@ export function createInstalledMappings(
         (entry) => [view(entry, now)],
       ),
   }
+}
+
+/** Where sources are checked: all RLOCs of the mapping, also those that it prefers less. */
+function sendersOf(
+  { closedNetwork }: NodeConfig,
+  { mapping }: MapCacheEntry,
+): { readonly senders?: readonly Rloc[] } {
+  if (closedNetwork?.checkSources !== true) return {}
+  return { senders: mapping.locators.map((one) => one.rloc) }
 }
 
 /** What RFC 9301 §5.4 says to do under this mapping, from here and now. */

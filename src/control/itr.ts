@@ -4,7 +4,7 @@
  * Supported standards: RFC 9301 §5.3–5.5 (requests, replies, actions, TTL), §6.1 (SMR), RFC 9302 §5
  * (a record older than the cached one of the same prefix is ignored).
  * Deviations: at most one SMR-invoked Map-Request per 3 s and EID-prefix is *recommended*; we allow a
- * burst of four, so that a host that moves twice is followed twice. Not implemented: gleaning.
+ * burst of four, so that a host that moves twice is followed twice.
  *
  * Our own statements (local, expected, away) stand in the same cache; no Map-Reply replaces them,
  * except that of an away EID, which is only where we last heard that it went.
@@ -50,6 +50,7 @@ import {
 import { createSmrFollowing } from './smr-following.js'
 import { createSmrLimits, MAXIMUM_SMR_EIDS } from './smr-limits.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapshot.js'
+import { createSourceDoubts, type SourceDoubts } from './source-doubts.js'
 import { createSubscriber } from './subscriber.js'
 import type { TablePage, TableQuery } from './table-pages.js'
 import { createUnregisteredChecks, isStillUnregistered } from './unregistered-checks.js'
@@ -70,6 +71,9 @@ export interface Itr {
     now: Instant,
     outputs: Output[],
   ): boolean
+  /** What packets say in a closed network. */
+  readonly doubts: SourceDoubts
+  handleNonceEcho(event: OfKind<'nonce-echo'>, now: Instant, outputs: Output[]): void
   handleSmr(request: MapRequest, from: Rloc, now: Instant, outputs: Output[]): void
   handleUsage(event: OfKind<'map-cache-usage'>, now: Instant, outputs: Output[]): void
   /** Our own prefix or EID is here (native) or expected (hold); releases what waits for it. */
@@ -315,6 +319,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
   }
 
   return {
+    doubts: createSourceDoubts(config, mappings, pending, following),
+    handleNonceEcho: (event, now, outputs) => mappings.echo.handleEcho(event, now, outputs),
     handleHeld(one, now, outputs) {
       mappings.noteHeld(one.eid)
       const found = cache.lookup(one.eid, now)
@@ -332,7 +338,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       const reject = (reason: string): void =>
         report(outputs, 'map-reply-rejected', 'notice', { reason, from: formatIpAddress(from) })
       if (reply.rlocProbe) {
-        if (!mappings.probe.handleReply(reply, now, outputs)) reject('probe')
+        if (!mappings.probe.handleReply(reply, now, outputs)) return reject('probe')
+        mappings.echo.learn(from, reply.echoNonceCapable, now, outputs)
         return
       }
       const request = pending.find(reply.nonce)

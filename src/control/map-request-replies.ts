@@ -122,7 +122,7 @@ export function createRequestReplies(
     const reply = {
       kind: 'map-reply',
       rlocProbe: request.rlocProbe,
-      echoNonceCapable: false,
+      echoNonceCapable: config.closedNetwork?.echoNonce ?? false,
       nonce: request.nonce,
       records,
     } as const

@@ -30,6 +30,10 @@ export interface RlocProbe {
   /** No entry uses it; forgotten at its next turn unless tracked again. */
   untrack(rloc: Rloc): void
   isDown(rloc: Rloc): boolean
+  /** Something speaks against it: probe it at once. */
+  suspect(rloc: Rloc, now: Instant): void
+  /** It was found down otherwise; only a probe finds it up again. */
+  fail(rloc: Rloc, now: Instant, outputs: Output[]): void
   /** True when the reply answers a probe of ours. */
   handleReply(reply: MapReply, now: Instant, outputs: Output[]): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
@@ -153,6 +157,16 @@ export function createRlocProbe(
       if (one !== undefined) one.used = false
     },
     isDown: (rloc) => table.get(formatIpAddress(rloc))?.reachable === false,
+    suspect(rloc, now) {
+      const key = formatIpAddress(rloc)
+      if (table.has(key) && table.get(key)?.nonce === undefined) deadlines.set(key, now)
+    },
+    fail(rloc, now, outputs) {
+      const one = table.get(formatIpAddress(rloc))
+      if (one === undefined) return
+      setReachable(one, false, now, outputs)
+      this.suspect(rloc, now)
+    },
     handleReply(reply, now, outputs) {
       const asked = byNonce.get(reply.nonce)
       if (asked === undefined) return false

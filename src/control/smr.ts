@@ -33,6 +33,8 @@ export interface Smr {
    * One SMR to who sends to an EID of ours by a former mapping, within the limits; false: not now.
    */
   tell(eid: Eid, sender: Rloc, now: Instant, outputs: Output[]): boolean
+  /** An SMR about `eid`, within the rate; false when none was sent. */
+  solicit(eid: Eid, sender: Rloc, now: Instant, outputs: Output[]): boolean
   /** The EID has left for good; solicit from `entry.solicitAfter` on. */
   departed(entry: DatabaseEntry): void
   /** The mapping system tells the new place by now: nothing to wait for. */
@@ -171,6 +173,8 @@ export function createSmr(
       else send(eid, sender, 1, now, outputs)
     },
     tell: (eid, sender, now, outputs) => send(eid, sender, 0, now, outputs),
+    solicit: (eid, sender, now, outputs) =>
+      config.mobility.solicit && send(eid, sender, 1, now, outputs),
     departed(entry) {
       told.delete(entry.key)
       if (waiting.has(entry.key)) deadlines.set(entry.key, entry.solicitAfter)

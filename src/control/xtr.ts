@@ -30,6 +30,7 @@ import { createMoveExchange } from './move-exchange.js'
 import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
+import { createOwnFacts, type OwnFacts } from './own-facts.js'
 import { createOwnLocatorChange } from './own-locator-change.js'
 import { createRedirectLoops } from './redirect-loops.js'
 import { createRestoredEids } from './restored-eids.js'
@@ -93,7 +94,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const nonces = createRisingCounter('register')
   const moveCounter = createRisingCounter('move')
   const itr = createItr(config, capabilities)
-  const placement = createEidPlacement(config, database, itr)
+  const placement = createEidPlacement(config, database, itr, {
+    placed: (entry, now, outputs) => ownFacts.changed(entry, now, outputs),
+    forgotten: (entry, outputs) => ownFacts.forgotten(entry, outputs),
+  })
   const log = createMoveLog()
   const exchange = createMoveExchange(config, capabilities, nonces)
   // The roles below tell each other what happened; who is told is known once all of them are there.
@@ -104,13 +108,17 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const smr = createSmr(config, random, database, (entry, sender, now, outputs) =>
     hears.source?.solicited(entry, sender, now, outputs),
   )
+  const ownFacts: OwnFacts = createOwnFacts(config, database, smr)
   const etr = createEtr(
     config,
     capabilities,
     { database, itr, placement, smr, nonces },
     {
       arrived: (entry, former) => hears.callbacks.arrived(entry, former),
-      registered: (entry, now, outputs) => hears.callbacks.registered(entry, now, outputs),
+      registered(entry, now, outputs) {
+        ownFacts.changed(entry, now, outputs)
+        hears.callbacks.registered(entry, now, outputs)
+      },
       departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
     },
   )
@@ -211,6 +219,21 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           return moves.convergence.senderSeen(event.eid, event.sender, now, outputs)
         case 'unknown-eid':
           return smr.handleUnknown(event, now, outputs)
+        case 'nonce-echo':
+          return itr.handleNonceEcho(event, now, outputs)
+        case 'source-doubted':
+          return itr.doubts.handleDoubt(event, now, outputs)
+        case 'status-bits-changed':
+          return itr.doubts.handleStatusBits(event, now, outputs)
+        case 'stale-map-version':
+          return ownFacts.handleStale(event, now, outputs)
+        case 'source-unmapped': {
+          const { eid } = event
+          // Where an EID of ours is, is never learned from packets.
+          if (database.match(eid) === undefined && database.dynamicPrefixOf(eid) === undefined)
+            itr.doubts.glean(event, now, outputs)
+          return
+        }
         case 'eid-wanted':
           return itr.handleWanted(event, now, outputs)
         case 'map-cache-usage':
@@ -287,6 +310,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       itr.handleDeadline(now, outputs)
       etr.handleDeadline(now, outputs)
       smr.handleDeadline(now, outputs)
+      ownFacts.handleDeadline(now, outputs)
       exchange.handleDeadline(now, outputs)
       moves.handleDeadline(now, outputs)
       source.handleDeadline(now, outputs)
@@ -298,6 +322,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         itr.deadline(),
         etr.deadline(),
         smr.deadline(),
+        ownFacts.deadline(),
         exchange.deadline(),
         moves.deadline(),
         source.deadline(),

@@ -294,7 +294,7 @@ function solicitEndpoint(eid: Eid, site: NetworkInterface, addon: NativeAddon): 
 function putMapCache(operation: DatapathOperation & { kind: 'put-map-cache' }, parts: Parts): void {
   const { eidPrefix, action, encapsulations, release } = operation
   const forward = action === 'forward'
-  const locatorSetId = forward ? parts.sets.acquire(encapsulations) : 0
+  const locatorSetId = forward ? parts.sets.acquire(encapsulations, operation.senders) : 0
   if (locatorSetId === undefined) throw new Error('locator-sets-exhausted')
   const form = (name: keyof typeof MAP_CACHE_ACTION) => (counterId: number) =>
     encodeBpfMapCacheEntry({ counterId, locatorSetId, action: MAP_CACHE_ACTION[name] })

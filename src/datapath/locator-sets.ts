@@ -6,6 +6,7 @@
  * the last one left: a packet never finds an id without an element. Elements are never changed.
  */
 import type { Encapsulation } from '../control/input-output.js'
+import type { Rloc } from '../lisp/locator.js'
 import { locatorBuckets } from '../tables/locator-selection.js'
 import {
   type BpfLocator,
@@ -28,8 +29,9 @@ export interface LocatorSetMap {
 export interface LocatorSets {
   /**
    * Id of the element with exactly these encapsulations, one reference more; undefined when full.
+   * `senders` fill the room behind them: no flow is given to those.
    */
-  acquire(encapsulations: readonly Encapsulation[]): number | undefined
+  acquire(encapsulations: readonly Encapsulation[], senders?: readonly Rloc[]): number | undefined
   /** One reference less; the element goes with the last one. Id 0 is ignored. */
   release(id: number): void
   /** One reference more to an element that was read back; false when there is none of that id. */
@@ -54,8 +56,8 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
     ids.free(id)
   }
   return {
-    acquire(encapsulations) {
-      const value = encodeSet(encapsulations)
+    acquire(encapsulations, senders = []) {
+      const value = encodeSet(encapsulations, senders)
       const known = byContent.get(keyText(value))
       if (known !== undefined) {
         sets.get(known)!.references += 1
@@ -107,7 +109,7 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
   }
 }
 
-function encodeSet(encapsulations: readonly Encapsulation[]): Uint8Array {
+function encodeSet(encapsulations: readonly Encapsulation[], senders: readonly Rloc[]): Uint8Array {
   const { indexes, buckets } = locatorBuckets(encapsulations.map(({ locator }) => locator))
   const locators = indexes.slice(0, LIMITS['maximum-locators']).map((index): BpfLocator => {
     const { locator, source, pathMtu, gpe, closed } = encapsulations[index]!
@@ -119,7 +121,15 @@ function encodeSet(encapsulations: readonly Encapsulation[]): Uint8Array {
       destination: locator.rloc.bytes,
     }
   })
+  if (locators.length > 0)
+    locators.push(...senders.slice(0, LIMITS['maximum-locators'] - locators.length).map(onlySender))
   return encodeBpfLocatorSet({ count: locators.length, buckets, locators })
+}
+
+/** A path MTU of 0 tells it from a locator. */
+function onlySender(rloc: Rloc): BpfLocator {
+  const none = { flags: 0, pathMtu: 0, source: new Uint8Array(16) }
+  return { ...none, family: rloc.family, destination: rloc.bytes }
 }
 
 /** Priorities are gone (only the best one is in a set); the weight is the number of buckets. */
@@ -129,7 +139,7 @@ function decodeSet(value: Uint8Array): Encapsulation[] {
   for (const [index, bpf] of set.locators.slice(0, set.count).entries()) {
     const rloc = addressOf(bpf.family, bpf.destination)
     const source = addressOf(bpf.family, bpf.source)
-    if (rloc === undefined || source === undefined) continue
+    if (rloc === undefined || source === undefined || bpf.pathMtu === 0) continue
     const weight = set.buckets.filter((bucket) => bucket === index).length
     encapsulations.push({
       locator: {

@@ -71,7 +71,7 @@ export function createModelClosed(
   around: ModelClosedSurroundings,
 ): ModelClosed {
   const facts = { own: createEidTrie<Facts>(), remote: createEidTrie<Facts>() }
-  const wanted = new Map<string, number>()
+  const wanted = new Map<string, { readonly nonce: number; sent: boolean }>()
   const owed = new Map<string, number>()
   const refused = new Set<string>()
   const doubts = new Map<string, number>()
@@ -120,8 +120,8 @@ export function createModelClosed(
     if (nonce !== undefined && echoNonceRequest) remember(owed, key, nonce, MAXIMUM_ECHOES)
     const expected = wanted.get(key)
     if (expected === undefined) return
-    const echoed = !echoNonceRequest && nonce === expected
-    report({ kind: 'nonce-echo', rloc: sender, echoed })
+    const echoed = !echoNonceRequest && nonce === expected.nonce
+    if (echoed || expected.sent) report({ kind: 'nonce-echo', rloc: sender, echoed })
   }
 
   function checkOwnVersion(eid: Eid, sender: Rloc, version: number): ClosedDropReason | undefined {
@@ -163,7 +163,9 @@ export function createModelClosed(
       return { nonce: echo, echoNonceRequest: false }
     }
     const request = wanted.get(key)
-    return request === undefined ? undefined : { nonce: request, echoNonceRequest: true }
+    if (request === undefined) return undefined
+    request.sent = true
+    return { nonce: request.nonce, echoNonceRequest: true }
   }
 
   return {
@@ -178,7 +180,7 @@ export function createModelClosed(
         case 'request-nonce-echo': {
           const key = formatIpAddress(operation.rloc)
           if (operation.nonce === undefined) wanted.delete(key)
-          else wanted.set(key, operation.nonce)
+          else wanted.set(key, { nonce: operation.nonce, sent: false })
           return
         }
         case 'refuse-stale-version': {

@@ -118,6 +118,8 @@ interface MapCacheForm {
   /** Flow hash → position in `chosen`. */
   readonly buckets: Uint8Array
   readonly chosen: readonly Encapsulation[]
+  /** Where its packets may come from beside those. */
+  readonly senders: readonly Rloc[]
 }
 
 interface LocalForm {
@@ -166,8 +168,9 @@ export function createModelDatapath(
       rlocsOf(eid) {
         const entry = mapCache.host(formatEid(eid)) ?? mapCache.prefixOf(eid)
         if (entry === undefined) return undefined
-        const { action, chosen } = entry.form
-        return action === 'forward' && !entry.draining ? chosen.map((one) => one.locator.rloc) : []
+        const { action, chosen, senders } = entry.form
+        const rlocs = chosen.map((one) => one.locator.rloc)
+        return action === 'forward' && !entry.draining ? [...rlocs, ...senders] : []
       },
     })
   const drops: Record<string, { packets: number; bytes: number }> = {}
@@ -356,10 +359,10 @@ export function createModelDatapath(
   // -------------------------------------------------------------------- operations
 
   function putMapCache(put: PutMapCache): boolean {
-    const { eidPrefix, action, encapsulations } = put
+    const { eidPrefix, action, encapsulations, senders = [] } = put
     const { indexes, buckets } = locatorBuckets(encapsulations.map((one) => one.locator))
     const chosen = indexes.map((index) => encapsulations[index]!)
-    const form = { action, encapsulations, buckets, chosen }
+    const form = { action, encapsulations, buckets, chosen, senders }
     const releases = action === 'hold' ? [] : put.release
     return mapCache.put({ eidPrefix, form, drains: action === 'forward', release: releases })
   }

@@ -121,9 +121,10 @@ const NONCES: readonly PacketVector[] = [
     closed: { echoNonce: true },
     facts: [request(2, 0xabcdef)],
     steps: [
-      arrives(2, { flags: 0xa8, nonce: [1, 2, 3] }, 'delivered', [echoed(2, false)]),
+      arrives(2, { flags: 0xa8, nonce: [1, 2, 3] }, 'delivered', [], 'nobody was asked yet'),
       leaves(2, { flags: 0x88, nonce: [1, 2, 3] }, 'N without E'),
       leaves(2, { flags: 0xa8, nonce: NONCE }, 'then ours'),
+      arrives(2, { flags: 0xa8, nonce: [1, 2, 3] }, 'delivered', [echoed(2, false)]),
     ],
   }),
   between(3, {
@@ -137,6 +138,7 @@ const NONCES: readonly PacketVector[] = [
     closed: { echoNonce: true, mapVersions: true },
     facts: [request(4, 0xabcdef), ours(5)],
     steps: [
+      leaves(4, { flags: 0xa8, nonce: NONCE }, 'asked'),
       arrives(4, { flags: 0x98, nonce: [0, 0, 9] }, 'delivered', [echoed(4, false)]),
       arrives(4, { flags: 0x28, nonce: NONCE }, 'delivered', []),
       leaves(4, { flags: 0xa8, nonce: NONCE }, 'nothing to echo'),
