@@ -57,6 +57,7 @@ export function crossChecks(
   checkSecurity(config, secrets, error, warn)
   checkTimes(config, error)
   checkClosedNetwork(config, error, warn)
+  checkGpePeers(config, warn)
   checkApi(config, error, warn)
   secrets.report(error, warn)
   return { errors, warnings }
@@ -372,6 +373,15 @@ function checkClosedNetwork(config: Config, error: Report, warn: Report): void {
     if (address === undefined || !isPublicAddress(address)) return
     const hint = 'leave closedNetwork off on the public Internet (RFC 9300 §4.1, RFC 9302 §8)'
     warn(['rlocs', index, 'address'], `${rloc.address} is a public address`, hint)
+  })
+}
+
+/** RFC 9305 §5: never towards an ETR that is not known to understand the P bit. */
+function checkGpePeers(config: Config, warn: Report): void {
+  config.datapath.gpePeers.forEach((text, index) => {
+    if (parsePrefixText(text)?.maskLength !== 0) return
+    const hint = 'name the RLOC prefixes of the peers that do (RFC 9305 §5)'
+    warn(['datapath', 'gpePeers', index], `${text} says that everybody speaks RFC 9305`, hint)
   })
 }
 

@@ -136,6 +136,7 @@ t.test('a good file gives both views, with defaults, bytes and milliseconds', as
   t.equal(nodeConfig.mobility.awayMs, 30_000)
   t.equal(nodeConfig.missHoldMs, 5000)
   t.equal(nodeConfig.rlocProbe.intervalMs, 10_000)
+  t.notOk(Object.values(nodeConfig.closedNetwork!).includes(true), 'public by default')
 })
 
 t.test('the xTR-ID comes from the node name unless it is given', async (t) => {
@@ -304,6 +305,45 @@ mapServer:
     ],
   },
 ]
+
+const CLOSED = 'closedNetwork: {echoNonce: true, statusBits: true, mapVersions: true}\n'
+
+t.test(
+  'what only closed networks allow needs both roles, probes, and is warned of in public',
+  async (t) => {
+    const read = (text: string) => parseConfig(text, readSecret)
+    const pathsOf = (text: string): string[] => {
+      const result = read(text)
+      return result.ok
+        ? result.warnings.map((one) => one.path)
+        : result.errors.map((one) => one.path)
+    }
+    const good = read(`${GOOD}${CLOSED}`)
+    t.ok(good.ok && good.nodeConfig.closedNetwork?.echoNonce, 'private addresses, no complaint')
+    t.same(pathsOf(`${GOOD}${CLOSED}`), [])
+    t.same(pathsOf(`${GOOD}${CLOSED}`.replace('[itr, etr]', '[itr]')).slice(0, 3), [
+      'closedNetwork.echoNonce',
+      'closedNetwork.statusBits',
+      'closedNetwork.mapVersions',
+    ])
+    t.same(pathsOf(`${GOOD}closedNetwork: {statusBits: true}\n`), ['closedNetwork.statusBits'])
+    t.same(pathsOf(`${GOOD}closedNetwork: {echoNonce: true}\nrlocProbe: {enabled: false}\n`), [
+      'closedNetwork.echoNonce',
+    ])
+    const open = `${GOOD}${CLOSED}`.replace('address: 172.16.1.1,', 'address: 8.8.1.1,')
+    t.same(pathsOf(open), ['rlocs[0].address'], 'a public RLOC')
+  },
+)
+
+t.test('peers that speak RFC 9305 are named one by one', async (t) => {
+  const warningsOf = (peers: string): string[] => {
+    const result = parseConfig(`${GOOD}datapath: {gpePeers: [${peers}]}\n`, readSecret)
+    return result.ok ? result.warnings.map(({ path }) => path) : ['refused']
+  }
+  t.same(warningsOf('172.16.2.1/32, 172.16.3.0/24'), [])
+  t.same(warningsOf('0.0.0.0/0'), ['datapath.gpePeers[0]'], 'nobody knows that of everybody')
+  t.same(warningsOf("172.16.2.1/32, '::/0'"), ['datapath.gpePeers[1]'])
+})
 
 for (const { name, text, errors } of BAD) {
   t.test(name, async (t) => {
