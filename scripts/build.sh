@@ -5,8 +5,11 @@ cd "$(dirname "$0")/.."
 bash scripts/build-native.sh
 make -s -C native/tools
 # Sources removed since the last build must not leave their output behind.
-inputs=$(git ls-files --cached --others --exclude-standard -- '*.ts' tsconfig.json package-lock.json 2>/dev/null | LC_ALL=C sort |
-  xargs -r -d '\n' sha256sum 2>/dev/null | sha256sum)
+# By find: an unpacked archive has no git repository, and a small machine no git.
+inputs=$({
+  find . \( -name node_modules -o -name 'dist*' -o -name build -o -name '.?*' \) -prune -o -name '*.ts' -print
+  printf '%s\n' tsconfig.json package-lock.json
+} | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum)
 if [ "$(cat dist/.inputs 2>/dev/null || true)" != "$inputs" ]; then
   find dist -name '*.js' -delete 2>/dev/null || true
   rm -f dist/.tsbuildinfo

@@ -1,7 +1,6 @@
 /**
  * The packet vectors on the BPF programs, through test runs.
  */
-import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import type { ClosedSwitches } from '../../src/control/closed-vocabulary.js'
 import { LOCAL_EID_FLAGS, NODE_FLAGS } from '../../src/datapath/abi.generated.js'
@@ -28,7 +27,7 @@ const SWITCHES: Readonly<Record<keyof ClosedSwitches, number>> = {
 }
 
 async function run(test: Test, vector: PacketVector): Promise<void> {
-  if (vector.steps.some((step) => step.raises)) await quiet()
+  if (vector.steps.some((step) => step.raises)) await bench.drainEvents()
   const closed = createClosedTables(bench.maps)
   const wanted = Object.entries(vector.closed ?? {}) as [keyof ClosedSwitches, boolean][]
   const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), 0)
@@ -77,24 +76,11 @@ async function runStep(test: Test, step: VectorStep, name: string): Promise<void
   if (step.raises) await raised(test, step, seen, name)
 }
 
-/** Until the events of earlier cases have arrived. */
-async function quiet(): Promise<void> {
-  for (let count = -1; count !== bench.raised.length; ) {
-    count = bench.raised.length
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
-/** Events come by a thread; what must not come is looked for after what must. */
+/** Events come by a thread: those of this step, when all have come. */
 async function raised(test: Test, step: VectorStep, seen: number, name: string): Promise<void> {
   const wanted = step.raises ?? []
-  const since = () => bench.raised.slice(seen)
-  const complete = () =>
-    wanted.every((event) => since().some((one) => isDeepStrictEqual(plain(one), plain(event))))
-  for (let i = 0; i < 200 && !complete(); i++)
-    await new Promise((resolve) => setTimeout(resolve, wanted.length === 0 ? 0 : 5))
-  if (wanted.length === 0) await new Promise((resolve) => setTimeout(resolve, 30))
-  test.same(since().map(plain), wanted.map(plain), `${name}: events`)
+  await bench.drainEvents()
+  test.same(bench.raised.slice(seen).map(plain), wanted.map(plain), `${name}: events`)
 }
 
 function plain(event: object): unknown {

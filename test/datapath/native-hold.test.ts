@@ -126,13 +126,20 @@ function testHold(pinDirectory: string): void {
       let releases = 0
       while (running.exitCode === null) {
         addon.deleteMap(bench.object, 'gates', eid(3))
-        await setTimeout(3)
+        const { heldTotal } = addon.holdStatistics(bench.hold)
+        // About 3 ms of packets in the hold, and 2 ms past it.
+        await until(
+          () =>
+            running.exitCode !== null ||
+            addon.holdStatistics(bench.hold).heldTotal >= heldTotal + 300,
+        )
         addon.updateMap(bench.object, 'gates', eid(3), u32(DRAINING))
         addon.releaseHold(bench.hold, 1, eid(3), open(3))
         releases += 1
         const answered = () => bench.events.filter(({ kind }) => kind === 'released').length
         await until(() => answered() === releases)
-        await setTimeout(2)
+        const arrived = bench.arrivals.length
+        await until(() => running.exitCode !== null || bench.arrivals.length >= arrived + 200)
       }
       await ended
       await until(() => bench.arrivals.length === total)

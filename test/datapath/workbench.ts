@@ -12,7 +12,7 @@ import * as abi from '../../src/datapath/abi.generated.js'
 import { takeRecords } from '../../src/datapath/bpf-events.js'
 import { createBpfMaps } from '../../src/datapath/bpf-maps.js'
 import { loadNativeAddon } from '../../src/datapath/native-addon.js'
-import { addressBytes, macBytes } from './frames.js'
+import { addressBytes, arp, ethernet, macBytes, macText } from './frames.js'
 
 export const INSTANCE = 7
 export const VERDICT = { pass: -1, drop: 2, redirect: 7 } as const
@@ -101,6 +101,7 @@ export function createWorkbench() {
     pinDirectory: join(network.bpffs, 'datapath'),
     maximumEntries: { mapping_counters: 4096, map_cache_hosts: 4096, local_eid_hosts: 4096 },
   })
+  let drains = 0
   const events: abi.BpfEvent[] = []
   const raised: DatapathEvent[] = []
   let nextId = 1
@@ -285,6 +286,29 @@ export function createWorkbench() {
       return undefined
     },
 
+    /**
+     * Until all events so far have arrived: they come by a thread, in order, so that when the last
+     * one, a RARP of a MAC address never seen before, is here, all others are. That one is removed.
+     */
+    async drainEvents(): Promise<void> {
+      drains += 1
+      const mac = `02:0e:0e:0e:${hexByte(drains >> 8)}:${hexByte(drains & 0xff)}`
+      const rarp = arp({ operation: 3, senderMac: mac, sender: '0.0.0.0', target: '0.0.0.0' })
+      const isMark = (one: abi.BpfEvent) =>
+        one.type === abi.EVENT_TYPE['mac-seen'] && macText(one.mac) === mac
+      this.putSite(abi.SITE_INTERFACE_FLAGS['dynamic-eids'])
+      this.fromSite(ethernet(MAC.broadcast, mac, 0x8035, rarp))
+      this.putSite(0)
+      const limit = performance.now() + 10_000
+      while (!events.some(isMark)) {
+        if (performance.now() > limit) throw new Error('no event arrives any more')
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      events.splice(events.findIndex(isMark), 1)
+      const isRaised = (one: DatapathEvent) => one.kind === 'mac-seen' && macText(one.mac) === mac
+      raised.splice(raised.findIndex(isRaised), 1)
+    },
+
     countEvents: (type: abi.BpfEventTypeName, address: string) =>
       events.filter(
         (event) =>
@@ -307,4 +331,8 @@ export function missingRequirement(): string | undefined {
   const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8')
   const [major = 0, minor = 0] = release.split('.').map((part) => parseInt(part, 10))
   return major > 6 || (major === 6 && minor >= 6) ? undefined : 'needs kernel 6.6'
+}
+
+function hexByte(value: number): string {
+  return value.toString(16).padStart(2, '0')
 }
