@@ -13,6 +13,7 @@ if (reason !== undefined) {
   await import('./bpf-etr-cases.js')
   await import('./bpf-vector-cases.js')
   await import('./bpf-site-cases.js')
+  await import('./bpf-interwork-cases.js')
   await import('./bpf-panel-cases.js')
 } else {
   const child = spawnSync(

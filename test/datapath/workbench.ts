@@ -85,6 +85,17 @@ export function eidKey(address: string, instanceId = INSTANCE): abi.BpfEidKey {
   return { instanceFamily: instanceId * 256 + family, address: padded(address) }
 }
 
+function prefixKey(prefix: string, instanceId: number): Uint8Array {
+  const [address = '', bits] = prefix.split('/')
+  const eid = eidKey(address, instanceId)
+  return abi.encodeBpfEidPrefixKey({ prefixBits: 32 + Number(bits), eid })
+}
+
+function translation(prefix: string): Uint8Array {
+  const [address = '', bits] = prefix.split('/')
+  return abi.encodeBpfTranslation({ address: padded(address), maskLength: Number(bits) })
+}
+
 /** Sum of the 64-bit field at `offset` over all CPUs. */
 function sumOfCpus(values: Uint8Array | undefined, stride: number, offset: number): number {
   if (!values) return 0
@@ -212,6 +223,16 @@ export function createWorkbench() {
     putSite(flags: number): void {
       const value = { instanceId: INSTANCE, flags, mac: macBytes(MAC.site) }
       put('site_interfaces', word(network.site), abi.encodeBpfSiteInterface(value))
+    },
+
+    /** A prefix of another site, in the workbench's instance. */
+    putForeign(map: 'attracted_prefixes' | 'proxied_sites', prefix: string): void {
+      put(map, prefixKey(prefix, INSTANCE), word(1))
+    },
+
+    putTranslation(inside: string, outside: string): void {
+      put('nat_inside', prefixKey(inside, INSTANCE), translation(outside))
+      put('nat_outside', prefixKey(outside, 0), translation(inside))
     },
 
     deleteSite(): void {
