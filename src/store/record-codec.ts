@@ -4,8 +4,8 @@
 import protobuf from 'protobufjs/light.js'
 import type { StoredRecord } from '../control/input-output.js'
 import { ipAddress } from '../lisp/address.js'
-import type { Locator } from '../lisp/locator.js'
 import { ACTIONS } from '../lisp/mapping.js'
+import { locatorOf, type StoredLocator, storedLocator } from './locator-record.js'
 import { RECORDS_DESCRIPTOR } from './records.generated.js'
 import type { Removal } from './store.js'
 
@@ -43,7 +43,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
       ...plain,
       eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
       ownerRlocs: ownerRlocs.map(({ bytes }) => bytes),
-      locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
+      locators: locators.map(storedLocator),
       action: ACTIONS.indexOf(action),
     },
   }
@@ -53,7 +53,7 @@ function ownLocatorsMessage(record: OwnLocators): Record<string, unknown> {
   const { locators, senders, expiresAt } = record
   return {
     expiresAt,
-    locators: locators.map((locator) => ({ ...locator, rloc: locator.rloc.bytes })),
+    locators: locators.map(storedLocator),
     senders: senders.map(({ eidPrefix, rloc }) => ({
       eidPrefix: { ...eidPrefix, address: eidPrefix.address.bytes },
       rloc: rloc.bytes,
@@ -64,7 +64,7 @@ function ownLocatorsMessage(record: OwnLocators): Record<string, unknown> {
 function ownLocatorsOf({ locators, senders, expiresAt }: StoredOwnLocators): OwnLocators {
   return {
     kind: 'own-locators',
-    locators: locators.map((one) => ({ ...one, rloc: ipAddress(new Uint8Array(one.rloc)) })),
+    locators: locators.map(locatorOf),
     senders: senders.map(({ eidPrefix, rloc }) => ({
       eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
       rloc: ipAddress(new Uint8Array(rloc)),
@@ -145,7 +145,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
     kind: 'registration',
     eidPrefix: { ...eidPrefix, address: ipAddress(new Uint8Array(eidPrefix.address)) },
     ownerRlocs: ownerRlocs.map((bytes) => ipAddress(new Uint8Array(bytes))),
-    locators: locators.map((one) => ({ ...one, rloc: ipAddress(new Uint8Array(one.rloc)) })),
+    locators: locators.map(locatorOf),
     action: actionName,
     ...(securityCapable === true ? { securityCapable } : {}),
   }
@@ -169,7 +169,6 @@ interface StoredOwnLocators {
   readonly senders: readonly { readonly eidPrefix: StoredPrefix; readonly rloc: Uint8Array }[]
   readonly expiresAt: number
 }
-type StoredLocator = Omit<Locator, 'rloc'> & { readonly rloc: Uint8Array }
 interface StoredPrefix {
   readonly instanceId: number
   readonly address: Uint8Array

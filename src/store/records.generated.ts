@@ -328,6 +328,10 @@ export const RECORDS_DESCRIPTOR = {
             "reachable": {
               "type": "bool",
               "id": 8
+            },
+            "structure": {
+              "type": "bytes",
+              "id": 9
             }
           }
         }

@@ -12,11 +12,16 @@ import t from 'tap'
 import type { StoredRecord } from '../../src/control/input-output.js'
 import { parseIpAddress } from '../../src/lisp/address.js'
 import { parseEidPrefix } from '../../src/lisp/eid.js'
-import { locator } from '../../src/lisp/locator.js'
+import { locator, structuredLocator } from '../../src/lisp/locator.js'
 import { openEmbeddedStore } from '../../src/store/embedded-store.js'
 import { createMemoryStore } from '../../src/store/memory-store.js'
 import { decodeRecord, encodeRecord } from '../../src/store/record-codec.js'
 import { recordKey, type Store } from '../../src/store/store.js'
+
+function aHop(text: string) {
+  const flags = { lookup: false, probe: true, strict: true }
+  return { ...flags, address: { kind: 'ip' as const, address: parseIpAddress(text)! } }
+}
 
 const registration: StoredRecord & { kind: 'registration' } = {
   kind: 'registration',
@@ -28,6 +33,10 @@ const registration: StoredRecord & { kind: 'registration' } = {
   locators: [
     locator(parseIpAddress('172.16.1.1')!, { priority: 1, weight: 100, reachable: true }),
     locator(parseIpAddress('fd00:c:1::1')!, { priority: 255, weight: 0, local: true }),
+    structuredLocator(
+      { kind: 'explicit-locator-path', hops: [aHop('172.16.9.1'), aHop('172.16.1.1')] },
+      { priority: 2 },
+    )!,
   ],
   action: 'drop',
   ttlMinutes: 0xffffffff,
