@@ -102,7 +102,7 @@ static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_
 		return handle_neighbour_discovery(skb, site);
 	if (skb->pkt_type != PACKET_HOST || belongs_to_kernel(&packet))
 		return PASS;
-	if (!skb->gso_size && packet.length + ETH_HLEN > skb->len)
+	if (is_cut_short(skb, &packet))
 		return PASS;
 	if (site->flags & LISP_SITE_DYNAMIC_EIDS) {
 		ethernet = (void *)(long)skb->data;
@@ -332,7 +332,7 @@ int hold_ingress(struct __sk_buff *skb)
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	instance_id = (__u32)header.instance_id_be[0] << 16 | (__u32)header.instance_id_be[1] << 8 |
 		      header.instance_id_be[2];
-	if (parse_packet(skb, ETH_HLEN, instance_id, &packet) ||
+	if (parse_packet(skb, ETH_HLEN, instance_id, &packet) || is_cut_short(skb, &packet) ||
 	    header.ethertype != get_ethertype(packet.family))
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	packet.interface_index = bpf_ntohl(header.interface_index_be);
@@ -373,7 +373,7 @@ int gpe_ingress(struct __sk_buff *skb)
 	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
 	    bpf_skb_store_bytes(skb, 0, header, sizeof(header), 0) || pull_packet(skb, ETH_HLEN))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	if (parse_packet(skb, ETH_HLEN, key.tunnel_id, &packet))
+	if (parse_packet(skb, ETH_HLEN, key.tunnel_id, &packet) || is_cut_short(skb, &packet))
 		return drop(skb, LISP_DROP_MALFORMED_INNER);
 	packet.interface_index = skb->ifindex;
 	tally(skb, LISP_TALLY_DECAPSULATED);

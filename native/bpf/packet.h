@@ -190,6 +190,12 @@ CHECKED_ONCE int parse_packet(struct __sk_buff *skb, __u32 offset, __u32 instanc
 	return 0;
 }
 
+/* The plain packet at ETH_HLEN says that it is longer than it is. */
+static __always_inline int is_cut_short(struct __sk_buff *skb, const struct packet *packet)
+{
+	return !skb->gso_size && packet->length + ETH_HLEN > skb->len;
+}
+
 /* Write TTL and traffic class of the inner header that starts at `offset`. */
 static __always_inline int rewrite_inner(struct __sk_buff *skb, __u32 offset, __u8 family, __u8 ttl,
 					 __u8 traffic_class)

@@ -94,7 +94,7 @@ static bool fill_site(struct lisp_site_interface *site)
 	uint8_t choice = is_receiver ? 0 : shim_choose();
 
 	site->instance_id = choice & 0x10 ? 0xffffff : choice & 3;
-	site->flags = ~choice & 3;
+	site->flags = (~choice & 3) | (choice & 0x60 ? 0 : LISP_SITE_PROXY);
 	memset(site->mac, 0x02, sizeof(site->mac));
 	return !(choice & 0x80);
 }
@@ -118,8 +118,18 @@ static bool fill_config(struct lisp_node_config *config)
 	config->hold_interface_index = choice & 1 ? 0 : 11;
 	config->gro_entry_interface_index = choice & 2 ? 12 : 0;
 	config->gpe_interface_index = choice & 4 ? 13 : 0;
-	config->flags = choice >> 3 & 3; /* LISP_NODE_CHECK_SOURCES, LISP_NODE_SETTLED */
+	config->flags = choice >> 3; /* all of enum lisp_node_flags */
 	return true;
+}
+
+/* The prefixes of interworking: what the configuration says, so never nonsense. */
+static bool fill_translation(const struct lisp_eid_prefix_key *key, struct lisp_translation *translation)
+{
+	uint32_t bits = (bpf_ntohl(key->eid.instance_family_be) & 0xff) == 4 ? 32 : 128;
+
+	memset(translation->address, 0x0b, sizeof(translation->address));
+	translation->mask_length = shim_choose() % (bits + 1);
+	return translation->mask_length & 1;
 }
 
 bool fuzz_fill(const void *map, const void *key, void *value)
@@ -138,6 +148,10 @@ bool fuzz_fill(const void *map, const void *key, void *value)
 		return fill_rlocs(value);
 	if (map == &node_config)
 		return fill_config(value);
+	if (map == &attracted_prefixes || map == &proxied_sites)
+		return !is_receiver && shim_choose() & 1;
+	if (map == &nat_inside || map == &nat_outside)
+		return !is_receiver && fill_translation(key, value);
 	if (map == &hold_gates) {
 		gate->entered = shim_choose();
 		gate->left = gate->entered + shim_choose() % 2;
@@ -303,7 +317,11 @@ static void check_result(enum program program, int verdict, const uint8_t *befor
 	uint32_t size, inner = ETH_HLEN;
 	uint8_t *after = shim_frame_copy(&size);
 
-	if (program == SITE && verdict == PASS && !shim_record.failures)
+	if (tallied(LISP_TALLY_TRANSLATED) && verdict == PASS &&
+	    frame_checksum_is_right(before + ETH_HLEN, length - ETH_HLEN))
+		CHECK(frame_checksum_is_right(after + ETH_HLEN, size - ETH_HLEN), "translated: checksum");
+	if (program == SITE && verdict == PASS && !shim_record.failures &&
+	    !tallied(LISP_TALLY_TRANSLATED))
 		CHECK(size == length && !memcmp(before, after, size), "passed on, but changed");
 	if (program == SITE && verdict == TC_ACT_REDIRECT && tallied(LISP_TALLY_HELD))
 		CHECK(size == length && !memcmp(before + ETH_HLEN - 2, after + ETH_HLEN - 2, size - ETH_HLEN + 2),

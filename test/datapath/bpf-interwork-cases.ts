@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import { NODE_FLAGS, SITE_INTERFACE_FLAGS } from '../../src/datapath/abi.generated.js'
-import { bench, data, dropped, FAMILIES, fromCore, fromHost, HOST, REMOTE } from './bpf-fixtures.js'
+import { bench, dropped } from './bpf-fixtures.js'
 import {
   addressBytes,
   checksum,
@@ -17,6 +17,7 @@ import {
   tcp,
   udp,
 } from './frames.js'
+import { data, FAMILIES, fromCore, fromHost, HOST, REMOTE } from './packets.js'
 import { type Family, MAC, OWN_RLOC, PEER_RLOC, VERDICT } from './workbench.js'
 
 const ELSEWHERE = { 4: '100.64.9.2', 6: 'fd64:9::2' } as const
