@@ -1,5 +1,6 @@
 /** `godwit hypervisor`: the agent beside libvirt or QEMU that makes live migrations lossless. */
 import { readFileSync } from 'node:fs'
+import { parseEidText } from '../../config/address-text.js'
 import { startAgent } from '../../hypervisor/agent.js'
 import {
   DEFAULT_RUNTIME_DIRECTORY,
@@ -7,6 +8,7 @@ import {
   installHook,
   removeHook,
 } from '../../hypervisor/hook-script.js'
+import { startQmpAgent } from '../../hypervisor/qmp-agent.js'
 import { type CliCommand, type CommandContext, textOption } from '../command.js'
 import { CliFailure } from '../failure.js'
 import { chooseTarget } from '../target.js'
@@ -41,6 +43,13 @@ export const hypervisorCommands: readonly CliCommand[] = [
     ],
     run: runAgent,
   },
+  {
+    usage: 'hypervisor qmp <qmp> <eid...>',
+    summary: 'the same for one QEMU without libvirt, by its QMP socket and the EIDs of its guest',
+    options: [['--mode <mode>', 'live (default) or switch']],
+    examples: ["godwit hypervisor qmp /run/vm1.qmp '[7]10.10.0.5' '[7]fd00:10::5' --node cloud-a"],
+    run: runQmp,
+  },
 ]
 
 function runInstall(context: CommandContext): void {
@@ -61,28 +70,50 @@ function runInstall(context: CommandContext): void {
 }
 
 async function runAgent(context: CommandContext): Promise<void> {
-  const target = chooseTarget(context.options)
-  if (target.kind !== 'socket')
-    throw new CliFailure('the agent talks to a Unix socket', '--socket', 2)
-  const mode = textOption(context, 'mode') ?? 'live'
-  if (mode !== 'live' && mode !== 'switch')
-    throw new CliFailure(`--mode "${mode}" is not known`, 'live or switch', 2)
   const stop = await startAgent({
     uri: textOption(context, 'uri') ?? 'qemu:///system',
-    socket: target.path,
+    socket: socketOf(context),
     runtimeDirectory: textOption(context, 'runtimeDirectory') ?? DEFAULT_RUNTIME_DIRECTORY,
-    mode,
+    mode: modeOf(context),
     configured: readConfigured(textOption(context, 'eids')),
-    log(level, message, fields) {
-      process.stderr.write(
-        `${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`,
-      )
-    },
+    log,
   })
-  await new Promise<void>((resolve) => {
+  await untilToldToStop()
+  stop()
+}
+
+async function runQmp(context: CommandContext): Promise<void> {
+  const [qmp, eids] = context.arguments
+  const texts = eids as readonly string[]
+  const wrong = texts.find((text) => parseEidText(text, 0) === undefined)
+  if (wrong !== undefined) throw new CliFailure(`"${wrong}" is not an EID`, 'as [7]10.10.0.5', 2)
+  const socket = socketOf(context)
+  const stop = startQmpAgent({ qmp: String(qmp), socket, eids: texts, mode: modeOf(context), log })
+  await untilToldToStop()
+  stop()
+}
+
+function socketOf(context: CommandContext): string {
+  const target = chooseTarget(context.options)
+  if (target.kind === 'socket') return target.path
+  throw new CliFailure('the agent talks to a Unix socket', 'name it with --socket or --node', 2)
+}
+
+function modeOf(context: CommandContext): 'live' | 'switch' {
+  const mode = textOption(context, 'mode') ?? 'live'
+  if (mode === 'live' || mode === 'switch') return mode
+  throw new CliFailure(`--mode "${mode}" is not known`, 'live or switch', 2)
+}
+
+function log(level: 'info' | 'warn', message: string, fields: object): void {
+  const line = { time: new Date().toISOString(), level, message, ...fields }
+  process.stderr.write(`${JSON.stringify(line)}\n`)
+}
+
+function untilToldToStop(): Promise<void> {
+  return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })
-  stop()
 }
 
 function readConfigured(file: string | undefined): Map<string, readonly string[]> {
