@@ -68,17 +68,19 @@ function createEventCounters(register: Registry): (event: Event) => void {
         labelNames: ['reason'],
         registers: [register],
       })
-      return [name as string, { counter, reasons: new Set<string>() }]
+      return [name as string, { counter, reasons: new Map<string, Counter.Internal>() }]
     }),
   )
   return (event) => {
     const entry = counters.get(event.name)
     if (entry === undefined) return
+    const { counter, reasons } = entry
     const given = event.reason ?? ''
-    const fits = entry.reasons.has(given) || entry.reasons.size < MAXIMUM_REASONS
-    const reason = fits ? given : 'other'
-    entry.reasons.add(reason)
-    entry.counter.inc({ reason })
+    const reason = reasons.has(given) || reasons.size < MAXIMUM_REASONS ? given : 'other'
+    // Kept: finding the counter of a label costs more than all else that an event brings about.
+    const known = reasons.get(reason) ?? counter.labels(reason)
+    reasons.set(reason, known)
+    known.inc()
   }
 }
 

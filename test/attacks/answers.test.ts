@@ -263,6 +263,31 @@ t.test(
 )
 
 t.test(
+  'RFC 9437 §7.2: subscriptions of one xTR beyond its rate are answered plainly',
+  async (t) => {
+    const { mapCache } = aNodeConfig()
+    const talk = aMappingSystem(1, {
+      subscriptions: aSubscriptionPolicy({ maximum: 10_000, maximumPerXtr: 10_000 }),
+      mapCache: { ...mapCache, repliesPerLocatorPerSecond: 10_000 },
+    })
+    const all = Array.from({ length: 3000 }, (_, at) =>
+      talk.bytes(
+        1000,
+        ETR,
+        asking(eid(at), ETR, {
+          ...{ nonce: BigInt(5000 + at), identity: anIdentity(0xaa) },
+          records: [{ subscribe: true, eidPrefix: aPrefix(eid(at)) }],
+        }),
+      ),
+    )
+    const names = all.flatMap((one) => one.names)
+    t.equal(names.filter((one) => one === 'subscription-added').length, 2000)
+    t.equal(names.filter((one) => one === 'subscription-refused rate-limited').length, 1000)
+    t.equal(sentOf(all, 'map-reply').length, 1000)
+  },
+)
+
+t.test(
   'RFC 8111 §7.3: a Map-Referral is believed only of who was asked, with the nonce of the question, for the EID asked, and leads down',
   async (t) => {
     const tree = createTree()

@@ -54,6 +54,10 @@ ${[
     ({ figures: { quiet } }) => `${ms(quiet.p50)}, ${ms(quiet.p99)}, ${ms(quiet.longest)}`,
   ),
   row(
+    'the daemon waited for a processor',
+    ({ figures }) => `${figures.waitedSeconds.toFixed(1)} s`,
+  ),
+  row(
     'processor time of a bad packet',
     ({ figures }) => `${figures.badMicroseconds.toFixed(1)} µs`,
   ),

@@ -5,8 +5,7 @@
  * Nothing is judged here but what makes the figures meaningless; limits are the caller's.
  */
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/config/load.js'
@@ -33,6 +32,8 @@ export interface AttackFigures {
   readonly received: number
   readonly dropped: number
   readonly seconds: number
+  /** How long the daemon's main thread was ready to run and another had the processor. */
+  readonly waitedSeconds: number
   readonly clean: CleanFigures
   /** The same client before the attack: what the machine itself costs. */
   readonly quiet: CleanFigures
@@ -123,13 +124,14 @@ export async function attack(
   const prefixes = kind === 'map-server' ? CLEAN_PREFIXES : [SITE_PREFIX]
   const pid = daemonPid(lab, node)
   // The daemon as on a machine of its own: what else runs here is not to be in its way.
-  setPriority(pid, -10)
-  const attacker = startChild(lab, 'flood-child.js', 10)
+  preferGroup(pid)
+  const attacker = startChild(lab, 'flood-child.js')
   const cleanPlan: CleanPlan = {
     ...{ kind, from: CLEAN, to, prefixes, key: keys.clean, perSecond: 25 },
     rloc: kind === 'map-server' ? CLEAN : to,
   }
-  const clean = startChild(lab, 'clean-child.js', -10)
+  const clean = startChild(lab, 'clean-child.js')
+  preferGroup(clean.pid)
   clean.say(cleanPlan)
   await clean.hears()
   const flood = (count: number, seed: number | undefined, first: number): Promise<string> => {
@@ -175,7 +177,7 @@ export async function attack(
   const sizes = [...after].filter(([name]) => name.endsWith('_entries'))
   return {
     ...{ kind, sent: plan.packets, received: bad.received, dropped: bad.dropped },
-    ...{ seconds: bad.seconds, clean: figures, quiet },
+    ...{ seconds: bad.seconds, waitedSeconds: bad.waitedSeconds, clean: figures, quiet },
     ...{ badMicroseconds: net(bad), goodMicroseconds: net(good) },
     goodSent: plan.goodPackets,
     goodAnswered: sumOf(answers, 'godwit_map_reply_sent_total'),
@@ -188,6 +190,7 @@ export async function attack(
 
 interface Cost {
   readonly cpuSeconds: number
+  readonly waitedSeconds: number
   readonly seconds: number
   readonly received: number
   readonly dropped: number
@@ -195,10 +198,12 @@ interface Cost {
 
 async function costOf(pid: number, action: () => Promise<void>): Promise<Cost> {
   const began = { at: performance.now(), cpu: cpuSeconds(pid), udp: udpOf(pid) }
+  const waited = waitedSeconds(pid)
   await action()
   const udp = udpOf(pid)
   return {
     cpuSeconds: cpuSeconds(pid) - began.cpu,
+    waitedSeconds: waitedSeconds(pid) - waited,
     seconds: (performance.now() - began.at) / 1000,
     received: udp.received - began.udp.received,
     dropped: udp.dropped - began.udp.dropped,
@@ -214,6 +219,20 @@ async function settled(pid: number): Promise<void> {
     quiet = waiting ? 0 : quiet + 1
     await pause(20)
   }
+}
+
+/**
+ * The scheduler shares the processors among sessions before processes: a nice value of the process
+ * would count for nothing against others.
+ */
+function preferGroup(pid: number): void {
+  const file = `/proc/${pid}/autogroup`
+  if (existsSync(file)) writeFileSync(file, '-15')
+}
+
+/** Of the main thread: the second field of its scheduler statistics, in nanoseconds. */
+function waitedSeconds(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e9
 }
 
 /** All threads, user and system. */
@@ -249,11 +268,12 @@ function keysOf(lab: RunningLab) {
   return { clean: keyOf('clean'), insider: keyOf('insider') }
 }
 
-/** @param nice both would be other machines: neither is to compete with the daemon for the processor */
-function startChild(lab: RunningLab, script: string, nice: number) {
+function startChild(lab: RunningLab, script: string) {
   const netns = `--net=${namespaceFile(lab.topology.name, 'attacker')}`
   const file = fileURLToPath(new URL(`./${script}`, import.meta.url))
-  const child = spawn('nice', ['-n', `${nice}`, 'nsenter', netns, process.execPath, file], {
+  const child = spawn('nsenter', [netns, process.execPath, file], {
+    // A session of its own, which is what the scheduler shares the processors among.
+    detached: true,
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
@@ -265,6 +285,7 @@ function startChild(lab: RunningLab, script: string, nice: number) {
       return line.value
     },
     end: () => child.stdin.end(),
+    pid: child.pid!,
   }
 }
 
