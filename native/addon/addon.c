@@ -68,6 +68,7 @@ NAPI_MODULE_INIT()
 		{ "closeEvents", close_events },
 		{ "openHold", open_hold },
 		{ "releaseHold", release_hold },
+		{ "markHold", mark_hold },
 		{ "dropHold", drop_hold },
 		{ "holdStatistics", hold_statistics },
 		{ "closeHold", close_hold },

@@ -333,23 +333,47 @@ napi_value release_hold(napi_env env, napi_callback_info info)
 {
 	struct hold_command *command;
 	struct hold_flip *flip = NULL;
-	napi_value arguments[4];
+	napi_value arguments[5];
 	struct hold_key key;
 	struct hold *hold;
+	double cut = HOLD_CUT_UNKNOWN;
 
-	if (!read_arguments(env, info, 4, arguments))
+	if (!read_arguments(env, info, 5, arguments))
 		return NULL;
 	hold = handle_read(env, arguments[0], HANDLE_HOLD);
 	if (!hold || !read_key(env, arguments[1], arguments[2], &key) ||
+	    (!is_undefined(env, arguments[4]) &&
+	     !read_integer(env, arguments[4], "cut", 0, UINT32_MAX, &cut)) ||
 	    !read_flip(env, hold, arguments[3], &flip))
 		return NULL;
 	command = allocate(env, sizeof(*command));
 	if (command) {
-		command->release = true;
+		command->task = HOLD_TASK_RELEASE;
 		command->key = key;
 		command->flip = flip;
+		command->cut = (uint32_t)cut;
 	} else {
 		free(flip);
+	}
+	return send_command(env, hold, command);
+}
+
+napi_value mark_hold(napi_env env, napi_callback_info info)
+{
+	struct hold_command *command;
+	napi_value arguments[3];
+	struct hold_key key;
+	struct hold *hold;
+
+	if (!read_arguments(env, info, 3, arguments))
+		return NULL;
+	hold = handle_read(env, arguments[0], HANDLE_HOLD);
+	if (!hold || !read_key(env, arguments[1], arguments[2], &key))
+		return NULL;
+	command = allocate(env, sizeof(*command));
+	if (command) {
+		command->task = HOLD_TASK_MARK;
+		command->key = key;
 	}
 	return send_command(env, hold, command);
 }

@@ -32,9 +32,12 @@ enum {
 	HOLD_GIVE_UP_REASONS = 16,
 };
 
+enum hold_task { HOLD_TASK_DROP, HOLD_TASK_RELEASE, HOLD_TASK_MARK };
+
 struct hold_command {
 	struct hold_command *next;
-	bool release; /* else drop */
+	enum hold_task task;
+	uint32_t cut; /* of a release: enum hold_cut */
 	struct hold_key key;
 	struct hold_flip *flip; /* NULL: none */
 	char reason[HOLD_REASON_BYTES];
@@ -93,6 +96,7 @@ void *hold_run(void *hold);
 
 napi_value open_hold(napi_env env, napi_callback_info info);
 napi_value release_hold(napi_env env, napi_callback_info info);
+napi_value mark_hold(napi_env env, napi_callback_info info);
 napi_value drop_hold(napi_env env, napi_callback_info info);
 napi_value hold_statistics(napi_env env, napi_callback_info info);
 napi_value close_hold(napi_env env, napi_callback_info info);

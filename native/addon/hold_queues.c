@@ -18,7 +18,15 @@ const char *const hold_reason_names[HOLD_REASONS] = {
 	[HOLD_WRITE_FAILED] = "write-failed",
 	[HOLD_LOST] = "lost",
 	[HOLD_CLOSED] = "hold-closed",
+	[HOLD_AGED] = "aged",
+	[HOLD_SEEN] = "seen-at-source",
 };
+
+/* How long a window reaches back. Longer than an endpoint stands still at the end of its migration, so
+ * that nothing is lost although nobody says when it stopped. */
+static const uint64_t WINDOW_NS = 2000000000;
+/* Without a word of when it stopped, the first redirect tells: so much before it at most. */
+static const uint32_t PROVISIONAL_CUT = 100000000 >> LISP_STAMP_SHIFT;
 
 static void add(_Atomic uint64_t *counter, uint64_t amount)
 {
@@ -55,7 +63,7 @@ bool hold_queues_init(struct hold_queues *queues, const struct hold_limits *limi
 
 void hold_queues_free(struct hold_queues *queues)
 {
-	for (int i = 0; i <= HOLD_PASSING; i++)
+	for (int i = 0; i < HOLD_LISTS; i++)
 		while (queues->lists[i].first)
 			hold_queue_remove(queues, queues->lists[i].first);
 	free(queues->buckets);
@@ -110,6 +118,47 @@ uint32_t hold_segments(const uint8_t *bytes, size_t length)
 	return bytes[1] && header->segments ? header->segments : 1;
 }
 
+uint32_t hold_nonce(const uint8_t *bytes, size_t length)
+{
+	const struct lisp_hold_header *header = (const void *)(bytes + TAP_VNET_HEADER_BYTES);
+	uint32_t word;
+
+	if (length < TAP_VNET_HEADER_BYTES + sizeof(*header) ||
+	    header->purpose != LISP_HOLD_ENDPOINT_EXPECTED)
+		return 0;
+	memcpy(&word, (const uint8_t *)header + offsetof(struct lisp_hold_header, interface_index_be),
+	       sizeof(word));
+	word = ntohl(word);
+	return word & LISP_STAMPED ? word : 0;
+}
+
+static uint32_t kind_of(uint32_t nonce)
+{
+	return nonce ? nonce >> LISP_KIND_SHIFT & 3 : LISP_KIND_PLAIN;
+}
+
+bool hold_is_copy(uint32_t nonce)
+{
+	return kind_of(nonce) == LISP_KIND_COPY;
+}
+
+/* Stamps wrap: less than half of the circle behind is before. */
+static bool is_before(uint32_t nonce, uint32_t stamp)
+{
+	return ((nonce - stamp) & LISP_STAMP_MASK) > LISP_STAMP_MASK / 2;
+}
+
+bool hold_was_seen(const struct hold_queue *queue, uint32_t nonce, uint32_t cut)
+{
+	if (!hold_is_copy(nonce))
+		return false;
+	if (cut & HOLD_CUT_ALL)
+		return true;
+	if (cut & HOLD_CUT_STAMP)
+		return is_before(nonce, cut);
+	return queue->first_redirect && is_before(nonce, queue->first_redirect - PROVISIONAL_CUT);
+}
+
 /* FNV-1a with a final mix; the table is sized for its bounded content, so collisions stay cheap. */
 static size_t bucket_of(const struct hold_queues *queues, const struct hold_key *key)
 {
@@ -132,7 +181,9 @@ struct hold_queue *hold_queue_find(struct hold_queues *queues, const struct hold
 
 static struct hold_list *list_of(struct hold_queues *queues, const struct hold_queue *queue)
 {
-	return &queues->lists[queue->passing ? HOLD_PASSING : queue->key.purpose];
+	if (queue->passing)
+		return &queues->lists[HOLD_PASSING];
+	return &queues->lists[queue->window ? HOLD_WINDOWS : queue->key.purpose];
 }
 
 static void unlist(struct hold_queues *queues, struct hold_queue *queue)
@@ -182,6 +233,9 @@ void hold_queue_hold(struct hold_queues *queues, struct hold_queue *queue, uint6
 {
 	unlist(queues, queue);
 	queue->passing = false;
+	queue->window = false;
+	queue->first_redirect = 0;
+	queue->cut = HOLD_CUT_UNKNOWN;
 	queue->since_ns = now;
 	queue->until_ns = now + queues->limits.longest_ns[queue->key.purpose];
 	queue->passed = 0;
@@ -191,12 +245,55 @@ void hold_queue_hold(struct hold_queues *queues, struct hold_queue *queue, uint6
 	enlist(queues, queue);
 }
 
+void hold_queue_watch(struct hold_queues *queues, struct hold_queue *queue, uint64_t now)
+{
+	hold_queue_hold(queues, queue, now);
+	unlist(queues, queue);
+	queue->window = true;
+	queue->until_ns = now + WINDOW_NS;
+	enlist(queues, queue);
+}
+
+void hold_queue_mark(struct hold_queues *queues, struct hold_queue *queue, uint64_t now)
+{
+	if (!queue->window)
+		return;
+	unlist(queues, queue);
+	queue->window = false;
+	queue->since_ns = now;
+	queue->until_ns = now + queues->limits.longest_ns[queue->key.purpose];
+	enlist(queues, queue);
+}
+
+struct held_packet *hold_queue_age(struct hold_queues *queues, struct hold_queue *queue, size_t coming,
+				   uint64_t now)
+{
+	const struct held_packet *oldest = queue->first;
+	const struct hold_limits *limits = &queues->limits;
+
+	if (!queue->window || !oldest)
+		return NULL;
+	if (now - oldest->arrived_ns < WINDOW_NS && queue->packets < HOLD_WINDOW_PACKETS &&
+	    queue->packets < limits->packets_per_eid && queue->bytes + coming <= HOLD_WINDOW_BYTES &&
+	    queue->bytes + coming <= limits->bytes_per_eid)
+		return NULL;
+	return hold_queue_take(queues, queue);
+}
+
+void hold_queue_rewatch(struct hold_queues *queues, struct hold_queue *queue, uint64_t now)
+{
+	unlist(queues, queue);
+	queue->until_ns = now + WINDOW_NS;
+	enlist(queues, queue);
+}
+
 void hold_queue_pass(struct hold_queues *queues, struct hold_queue *queue, uint64_t until)
 {
 	unlist(queues, queue);
 	if (queues->passing >= HOLD_MAXIMUM_PASSING)
 		hold_queue_remove(queues, queues->lists[HOLD_PASSING].first);
 	queue->passing = true;
+	queue->window = false;
 	queue->until_ns = until;
 	free(queue->flip);
 	queue->flip = NULL;
@@ -220,7 +317,7 @@ enum hold_reason hold_refusal(const struct hold_queues *queues, const struct hol
 }
 
 bool hold_queue_append(struct hold_queues *queues, struct hold_queue *queue, const uint8_t *bytes,
-		       size_t length)
+		       size_t length, uint64_t now)
 {
 	struct held_packet *packet = malloc(sizeof(*packet) + length);
 
@@ -229,6 +326,10 @@ bool hold_queue_append(struct hold_queues *queues, struct hold_queue *queue, con
 	packet->next = NULL;
 	packet->length = (uint32_t)length;
 	packet->segments = hold_segments(bytes, length);
+	packet->nonce = hold_nonce(bytes, length);
+	packet->arrived_ns = now;
+	if (kind_of(packet->nonce) == LISP_KIND_REDIRECT && !queue->first_redirect)
+		queue->first_redirect = packet->nonce;
 	memcpy(packet->bytes, bytes, length);
 	*(queue->last ? &queue->last->next : &queue->first) = packet;
 	queue->last = packet;
@@ -274,7 +375,7 @@ void hold_queue_remove(struct hold_queues *queues, struct hold_queue *queue)
 
 struct hold_queue *hold_queues_overdue(struct hold_queues *queues, uint64_t now)
 {
-	for (int i = 0; i <= HOLD_PASSING; i++)
+	for (int i = 0; i < HOLD_LISTS; i++)
 		if (queues->lists[i].first && queues->lists[i].first->until_ns <= now)
 			return queues->lists[i].first;
 	return NULL;
@@ -284,7 +385,7 @@ uint64_t hold_queues_deadline(const struct hold_queues *queues)
 {
 	uint64_t deadline = UINT64_MAX;
 
-	for (int i = 0; i <= HOLD_PASSING; i++)
+	for (int i = 0; i < HOLD_LISTS; i++)
 		if (queues->lists[i].first && queues->lists[i].first->until_ns < deadline)
 			deadline = queues->lists[i].first->until_ns;
 	return deadline;

@@ -6,6 +6,11 @@
  * then packets that were still on their way into the hold are to be written back at once.
  * Deadlines: within one purpose every queue waits equally long, so the lists are in order by
  * themselves and nothing is searched.
+ *
+ * A queue of nothing but copies (LISP_KIND_COPY) is a window: the source delivers the same packets, so
+ * the oldest are given up, not the newest, by age, number and bytes. It becomes an ordinary queue with
+ * the first packet that the source has not delivered, or when it is told that the endpoint stopped.
+ * Which copies the endpoint has seen is known at the release, by their stamps.
  */
 #ifndef HOLD_QUEUES_H
 #define HOLD_QUEUES_H
@@ -20,7 +25,11 @@
 enum {
 	HOLD_PURPOSES = 8,
 	HOLD_PASSING = HOLD_PURPOSES, /* index of the list of passing queues */
+	HOLD_WINDOWS,                 /* and of that of windows */
+	HOLD_LISTS,
 	HOLD_MAXIMUM_PASSING = 4096,  /* beyond it the oldest grace ends early */
+	HOLD_WINDOW_PACKETS = 20000,
+	HOLD_WINDOW_BYTES = 8 << 20,
 };
 
 enum hold_reason {
@@ -34,6 +43,8 @@ enum hold_reason {
 	HOLD_WRITE_FAILED, /* the device did not take it back */
 	HOLD_LOST,         /* counted in by a program, never seen: the device's queue was full */
 	HOLD_CLOSED,       /* still held when the hold was closed */
+	HOLD_AGED,         /* a copy that left its window: the endpoint had it at the source */
+	HOLD_SEEN,         /* a copy that the endpoint had at the source, by its stamp */
 	HOLD_REASONS,
 };
 extern const char *const hold_reason_names[HOLD_REASONS];
@@ -42,7 +53,16 @@ struct held_packet {
 	struct held_packet *next;
 	uint32_t length;
 	uint32_t segments;
+	uint32_t nonce; /* LISP_STAMPED and 24 bits, or 0 */
+	uint64_t arrived_ns;
 	uint8_t bytes[]; /* virtio_net_hdr and frame, as read */
+};
+
+/* Which copies are delivered: all that can not be told seen, none, or those from a stamp on. */
+enum hold_cut {
+	HOLD_CUT_UNKNOWN = 0,
+	HOLD_CUT_ALL = 1 << 30,
+	HOLD_CUT_STAMP = 1 << 29, /* and 20 bits */
 };
 
 struct hold_key {
@@ -64,6 +84,9 @@ struct hold_queue {
 	struct hold_queue *previous;
 	struct hold_key key;
 	bool passing;
+	bool window;
+	uint32_t first_redirect; /* nonce of the first packet of that kind; 0 = none yet */
+	uint32_t cut;            /* of its release, enum hold_cut */
 	struct held_packet *first;
 	struct held_packet *last;
 	uint32_t packets;
@@ -101,7 +124,7 @@ struct hold_list {
 struct hold_queues {
 	struct hold_limits limits;
 	struct hold_counters counters;
-	struct hold_list lists[HOLD_PURPOSES + 1];
+	struct hold_list lists[HOLD_LISTS];
 	uint32_t passing;
 	size_t bucket_mask;
 	struct hold_queue **buckets;
@@ -123,17 +146,32 @@ uint32_t hold_segments(const uint8_t *bytes, size_t length);
 /* Whether the frame is no held packet but one to be split (LISP_HOLD_FRAGMENT). */
 bool hold_is_fragment(const uint8_t *bytes, size_t length);
 
+/* The nonce that the frame came with: LISP_STAMPED and 24 bits, or 0. */
+uint32_t hold_nonce(const uint8_t *bytes, size_t length);
+bool hold_is_copy(uint32_t nonce);
+/* Whether the endpoint has had this packet at the source. `cut`: see enum hold_cut. */
+bool hold_was_seen(const struct hold_queue *queue, uint32_t nonce, uint32_t cut);
+
 struct hold_queue *hold_queue_find(struct hold_queues *queues, const struct hold_key *key);
 /* A new empty queue in state passing (NULL without memory); hold_queue_hold makes it hold. */
 struct hold_queue *hold_queue_create(struct hold_queues *queues, const struct hold_key *key);
 void hold_queue_hold(struct hold_queues *queues, struct hold_queue *queue, uint64_t now);
 void hold_queue_pass(struct hold_queues *queues, struct hold_queue *queue, uint64_t until);
+/* The same for a queue that begins with a copy: a window. */
+void hold_queue_watch(struct hold_queues *queues, struct hold_queue *queue, uint64_t now);
+/* The window closes: from now on nothing of it is given up for its age. */
+void hold_queue_mark(struct hold_queues *queues, struct hold_queue *queue, uint64_t now);
+/* The oldest packet of a window if it must make room for `coming` bytes more, taken out; or NULL. */
+struct held_packet *hold_queue_age(struct hold_queues *queues, struct hold_queue *queue, size_t coming,
+				   uint64_t now);
+/* A window whose turn of ageing is over waits for the next; empty ones are for the caller to remove. */
+void hold_queue_rewatch(struct hold_queues *queues, struct hold_queue *queue, uint64_t now);
 /* Why a packet would be refused now; `queue` may be NULL (a first packet). Counts nothing. */
 enum hold_reason hold_refusal(const struct hold_queues *queues, const struct hold_queue *queue,
 			      size_t length);
 /* False without memory. */
 bool hold_queue_append(struct hold_queues *queues, struct hold_queue *queue, const uint8_t *bytes,
-		       size_t length);
+		       size_t length, uint64_t now);
 /* The oldest packet, to be freed by the caller; NULL when empty. */
 struct held_packet *hold_queue_take(struct hold_queues *queues, struct hold_queue *queue);
 /* With all its packets. */

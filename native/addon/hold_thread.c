@@ -134,7 +134,7 @@ static bool still_flipped(const struct hold_flip *flip)
 }
 
 static struct hold_queue *begin_holding(struct hold *hold, struct hold_queue *queue,
-					const struct hold_key *key, const uint8_t *head,
+					const struct hold_key *key, bool copy, const uint8_t *head,
 					size_t head_bytes)
 {
 	struct hold_event event = { .kind = HOLD_EVENT_HELD, .key = *key };
@@ -143,7 +143,10 @@ static struct hold_queue *begin_holding(struct hold *hold, struct hold_queue *qu
 		queue = hold_queue_create(&hold->queues, key);
 	if (!queue)
 		return NULL;
-	hold_queue_hold(&hold->queues, queue, now_ns());
+	if (copy)
+		hold_queue_watch(&hold->queues, queue, now_ns());
+	else
+		hold_queue_hold(&hold->queues, queue, now_ns());
 	event.head_bytes = (uint32_t)(head_bytes < HOLD_HEAD_BYTES ? head_bytes : HOLD_HEAD_BYTES);
 	memcpy(event.head, head, event.head_bytes);
 	raise_event(hold, &event);
@@ -164,18 +167,38 @@ static void split_frame(struct hold *hold, size_t length)
 		write_frame(hold, second, second_length);
 }
 
+/* A copy too old or too many leaves its window: the endpoint had it at the source. */
+static void age(struct hold *hold, struct hold_queue *queue, size_t coming, uint64_t now)
+{
+	struct held_packet *packet;
+
+	while ((packet = hold_queue_age(&hold->queues, queue, coming, now))) {
+		hold_count(&hold->queues, HOLD_AGED, packet->segments);
+		hold_gate_leave(&hold->gates, &queue->key, packet->segments);
+		free(packet);
+	}
+}
+
 /* The packet is held for the key; HOLD_ACCEPTED, or why not. */
 static enum hold_reason hold_frame(struct hold *hold, struct hold_queue *queue,
 				   const struct hold_key *key, size_t head, size_t length)
 {
 	struct hold_queues *queues = &hold->queues;
+	uint32_t nonce = hold_nonce(hold->frame, length);
 	enum hold_reason reason;
+	uint64_t now = now_ns();
 
+	if (queue && queue->window) {
+		if (!hold_is_copy(nonce))
+			hold_queue_mark(queues, queue, now);
+		age(hold, queue, length, now);
+	}
 	reason = hold_refusal(queues, queue && !queue->passing ? queue : NULL, length);
 	if (!reason && (!queue || queue->passing))
-		queue = begin_holding(hold, queue, key, hold->frame + head, length - head);
+		queue = begin_holding(hold, queue, key, hold_is_copy(nonce), hold->frame + head,
+				      length - head);
 	/* Without memory the packet is one too many, as if the whole hold were full. */
-	if (!reason && (!queue || !hold_queue_append(queues, queue, hold->frame, length)))
+	if (!reason && (!queue || !hold_queue_append(queues, queue, hold->frame, length, now)))
 		reason = HOLD_TOTAL;
 	if (reason && queue && !queue->passing)
 		queue->refused[reason]++;
@@ -201,7 +224,10 @@ static void take_frame(struct hold *hold, size_t length)
 	}
 	queue = hold_queue_find(queues, &key);
 	if (queue && queue->passing && still_flipped(queue->flip)) {
-		queue->passed += write_back(hold, hold->frame, length);
+		if (hold_was_seen(queue, hold_nonce(hold->frame, length), queue->cut))
+			hold_count(queues, HOLD_SEEN, segments);
+		else
+			queue->passed += write_back(hold, hold->frame, length);
 		hold_gate_leave(&hold->gates, &key, segments);
 		return;
 	}
@@ -233,7 +259,7 @@ static int64_t count_neighbours(const struct hold *hold, const struct hold_key *
 	uint32_t slot = hold_gate_slot(key);
 	uint64_t packets = 0;
 
-	for (int i = 0; i < HOLD_PURPOSES; i++)
+	for (int i = 0; i < HOLD_LISTS; i++) /* those that pass are empty */
 		for (const struct hold_queue *queue = hold->queues.lists[i].first; queue;
 		     queue = queue->next)
 			if (hold_gate_slot(&queue->key) == slot)
@@ -316,7 +342,10 @@ static void write_queue(struct hold *hold, struct hold_queue *queue, uint64_t un
 	uint32_t written = 0;
 
 	while ((packet = hold_queue_take(&hold->queues, queue))) {
-		queue->passed += write_back(hold, packet->bytes, packet->length);
+		if (hold_was_seen(queue, packet->nonce, queue->cut))
+			hold_count(&hold->queues, HOLD_SEEN, packet->segments);
+		else
+			queue->passed += write_back(hold, packet->bytes, packet->length);
 		hold_gate_leave(&hold->gates, &queue->key, packet->segments);
 		free(packet);
 		if (++written % FRAMES_PER_LOOK == 0 && !queue->passing && now_ns() < until)
@@ -339,6 +368,8 @@ static void release(struct hold *hold, struct hold_command *command)
 		raise_refused(hold, queue);
 		memset(queue->refused, 0, sizeof(queue->refused));
 		queue->passed = 0;
+		hold_queue_mark(&hold->queues, queue, now);
+		queue->cut = command->cut;
 	}
 	hold->patience_ms = PATIENCE_MS;
 	set_urgent(true);
@@ -396,6 +427,15 @@ static void drop(struct hold *hold, const struct hold_command *command)
 	hold_queue_remove(&hold->queues, queue);
 }
 
+/* The endpoint has stopped at the source: what is in its window now may be what it has not seen. */
+static void mark(struct hold *hold, const struct hold_command *command)
+{
+	struct hold_queue *queue = hold_queue_find(&hold->queues, &command->key);
+
+	if (queue && !queue->passing)
+		hold_queue_mark(&hold->queues, queue, now_ns());
+}
+
 static void run_commands(struct hold *hold)
 {
 	struct hold_command *command, *next;
@@ -410,8 +450,10 @@ static void run_commands(struct hold *hold)
 	pthread_mutex_unlock(&hold->lock);
 	for (; command; command = next) {
 		next = command->next;
-		if (command->release)
+		if (command->task == HOLD_TASK_RELEASE)
 			release(hold, command);
+		else if (command->task == HOLD_TASK_MARK)
+			mark(hold, command);
 		else
 			drop(hold, command);
 		free_command(command);
@@ -423,7 +465,13 @@ static void expire(struct hold *hold, uint64_t now)
 	struct hold_queue *queue;
 
 	while ((queue = hold_queues_overdue(&hold->queues, now))) {
-		if (!queue->passing) {
+		if (queue->window && !queue->passing) {
+			age(hold, queue, 0, now);
+			if (queue->first) {
+				hold_queue_rewatch(&hold->queues, queue, now);
+				continue;
+			}
+		} else if (!queue->passing) {
 			raise_refused(hold, queue);
 			hold_count(&hold->queues, HOLD_TIME, queue->packets);
 			raise_dropped(hold, &queue->key, queue->packets,

@@ -92,6 +92,8 @@ static __noinline void mark_closed(struct __sk_buff *skb, const struct packet *p
 		lisp->flags |= DATA_FLAG_STATUS_BITS;
 		lisp->instance_id_and_bits |= bpf_htonl(own->status_bits);
 	}
+	if (packet->nonce) /* of a live move: the field is taken */
+		return;
 	if (config->flags & LISP_NODE_ECHO_NONCE && write_nonce(lisp, locator))
 		return;
 	if (config->flags & LISP_NODE_MAP_VERSIONS)

@@ -12,6 +12,7 @@
  */
 #include "from_core.h"
 #include "interwork.h"
+#include "live_move.h"
 #include "neighbours.h"
 
 /* Compared by whoever loads the object. */
@@ -249,7 +250,12 @@ int rloc_ingress(struct __sk_buff *skb)
 	}
 	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
 		report_sender(skb, &outer, &packet, LISP_EVENT_SENDER_SEEN);
-	if (local->state == LISP_LOCAL_EID_AWAY)
+	if (local->flags & LISP_LOCAL_EID_MOVING) {
+		verdict = follow_move(skb, &outer, &packet, local);
+		if (verdict != CONTINUE && verdict != SEND_ON)
+			return verdict;
+	}
+	if (local->state == LISP_LOCAL_EID_AWAY || verdict == SEND_ON)
 		return redirect_encapsulated(skb, &outer, &packet);
 	return accept_from_core(skb, &outer, &packet, local, config);
 }
@@ -336,6 +342,8 @@ int hold_ingress(struct __sk_buff *skb)
 	    header.ethertype != get_ethertype(packet.family))
 		return drop(skb, LISP_DROP_HOLD_HEADER);
 	packet.interface_index = bpf_ntohl(header.interface_index_be);
+	if (packet.interface_index & LISP_STAMPED)
+		packet.interface_index = skb->ifindex;
 	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS || header.purpose == LISP_HOLD_FRAGMENT)
 		return release_to_core(skb, &packet, header.sender_family);
 	if (header.purpose == LISP_HOLD_ENDPOINT_EXPECTED)

@@ -4,6 +4,7 @@
  * RFC 9305 §3), combine TTL, DSCP and ECN (RFC 9300 §5.3, RFC 6040 §4.2), take the headers off.
  *
  * N, L, E, V and their fields are ignored here: closed_receive.h reads them where they are switched on.
+ * A nonce is kept for live_move.h, which believes it from the peer of a move only.
  * A UDP checksum is not verified, which RFC 9300 §5.3 leaves open.
  */
 #ifndef GODWIT_DECAPSULATE_H
@@ -15,6 +16,7 @@ struct outer {
 	struct lisp_rloc_key source;
 	__u32 length;       /* of the outer IP packet */
 	__u32 instance_id;
+	__u32 nonce;        /* LISP_STAMPED and 24 bits; 0 without */
 	__u8 family;
 	__u8 traffic_class;
 	__u8 ttl;
@@ -65,6 +67,9 @@ static __always_inline int parse_lisp_header(struct __sk_buff *skb, struct udphd
 	if (lisp->flags & DATA_FLAG_KEY)
 		return drop(skb, LISP_DROP_MALFORMED_OUTER);
 	outer->instance_id = lisp->flags & DATA_FLAG_INSTANCE ? instance : 0;
+	if ((lisp->flags & (DATA_FLAG_NONCE | DATA_FLAG_GPE)) == DATA_FLAG_NONCE)
+		outer->nonce = LISP_STAMPED | (__u32)lisp->nonce[0] << 16 |
+			       (__u32)lisp->nonce[1] << 8 | lisp->nonce[2];
 	outer->is_gpe = !!(lisp->flags & DATA_FLAG_GPE);
 	outer->next_protocol = outer->is_gpe ? lisp->nonce[2] : 0;
 	return CONTINUE;

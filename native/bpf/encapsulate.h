@@ -96,6 +96,12 @@ static __always_inline void write_lisp_header(struct lisp_data_header *lisp,
 	lisp->nonce[0] = 0;
 	lisp->nonce[1] = 0;
 	lisp->nonce[2] = gpe ? next_protocol : 0;
+	if (packet->nonce && !gpe) {
+		lisp->flags |= DATA_FLAG_NONCE;
+		lisp->nonce[0] = packet->nonce >> 16;
+		lisp->nonce[1] = packet->nonce >> 8;
+		lisp->nonce[2] = packet->nonce;
+	}
 	lisp->instance_id_and_bits = bpf_htonl(packet->instance_id << 8);
 }
 

@@ -72,8 +72,10 @@ static __noinline int wait_for_endpoint(struct __sk_buff *skb, struct packet *pa
 	step_back(&gate);
 	if (is_present(local))
 		return deliver(skb, packet, local);
-	if (is_away(local))
+	if (is_away(local)) {
+		packet->nonce = 0; /* of the peer that it came from */
 		return redirect_away(skb, packet);
+	}
 	return drop(skb, LISP_DROP_UNKNOWN_EID);
 }
 

@@ -74,7 +74,7 @@ static __noinline int hold(struct __sk_buff *skb, const struct packet *packet, _
 		.sender_family = purpose_and_family >> 8,
 		.local2 = 0x02,
 		.segments = entry->segments,
-		.interface_index_be = bpf_htonl(packet->interface_index),
+		.interface_index_be = bpf_htonl(packet->nonce ? packet->nonce : packet->interface_index),
 		.ethertype = get_ethertype(packet->family),
 	};
 

@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-#define LISP_ABI_VERSION 2
+#define LISP_ABI_VERSION 3
 
 enum lisp_limits {
 	LISP_MAXIMUM_LOCATORS = 8,   /* locators of the best usable priority in one set */
@@ -90,6 +90,9 @@ enum lisp_local_eid_flags {
 	LISP_LOCAL_EID_MAC_KNOWN = 1,
 	LISP_LOCAL_EID_REPORT_SENDERS = 2,
 	LISP_LOCAL_EID_NO_PROXY = 4, /* not present, yet neither ARP nor NS for it are answered */
+	/* `moves` says more: a flag and no state, because an EID whose packets are copied is here in every
+	 * other respect, and one that is expected or away remains so. */
+	LISP_LOCAL_EID_MOVING = 8,
 };
 
 struct lisp_local_eid {
@@ -110,6 +113,47 @@ struct lisp_translation {
 	__u32 mask_length;
 };
 _Static_assert(sizeof(struct lisp_translation) == 20, "lisp_translation");
+
+/*
+ * A live move of an EID, at either end. What the source sends to the destination carries a nonce of
+ * 24 bits: kind (2), hops (2, not used yet), stamp (20, units of LISP_STAMP_SHIFT of the source's clock).
+ */
+enum lisp_stamps {
+	LISP_STAMP_SHIFT = 16, /* nanoseconds to units: 65.5 us, the stamp wraps after 68.7 s */
+	LISP_STAMP_MASK = 0xfffff,
+	LISP_KIND_SHIFT = 22,
+	LISP_KIND_PLAIN = 0,
+	LISP_KIND_COPY = 1,     /* the source has delivered it as well */
+	LISP_KIND_REDIRECT = 2, /* the source has not */
+};
+
+#define LISP_STAMPED 0x80000000U /* beside a nonce in 32 bits: there is one */
+
+enum lisp_move_role {
+	LISP_MOVE_SOURCE = 1,      /* here: deliver and copy; away: redirect with a stamp */
+	LISP_MOVE_DESTINATION = 2, /* stamps of the peer count */
+};
+
+enum lisp_move_flags {
+	/* Expected, but still at the source: only what the peer sends waits, all else goes on to there. */
+	LISP_MOVE_PASS_ON = 1,
+	LISP_MOVE_HAS_CUT = 2,     /* copies stamped before `cut` were seen at the source */
+	LISP_MOVE_DROP_COPIES = 4, /* the endpoint stayed at the source: it has seen them all */
+};
+
+struct lisp_move {
+	__u64 until_ns;     /* CLOCK_MONOTONIC; copies end, and cuts count no more */
+	__u64 refilled_ns;  /* written by programs: of the token bucket */
+	__u32 tokens;       /* written by programs: bytes that may be copied now */
+	__u32 bytes_per_ms; /* of copies; a tenth of a second of it may come at once */
+	__u32 cut;          /* stamp */
+	__u8 role;          /* enum lisp_move_role */
+	__u8 flags;         /* enum lisp_move_flags */
+	__u8 reserved[2];
+	struct lisp_locator peer; /* as an outer header from here */
+	__u8 reserved2[4];
+};
+_Static_assert(sizeof(struct lisp_move) == 72, "lisp_move");
 
 /* Per CPU, by counter id; outside the mapping so that replacing a mapping keeps its counts. */
 struct lisp_counter {
@@ -212,7 +256,8 @@ struct lisp_hold_header {
 	__u8 sender_family; /* 4 or 6: family of the outer source that brought it; 0 = from the site */
 	__u8 local2;     /* 0x02 */
 	__u8 segments;   /* counted for it at the gate; a super-packet may be segmented on its way in */
-	__u32 interface_index_be; /* where it came in; for FRAME where it goes out */
+	/* Where it came in, for FRAME where it goes out; or, with LISP_STAMPED, the nonce it came with. */
+	__u32 interface_index_be;
 	__be16 ethertype;
 } __attribute__((packed));
 _Static_assert(sizeof(struct lisp_hold_header) == 14, "lisp_hold_header");
@@ -306,6 +351,9 @@ enum lisp_drop_reason {
 	LISP_DROP_NULL_MAP_VERSION,   /* the packet names a version, the mapping has none (RFC 9302 §6.1) */
 	LISP_DROP_FUTURE_MAP_VERSION, /* it names one of ours that was never given out */
 	LISP_DROP_STALE_MAP_VERSION,  /* an old one: of ours solicited in vain, or of the source's mapping */
+	LISP_DROP_SEEN_AT_SOURCE,     /* a copy of what the source has delivered */
+	LISP_DROP_COPY_RATE_LIMITED,  /* not the packet, only its copy */
+	LISP_DROP_COPY_FAILED,        /* likewise: no next hop, other family, too big, end of its TTL */
 	LISP_DROP_COUNT,
 };
 
@@ -327,6 +375,7 @@ enum lisp_tally {
 	LISP_TALLY_FRAGMENTED,        /* packets sent to be split in two (RFC 9300 §7.1) */
 	LISP_TALLY_PROXIED,           /* PETR: decapsulated and let out natively */
 	LISP_TALLY_TRANSLATED,        /* LISP-NAT, both directions */
+	LISP_TALLY_COPIED,            /* delivered here and sent to the destination of a live move */
 	LISP_TALLY_COUNT,
 };
 

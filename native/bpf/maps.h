@@ -39,6 +39,7 @@ enum map_sizes {
 	CLOSED_PEERS = 1 << 12,
 	REFUSED_SENDERS = 1 << 12,
 	DOUBTS = 1 << 14,
+	MOVES = 1 << 12,
 };
 
 /* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
@@ -85,6 +86,16 @@ struct {
 	__type(key, struct lisp_eid_prefix_key);
 	__type(value, struct lisp_local_eid);
 } local_eid_prefixes SEC(".maps");
+
+/* Live moves under way, by EID; asked only for entries that say so. Writer: user space; programs keep
+ * the token bucket in it. Size: EIDs that migrate at once, many times what a host can carry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MOVES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_eid_key);
+	__type(value, struct lisp_move);
+} moves SEC(".maps");
 
 /* Packets, bytes and last use by counter id. Writer: programs. Outside the mappings, so that replacing
  * a mapping keeps its counts. Id 0 is counted like any other. Size: map-cache and local EIDs together. */

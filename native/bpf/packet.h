@@ -19,6 +19,7 @@ struct packet {
 	__u32 flow_hash;     /* set by hash_flow */
 	__u32 ports;         /* both, as they stand in the packet; 0 without */
 	__u32 instance_id;
+	__u32 nonce; /* LISP_STAMPED and 24 bits: came with it, and leaves with it; else 0 */
 	__u32 interface_index; /* routing looks from here: the interface where the packet came in */
 	__u16 destination_port; /* UDP only, else 0 */
 	__u8 family;

@@ -82,7 +82,7 @@ static void check(struct hold_queues *queues)
 	struct totals totals = { 0 };
 	uint32_t passing = 0;
 
-	for (int i = 0; i <= HOLD_PASSING; i++) {
+	for (int i = 0; i < HOLD_LISTS; i++) {
 		struct hold_queue *previous = NULL;
 
 		for (struct hold_queue *queue = queues->lists[i].first; queue; queue = queue->next) {
@@ -132,7 +132,7 @@ static void arrive(struct hold_queues *queues, const uint8_t *bytes, size_t leng
 		}
 	}
 	if (queue && hold_refusal(queues, queue, length) == HOLD_ACCEPTED)
-		hold_queue_append(queues, queue, frame, length);
+		hold_queue_append(queues, queue, frame, length, now);
 	free(frame);
 }
 

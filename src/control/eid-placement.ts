@@ -9,10 +9,10 @@
 import type { NodeConfig } from '../config/node-config.js'
 import type { MacAddress } from '../lisp/address.js'
 import { type Eid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
-import type { Locator } from '../lisp/locator.js'
+import type { Locator, Rloc } from '../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { ownMapping } from './control-datagram.js'
-import type { Instant, Output } from './input-output.js'
+import type { Encapsulation, Instant, LocalMove, Output } from './input-output.js'
 import { push } from './installed-mappings.js'
 import type { Itr } from './itr.js'
 
@@ -27,6 +27,25 @@ export interface EidPlacement {
   ): void
   /** The endpoint is expected: hold what comes for it (unless holding is switched off). */
   standby(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
+  /** The endpoint runs here on and is to be at `encapsulation` soon: deliver, and copy to there. */
+  copy(entry: DatabaseEntry, encapsulation: Encapsulation, leaseMs: number, outputs: Output[]): void
+  /** What an earlier run had begun; to be followed by what puts the entry in its place. */
+  restoreMove(entry: DatabaseEntry, move: LocalMove): void
+  /** Copies no more. */
+  endCopy(entry: DatabaseEntry, outputs: Output[]): void
+  /**
+   * The endpoint runs on at `peer` and is expected: what comes from there is held, as a window, and
+   * all else goes on to `locators`.
+   */
+  standbyLive(
+    entry: DatabaseEntry,
+    peer: Rloc,
+    locators: readonly Locator[],
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** It has stopped there; copies stamped before `cut` were seen by it. */
+  markStopped(entry: DatabaseEntry, cut: number, outputs: Output[]): void
   /** The endpoint is at `locators`: re-encapsulate. Uncommitted = it may be taken back. */
   away(
     entry: DatabaseEntry,
@@ -62,6 +81,8 @@ export interface PlacementWatch {
 
 /** Our choice: a full hold leaves in a tenth of it; a move waits for the end no longer than this. */
 const SETTLING_MS = 1000
+/** Stamps of the peer count so long after it was last told; less than it takes them to wrap. */
+const STAMPS_MS = 30_000
 
 interface Settling {
   releases: number
@@ -77,6 +98,9 @@ export function createEidPlacement(
   /** By EID-prefix. */
   const settling = new Map<string, Settling>()
   let isWatchingStatics = false
+  /** Live moves of EIDs, as the datapath was told; by EID-prefix. */
+  const moving = new Map<string, LocalMove>()
+  const restored = new Map<string, LocalMove>()
 
   /** Both tables release, and each says when it has done so. */
   function settle(entry: DatabaseEntry, now: Instant): void {
@@ -84,7 +108,21 @@ export function createEidPlacement(
     settling.set(entry.key, { releases: before + 2, until: now + SETTLING_MS })
   }
 
+  /** `change` of a live move to here, if there is one; a move from here is over. */
+  function changeArrival(
+    entry: DatabaseEntry,
+    change: Partial<Pick<LocalMove & { kind: 'destination' }, 'passOn' | 'copies'>>,
+  ): void {
+    const move = moving.get(entry.key)
+    const former = restored.get(entry.key)
+    restored.delete(entry.key)
+    if (former !== undefined) moving.set(entry.key, former)
+    else if (move?.kind === 'destination') moving.set(entry.key, { ...move, ...change })
+    else moving.delete(entry.key)
+  }
+
   function write(entry: DatabaseEntry, release: boolean, outputs: Output[]): void {
+    const move = moving.get(entry.key)
     push(outputs, {
       kind: 'put-local-eid',
       eidPrefix: entry.eidPrefix,
@@ -95,6 +133,7 @@ export function createEidPlacement(
       reportSenders: entry.state === 'local' && (isWatchingStatics || entry.kind === 'dynamic-eid'),
       // Uncommitted, the endpoint may still be on the segment and answers itself.
       ...(entry.committed ? {} : { proxyNeighbours: false }),
+      ...(move === undefined ? {} : { move }),
       release: release ? [entry.eid] : [],
     })
   }
@@ -108,6 +147,7 @@ export function createEidPlacement(
       entry.awayLocators = []
       entry.committed = true
       entry.arrivedAt = now
+      changeArrival(entry, { passOn: false })
       const release = entry.kind === 'dynamic-eid'
       if (release) settle(entry, now)
       write(entry, release, outputs)
@@ -118,13 +158,41 @@ export function createEidPlacement(
       entry.state = 'standby'
       entry.registering = false
       entry.committed = true
+      moving.delete(entry.key)
       if (config.mobility.hold) {
         write(entry, false, outputs)
         itr.putOwn(entry.eidPrefix, 'hold', [], now, outputs)
       } else push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
       watch.placed(entry, now, outputs)
     },
+    copy(entry, encapsulation, leaseMs, outputs) {
+      moving.set(entry.key, { kind: 'source', encapsulation, leaseMs })
+      write(entry, false, outputs)
+    },
+    restoreMove(entry, move) {
+      restored.set(entry.key, move)
+    },
+    endCopy(entry, outputs) {
+      if (moving.delete(entry.key)) write(entry, false, outputs)
+    },
+    standbyLive(entry, peer, locators, now, outputs) {
+      entry.state = 'standby'
+      entry.registering = false
+      entry.committed = true
+      const what = { leaseMs: STAMPS_MS, passOn: true, copies: 'all' } as const
+      moving.set(entry.key, { kind: 'destination', peer, ...what })
+      const mapping = ownMapping(entry.eidPrefix, locators, 0, entry.heardVersion)
+      itr.putAway(mapping, [], now, outputs)
+      write(entry, false, outputs)
+    },
+    markStopped(entry, cut, outputs) {
+      changeArrival(entry, { passOn: false, copies: cut })
+      write(entry, false, outputs)
+    },
     away(entry, locators, options, now, outputs) {
+      // What leaves here goes on being stamped; the copies that came here were seen at the source.
+      if (moving.get(entry.key)?.kind === 'destination')
+        changeArrival(entry, { passOn: false, copies: 'none' })
       entry.state = 'away'
       entry.registering = false
       entry.registeredAt = undefined
@@ -162,6 +230,7 @@ export function createEidPlacement(
     },
     forget(entry, outputs) {
       settling.delete(entry.key)
+      moving.delete(entry.key)
       database.remove(entry)
       push(outputs, { kind: 'delete-local-eid', eidPrefix: entry.eidPrefix })
       itr.removeOwn(entry.eidPrefix, outputs)

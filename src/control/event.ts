@@ -81,6 +81,8 @@ export const EVENT_NAMES = [
   'move-requested',
   'move-prepared',
   'move-refused',
+  'move-source-copying',
+  'move-endpoint-stopped',
   'move-source-redirected',
   'move-endpoint-seen',
   'move-registered',

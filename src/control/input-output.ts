@@ -221,6 +221,31 @@ export interface Encapsulation {
   readonly closed?: boolean
 }
 
+/** A live move of a single EID as the datapath sees it, at its source or at its destination. */
+export type LocalMove =
+  /**
+   * While local: packets are delivered and copied to the destination, stamped. While away: what is
+   * redirected is stamped. Copying ends after `leaseMs`, also when nobody says so.
+   */
+  | {
+      readonly kind: 'source'
+      readonly encapsulation: Encapsulation
+      readonly leaseMs: number
+    }
+  /**
+   * Stamps of `peer` count. `passOn`: the endpoint still runs there; what does not come from `peer`
+   * is sent on by the map-cache, copies are held as a window of the latest. Without it the window is
+   * closed: nothing is given up for its age. `copies`, of a release and of what comes later: all are
+   * delivered that cannot be told seen at the source, or none, or those from this stamp on.
+   */
+  | {
+      readonly kind: 'destination'
+      readonly peer: Rloc
+      readonly leaseMs: number
+      readonly passOn: boolean
+      readonly copies: 'all' | 'none' | number
+    }
+
 export type DatapathOperation =
   | ClosedOperation
   /**
@@ -258,6 +283,8 @@ export type DatapathOperation =
        * endpoint may still be on the segment (an away EID before its move is certain).
        */
       readonly proxyNeighbours?: boolean
+      /** A live move is under way; without it none is, whatever was said before. */
+      readonly move?: LocalMove
       readonly release: readonly Eid[]
     }
   | { readonly kind: 'delete-local-eid'; readonly eidPrefix: EidPrefix }
@@ -298,6 +325,8 @@ export interface RestoredState {
     readonly mac: MacAddress | undefined
     /** False: put with `proxyNeighbours: false`, that is, away before the move was certain. */
     readonly proxyNeighbours?: boolean
+    /** Of a source that still copies or stamps. */
+    readonly move?: LocalMove
   }[]
   readonly mapCache: readonly {
     readonly eidPrefix: EidPrefix

@@ -3,10 +3,15 @@
  *
  * What happens to it is decided in moves.ts. EIDs of one move may come from several sources.
  */
+
+import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress, type MacAddress } from '../lisp/address.js'
-import type { Eid } from '../lisp/eid.js'
+import { type Eid, hostPrefix } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
+import type { Mapping } from '../lisp/mapping.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
+import { ownLocators, ownMapping } from './control-datagram.js'
+import type { MoveMode } from './input-output.js'
 import type { MoveRecord } from './move-log.js'
 
 /** One EID of a move and where it comes from. */
@@ -31,6 +36,7 @@ export interface Arrival {
   phase: 'locating' | 'preparing' | 'ready' | 'arrived' | 'over'
   /** Sources that have redirected, by name. */
   readonly prepared: Set<string>
+  readonly mode: MoveMode
   mac: MacAddress | undefined
 }
 
@@ -47,5 +53,14 @@ export function passengersFrom(arrival: Arrival, source: Rloc): Passenger[] {
   return arrival.passengers.filter(
     (one) =>
       one.source !== undefined && one.source !== 'none' && equalIpAddresses(one.source, source),
+  )
+}
+
+/** The records of a Move message: each EID with our locators and the version that we would claim. */
+export function recordsFor(config: NodeConfig, passengers: readonly Passenger[]): Mapping[] {
+  const locators = ownLocators(config)
+  const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? 0
+  return passengers.map((one) =>
+    ownMapping(hostPrefix(one.eid), locators, ttlMinutes, one.entry?.claimVersion ?? 0),
   )
 }

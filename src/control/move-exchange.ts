@@ -20,7 +20,7 @@ import { createReplayWindow, type ReplayWindow } from './replay-window.js'
 import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
-  Partial<Pick<MoveMessage, 'reason' | 'records' | 'endpointMac' | 'senders'>>
+  Partial<Pick<MoveMessage, 'reason' | 'records' | 'endpointMac' | 'stamp' | 'senders'>>
 
 /** Called once: with the answer, or with undefined when there was none in time. */
 export type OnMoveAnswer = (
@@ -223,6 +223,15 @@ export function hex(bytes: Uint8Array): string {
   return text
 }
 
+const QUESTIONS: readonly MoveMessage['phase'][] = [
+  'prepare',
+  'prepare-live',
+  'stopped',
+  'confirm',
+  'cancel',
+  'solicited',
+]
+
 function isQuestion(message: MoveMessage): boolean {
-  return ['prepare', 'confirm', 'cancel', 'solicited'].includes(message.phase)
+  return QUESTIONS.includes(message.phase)
 }

@@ -22,17 +22,19 @@ import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import type { MoveReason } from '../lisp/move-phases.js'
+import { stampOf } from '../lisp/move-stamp.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { namesUs, ownLocators, ownMapping, sourceRloc } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { EidPlacement } from './eid-placement.js'
-import { usableLocators } from './encapsulation-choice.js'
+import { chooseEncapsulations, usableLocators } from './encapsulation-choice.js'
 import { type Etr, hear } from './etr.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
 import type { Itr } from './itr.js'
+import { type Departure, isUnderWay, newest } from './move-departure.js'
 import { hex, type MoveExchange } from './move-exchange.js'
-import { isFinished, type MoveLog, type MoveRecord, moveName, stamp } from './move-log.js'
+import { isFinished, type MoveLog, moveName, stamp } from './move-log.js'
 import type { Smr } from './smr.js'
 
 export interface MoveSource {
@@ -72,16 +74,6 @@ export interface MoveSourceParts {
   readonly log: MoveLog
 }
 
-interface Departure {
-  readonly record: MoveRecord
-  readonly xtrId: string
-  /** Whom to answer and tell; the RLOC that the destination speaks from. */
-  readonly peer: Rloc
-  readonly entries: DatabaseEntry[]
-  state: 'redirected' | 'committed' | 'over'
-  readonly senders: Map<string, Rloc>
-}
-
 /** The SMR waits so long for the Map-Notify, so that its receiver does not fetch the old mapping. */
 const MAPPING_SYSTEM_MS = 100
 /** Senders solicited within this are told in one message. */
@@ -95,6 +87,13 @@ const MAXIMUM_OVERTAKEN = 4096
 const MAPPING_ANSWER_MS = 4000
 /** Until then what the destination sends us may be from before it began to hold: a long round trip. */
 const LAST_RETURN_MS = 200
+const LAST_LIVE_RETURN_MS = 2000
+/** Copying ends when the destination has not asked for it again so long. */
+const LEASE_MS = 30_000
+/** What the endpoint had not read when it stopped, and how late the news of the stop may be. */
+const GUARD_MS = 50
+/** The news of the stop is repeated so long; the first redirected packet says the same. */
+const STOPPED_MS = 10_000
 
 export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): MoveSource {
   const { database, itr, placement, smr, etr, exchange, log } = parts
@@ -139,7 +138,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       if (entry === undefined || entry.kind !== 'dynamic-eid') return 'not-local'
       if (entry.state === 'standby') return 'move-in-progress'
       const other = byEid.get(entry.key)
-      const underWay = other?.state === 'redirected'
+      const underWay = isUnderWay(other)
       // A later attempt of the same destination takes over; its counter is the high half of the id.
       if (
         underWay &&
@@ -163,29 +162,51 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     // Not answered: it comes again in some 20 ms, and "prepared" must not be said too early.
     if (isSettling(message.records, now)) return
     const known = departures.get(message.moveId)
-    if (known?.state === 'redirected') {
+    if (isUnderWay(known)) {
       prepareMore(known, message, from, now, outputs)
       return
     }
     const reason = known !== undefined || isOver(message) ? 'superseded' : refusalFor(message)
-    const { moveId } = message
     if (reason !== 'none') {
       refuse(message, from, reason, outputs)
       return
     }
     const entries = message.records.map((one) => database.getEid(eidFromPrefix(one.eidPrefix))!)
-    for (const entry of entries) supersede(entry)
+    for (const entry of entries) supersede(entry, outputs)
     const departure = remember(message, from, entries, now)
-    if (config.mobility.redirect)
-      for (const [index, entry] of entries.entries())
-        redirect(entry, message.records[index]!, false, now, outputs)
-    else for (const entry of entries) entry.registering = false
-    stamp(departure.record, 'source-redirected', now)
+    begin(departure, message.phase === 'prepare-live', now, outputs)
     departure.record.state = 'ready'
-    report(outputs, 'move-source-redirected', 'info', { moveId: moveName(moveId) })
     // After the operations above: "prepared" means that they are in the datapath.
     sendPrepared(departure, message, from, outputs)
-    deadlines.set(`news/${moveName(moveId)}`, now + 2 * config.mobility.endpointTimeoutMs)
+  }
+
+  function begin(departure: Departure, live: boolean, now: Instant, outputs: Output[]): void {
+    const { name } = departure.record
+    if (live) {
+      departure.state = 'copying'
+      for (const entry of departure.entries) copyOut(departure, entry, outputs)
+      report(outputs, 'move-source-copying', 'info', { moveId: name })
+      deadlines.set(`news/${name}`, now + LEASE_MS)
+    } else redirectAll(departure, now, outputs)
+  }
+
+  /** All that comes for them goes to the destination from now on. */
+  function redirectAll(departure: Departure, now: Instant, outputs: Output[]): void {
+    const { name } = departure.record
+    departure.state = 'redirected'
+    for (const entry of departure.entries)
+      if (config.mobility.redirect)
+        redirect(entry, departure.records.get(entry.key)!, false, now, outputs)
+      else entry.registering = false
+    stamp(departure.record, 'source-redirected', now)
+    report(outputs, 'move-source-redirected', 'info', { moveId: name })
+    deadlines.set(`news/${name}`, now + 2 * config.mobility.endpointTimeoutMs)
+  }
+
+  function copyOut(departure: Departure, entry: DatabaseEntry, outputs: Output[]): void {
+    const { locators } = departure.records.get(entry.key)!
+    const [first] = chooseEncapsulations(config, locators, () => false)
+    if (first !== undefined) placement.copy(entry, first, LEASE_MS, outputs)
   }
 
   /**
@@ -208,11 +229,17 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     }
     for (const record of more) {
       const entry = database.getEid(eidFromPrefix(record.eidPrefix))!
-      supersede(entry)
+      supersede(entry, outputs)
       known.entries.push(entry)
+      known.records.set(entry.key, record)
       byEid.set(entry.key, known)
-      if (config.mobility.redirect) redirect(entry, record, false, now, outputs)
+      if (known.state === 'copying') copyOut(known, entry, outputs)
+      else if (config.mobility.redirect) redirect(entry, record, false, now, outputs)
       else entry.registering = false
+    }
+    if (known.state === 'copying') {
+      for (const entry of known.entries) copyOut(known, entry, outputs)
+      deadlines.set(`news/${known.record.name}`, now + LEASE_MS)
     }
     sendPrepared(known, message, from, outputs)
   }
@@ -260,19 +287,22 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       peer: from,
       entries,
       state: 'redirected',
+      records: new Map(message.records.map((one) => [formatEidPrefix(one.eidPrefix), one])),
       senders: new Map(),
+      live: message.phase === 'prepare-live',
     }
     departures.set(message.moveId, departure)
     if (departures.size > MAXIMUM_DEPARTURES)
-      for (const [id, oldest] of departures)
-        if (oldest.state !== 'redirected' && departures.delete(id)) break
+      for (const [id, oldest] of departures) if (!isUnderWay(oldest) && departures.delete(id)) break
     for (const entry of entries) byEid.set(entry.key, departure)
     return departure
   }
 
-  function supersede(entry: DatabaseEntry): void {
+  function supersede(entry: DatabaseEntry, outputs: Output[]): void {
     const former = byEid.get(entry.key)
-    if (former?.state !== 'redirected') return
+    if (!isUnderWay(former)) return
+    if (former.state === 'copying')
+      for (const one of former.entries) placement.endCopy(one, outputs)
     end(former, 'superseded')
   }
 
@@ -296,7 +326,8 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     const records = departure.entries.map((entry) =>
       ownMapping(entry.eidPrefix, locators, 0, newest(entry)),
     )
-    const content = { phase: 'prepared' as const, moveId: message.moveId, records }
+    const { moveId } = message
+    const content = { phase: 'prepared' as const, moveId, records }
     const known = mac === undefined ? {} : { endpointMac: mac }
     exchange.answer(message, to, { ...content, ...known }, outputs)
   }
@@ -307,7 +338,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     const { moveId } = message
     const known = departures.get(moveId)
     noteEnd(message)
-    if (known === undefined || known.state === 'redirected') {
+    if (known === undefined || isUnderWay(known)) {
       const gone: DatabaseEntry[] = []
       for (const record of message.records) {
         const entry = database.get(record.eidPrefix)
@@ -352,15 +383,20 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     const { moveId } = message
     const known = departures.get(moveId)
     noteEnd(message)
-    if (known?.state === 'redirected') takeBack(known, message.reason, now, outputs)
+    if (isUnderWay(known)) takeBack(known, message.reason, now, outputs)
     else if (known === undefined) takeBackForgotten(message, now, outputs)
     exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
   }
 
   function takeBack(departure: Departure, reason: string, now: Instant, outputs: Output[]): void {
+    const copying = departure.state === 'copying'
     end(departure, reason)
     stamp(departure.record, 'failed', now)
     report(outputs, 'move-failed', 'warning', { reason, moveId: departure.record.name })
+    if (copying) {
+      for (const entry of departure.entries) placement.endCopy(entry, outputs)
+      return
+    }
     const mine = departure.entries.filter(
       (entry) =>
         database.byKey(entry.key) === entry && !(entry.state === 'away' && entry.committed),
@@ -377,8 +413,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     const mine: DatabaseEntry[] = []
     for (const { eidPrefix, locators } of message.records) {
       const entry = database.get(eidPrefix)
+      if (entry?.state === 'local' && !isUnderWay(byEid.get(entry.key)))
+        placement.endCopy(entry, outputs)
       if (entry === undefined || entry.state !== 'away' || entry.committed) continue
-      if (byEid.get(entry.key)?.state === 'redirected') continue
+      if (isUnderWay(byEid.get(entry.key))) continue
       if (locators.some((one) => leadsTo(entry, one.rloc))) mine.push(entry)
     }
     for (const entry of mine) {
@@ -400,8 +438,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     outputs: Output[],
   ): void {
     if (entry.state !== 'away' || entry.committed || !leadsTo(entry, sender)) return
-    if (now - entry.departedAt < LAST_RETURN_MS) return
     const departure = byEid.get(entry.key)
+    // The destination of a live move sends on what comes to it until it hears of the stop.
+    const isLive = departure?.live === true
+    if (now - entry.departedAt < (isLive ? LAST_LIVE_RETURN_MS : LAST_RETURN_MS)) return
     if (departure?.state === 'redirected') {
       takeBack(departure, 'returned', now, outputs)
       return
@@ -413,6 +453,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
 
   /** The destination is silent: who has it, says the mapping system. */
   function seekNews(departure: Departure, now: Instant, outputs: Output[]): void {
+    if (departure.state === 'copying') {
+      takeBack(departure, 'lease-over', now, outputs)
+      return
+    }
     const entry = departure.entries[0]!
     const onAnswer = (mapping: Mapping | undefined, then: Instant, more: Output[]): void => {
       if (departure.state !== 'redirected') return
@@ -445,14 +489,18 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     exchange.ask(`solicited/${record.name}`, peer, content, now + TELL_MS, () => {}, now, outputs)
   }
 
-  function departuresOf(eids: readonly Eid[]): Departure[] {
+  function departuresOf(
+    eids: readonly Eid[],
+    which: (one: Departure | undefined) => boolean,
+  ): Departure[] {
     const found = eids.map((eid) => byEid.get(formatEidPrefix(hostPrefix(eid))))
-    return [...new Set(found)].filter((one): one is Departure => one?.state === 'redirected')
+    return [...new Set(found)].filter((one): one is Departure => which(one))
   }
 
   return {
     handleQuestion(message, from, now, outputs) {
-      if (message.phase === 'prepare') prepare(message, from, now, outputs)
+      if (message.phase === 'prepare' || message.phase === 'prepare-live')
+        prepare(message, from, now, outputs)
       else if (message.phase === 'confirm') confirm(message, from, now, outputs)
       else cancel(message, from, now, outputs)
     },
@@ -475,11 +523,36 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       const entry = database.getEid(eid)
       if (entry !== undefined && sender !== undefined) takeBackReturned(entry, sender, now, outputs)
     },
-    stopped: (eids) => departuresOf(eids).map((one) => one.record.name),
+    stopped(eids, agoMs, gone, now, outputs) {
+      const found = departuresOf(eids, isUnderWay)
+      for (const departure of found) {
+        if (departure.state !== 'copying') continue
+        redirectAll(departure, now, outputs)
+        const { record, peer } = departure
+        const content = {
+          phase: 'stopped' as const,
+          moveId: record.id,
+          stamp: stampOf(Math.max(0, now - agoMs - GUARD_MS)),
+          reason: gone ? ('gone' as const) : ('none' as const),
+        }
+        exchange.ask(
+          `stopped/${record.name}`,
+          peer,
+          content,
+          now + STOPPED_MS,
+          ignore,
+          now,
+          outputs,
+        )
+      }
+      return found.map((one) => one.record.name)
+    },
     resumed(eids, now, outputs) {
-      const found = departuresOf(eids)
+      // What still copies was accepted after the endpoint last resumed: another attempt's failure.
+      const found = departuresOf(eids, (one) => one?.state === 'redirected')
       for (const departure of found) {
         const { record, peer } = departure
+        exchange.abandon(`stopped/${record.name}`)
         takeBack(departure, 'resumed', now, outputs)
         const content = { phase: 'cancel' as const, moveId: record.id, reason: 'operator' as const }
         exchange.ask(`resumed/${record.name}`, peer, content, now + TELL_MS, ignore, now, outputs)
@@ -488,13 +561,13 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
     },
     departed(entry, now) {
       const departure = byEid.get(entry.key)
-      if (departure?.state !== 'redirected') return
+      if (!isUnderWay(departure)) return
       if (departure.entries.every((one) => one.state === 'away' && one.committed))
         conclude(departure, now)
     },
     isMoving: (eid) => {
       const entry = database.getEid(eid)
-      return entry !== undefined && byEid.get(entry.key)?.state === 'redirected'
+      return entry !== undefined && isUnderWay(byEid.get(entry.key))
     },
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
@@ -511,10 +584,3 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
 
 /** Repeated until answered; what the answer says changes nothing. */
 function ignore(): void {}
-
-/** The highest version known of it, granted or claimed by anyone. */
-function newest(entry: DatabaseEntry): number {
-  const { grantedVersion, heardVersion } = entry
-  if (grantedVersion === 0) return heardVersion
-  return isNewerMapVersion(heardVersion, grantedVersion) ? heardVersion : grantedVersion
-}

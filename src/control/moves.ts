@@ -6,26 +6,35 @@
  * the EIDs are registered with the version after the one the source told, the source is told to let
  * go; so it is after a detected move, if we know where the EID was. Nothing is published before (our
  * choice: an attempt that fails leaves no trace in the mapping system). Without the endpoint in time everything goes back, held packets included.
+ * Of a live move only the source's copies are held, and all else goes on to the source, until the
+ * endpoint has stopped there: see live-arrivals.ts.
  * A move has converged when every sender that was solicited has been seen sending here directly.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
-import { type Eid, formatEid, hostPrefix } from '../lisp/eid.js'
+import { type Eid, formatEid } from '../lisp/eid.js'
 import { type Locator, locator, type Rloc } from '../lisp/locator.js'
 import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
-import { namesUs, ownLocators, ownMapping } from './control-datagram.js'
+import { namesUs } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import { usableLocators } from './encapsulation-choice.js'
 import { createEndpointSearch } from './endpoint-search.js'
 import { hear, refusal } from './etr.js'
 import { groupNewcomers, type Newcomer, tellFormerSite } from './former-site.js'
-import type { Command, CommandResult, Instant, Output, Random } from './input-output.js'
+import type { Command, CommandResult, Instant, MoveMode, Output, Random } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
-import { type Arrival, type Passenger, passengersFrom, sourcesOf } from './move-arrival.js'
+import { createLiveArrivals } from './live-arrivals.js'
+import {
+  type Arrival,
+  type Passenger,
+  passengersFrom,
+  recordsFor,
+  sourcesOf,
+} from './move-arrival.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { moveView, stamp } from './move-log.js'
 import { chooseMovePeer, noAnswer, objectionToMove } from './move-objections.js'
@@ -88,6 +97,11 @@ export function createMoves(
   const refuseStray = createStrayRefusal(config, parts)
   const search = createEndpointSearch()
   const destination = config.rlocs[0]!.address
+  const live = createLiveArrivals(parts, {
+    fail: (...told) => fail(...told),
+    awaitEndpoint: (...told) => awaitEndpoint(...told),
+    recordsFor: (arrival, source) => recordsFor(config, passengersFrom(arrival, source)),
+  })
 
   const newId = (outputs: Output[]): bigint =>
     (counter.next(outputs) << 32n) | (random.nonce() & 0xffff_ffffn)
@@ -106,6 +120,7 @@ export function createMoves(
     commandId: string,
     eids: readonly Eid[],
     source: Rloc | undefined,
+    mode: MoveMode,
     now: Instant,
     outputs: Output[],
   ): void {
@@ -135,6 +150,7 @@ export function createMoves(
       commandId,
       phase: 'locating',
       prepared: new Set(),
+      mode,
       mac: undefined,
     }
     byId.set(record.id, arrival)
@@ -194,8 +210,12 @@ export function createMoves(
     arrival.phase = 'preparing'
     const first = arrival.passengers.find((one) => one.source !== 'none')
     if (first?.source !== 'none') arrival.record.source = first?.source
+    // Of a live move the source is told from others by the datapath: it may be another one now.
     for (const one of arrival.passengers)
-      if (one.entry === undefined && !expect(one, now, outputs)) {
+      if (
+        (one.entry === undefined || arrival.mode === 'live') &&
+        !expect(one, arrival.mode, now, outputs)
+      ) {
         fail(
           arrival,
           refusal(503, 'too-many-eids', 'no room for another EID'),
@@ -210,30 +230,26 @@ export function createMoves(
   }
 
   /** Holds what comes for it from now on. */
-  function expect(one: Passenger, now: Instant, outputs: Output[]): boolean {
+  function expect(one: Passenger, mode: MoveMode, now: Instant, outputs: Output[]): boolean {
     const interfaceName = database.dynamicPrefixOf(one.eid)!.interfaceName
     const entry = database.getEid(one.eid) ?? database.add(one.eid, 'standby', interfaceName, now)
     if (entry === undefined) return false
     one.entry = entry
     returning.delete(entry)
     smr.forget(entry)
-    placement.standby(entry, now, outputs)
+    const { source, sourceLocators } = one
+    if (mode === 'live' && source !== undefined && source !== 'none')
+      placement.standbyLive(entry, source, sourceLocators, now, outputs)
+    else placement.standby(entry, now, outputs)
     return true
-  }
-
-  function recordsFor(passengers: readonly Passenger[]): Mapping[] {
-    const locators = ownLocators(config)
-    const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? 0
-    return passengers.map((one) =>
-      ownMapping(hostPrefix(one.eid), locators, ttlMinutes, one.entry?.claimVersion ?? 0),
-    )
   }
 
   function prepare(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(source)
     const passengers = passengersFrom(arrival, source)
-    const records = recordsFor(passengers).map((one) => ({ ...one, mapVersion: 0 }))
-    const content = { phase: 'prepare' as const, moveId: arrival.record.id, records }
+    const records = recordsFor(config, passengers).map((one) => ({ ...one, mapVersion: 0 }))
+    const phase = arrival.mode === 'live' ? ('prepare-live' as const) : ('prepare' as const)
+    const content = { phase, moveId: arrival.record.id, records }
     const giveUpAt = now + config.mobility.endpointTimeoutMs
     const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
       if (arrival.phase !== 'preparing') return
@@ -290,18 +306,25 @@ export function createMoves(
     const { record } = arrival
     arrival.phase = 'ready'
     record.state = 'ready'
-    if (sources.length > 0) {
+    const isLive = arrival.mode === 'live' && sources.length > 0
+    if (sources.length > 0 && !isLive) {
       stamp(record, 'source-redirected', now)
       report(outputs, 'move-source-redirected', 'info', { moveId: record.name })
     }
     stamp(record, 'ready', now)
     report(outputs, 'move-prepared', 'notice', { moveId: record.name, sources: sources.length })
-    deadlines.set(`endpoint/${record.name}`, now + config.mobility.endpointTimeoutMs)
+    if (isLive) live.begin(arrival, now)
     answerCommand(arrival, { ok: true, value: moveView(record, now) }, outputs)
+    if (!isLive) awaitEndpoint(arrival, now, outputs)
+  }
+
+  function awaitEndpoint(arrival: Arrival, now: Instant, outputs: Output[]): void {
+    const { name } = arrival.record
+    deadlines.set(`endpoint/${name}`, now + config.mobility.endpointTimeoutMs)
     const sought = arrival.passengers.map(({ eid }) => {
       return { eid, interfaceName: database.dynamicPrefixOf(eid)!.interfaceName }
     })
-    search.begin(record.name, sought, now, outputs)
+    search.begin(name, sought, now, outputs)
   }
 
   function answerCommand(arrival: Arrival, result: CommandResult, outputs: Output[]): void {
@@ -353,7 +376,7 @@ export function createMoves(
   function confirm(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(source)
     exchange.abandon(`prepare/${arrival.record.name}/${name}`)
-    const records = recordsFor(passengersFrom(arrival, source))
+    const records = recordsFor(config, passengersFrom(arrival, source))
     const content = { phase: 'confirm' as const, moveId: arrival.record.id, records }
     const key = `confirm/${arrival.record.name}/${name}`
     exchange.ask(key, source, content, now + CONFIRM_MS, () => {}, now, outputs)
@@ -361,6 +384,7 @@ export function createMoves(
 
   function forget(arrival: Arrival): void {
     deadlines.cancel(`endpoint/${arrival.record.name}`)
+    live.end(arrival)
     search.end(arrival.record.name)
     byId.delete(arrival.record.id)
     for (const { eid } of arrival.passengers)
@@ -396,7 +420,7 @@ export function createMoves(
       const reasonSent =
         reason === 'operator' ? ('operator' as const) : ('endpoint-absent' as const)
       // With the records: a source that was restarted does not know the attempt any more.
-      const records = recordsFor(passengersFrom(arrival, source))
+      const records = recordsFor(config, passengersFrom(arrival, source))
       const content = { phase: 'cancel' as const, moveId: record.id, reason: reasonSent, records }
       // Not before the source delivers again: held packets sent back now would be redirected to us.
       const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
@@ -466,13 +490,10 @@ export function createMoves(
 
   return {
     convergence,
-    start(commandId, { eids, source, mode }, now, outputs) {
-      const result =
-        mode === 'live'
-          ? refusal(503, 'live-not-available', 'this node moves in mode switch only')
-          : objection(eids, source)
+    start(commandId, { eids, source, mode = 'switch' }, now, outputs) {
+      const result = objection(eids, source)
       if (result !== undefined) outputs.push({ kind: 'result', commandId, result })
-      else begin(commandId, eids, source, now, outputs)
+      else begin(commandId, eids, source, mode, now, outputs)
     },
     endpointRunning(eids, now, outputs) {
       const found = new Set(eids.map((eid) => byEid.get(formatEid(eid))).filter(isExpecting))
@@ -525,7 +546,9 @@ export function createMoves(
         return true
       }
       const arrival = byId.get(message.moveId)
-      if (message.phase === 'solicited') convergence.solicited(message, now, outputs)
+      if (message.phase === 'stopped') {
+        if (isExpecting(arrival)) live.stopped(arrival, message, now, outputs)
+      } else if (message.phase === 'solicited') convergence.solicited(message, now, outputs)
       else if (message.phase === 'cancel' && arrival !== undefined)
         fail(
           arrival,
@@ -568,9 +591,11 @@ export function createMoves(
         const result = refusal(504, 'endpoint-absent', 'the endpoint did not come')
         fail(arrival, result, 'endpoint-absent', now, outputs)
       }
+      live.handleDeadline(now, outputs)
       search.handleDeadline(now, outputs)
       convergence.handleDeadline(now, outputs)
     },
-    deadline: () => earliest(deadlines.next(), search.deadline(), convergence.deadline()),
+    deadline: () =>
+      earliest(deadlines.next(), live.deadline(), search.deadline(), convergence.deadline()),
   }
 }

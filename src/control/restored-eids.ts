@@ -117,6 +117,8 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
       return
     }
     entry.mac = one.mac
+    // It copies on; who ordered that will say how it ended.
+    if (one.move?.kind === 'source' && one.state === 'local') placement.restoreMove(entry, one.move)
     if (one.state === 'local') placement.local(entry, one.mac, one.interfaceName, now, outputs)
     else if (one.state === 'standby') {
       placement.standby(entry, now, outputs)

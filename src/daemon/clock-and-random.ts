@@ -13,7 +13,8 @@ export interface Clock {
 }
 
 export function createClock(): Clock {
-  return { now: () => performance.now(), wallClock: () => Date.now() }
+  // CLOCK_MONOTONIC itself, because the programs stamp packets with it (lisp/move-stamp.ts).
+  return { now: () => Number(process.hrtime.bigint()) / 1e6, wallClock: () => Date.now() }
 }
 
 /** From the operating system's generator, drawn in blocks: one system call for 512 nonces. */

@@ -4,7 +4,7 @@
  */
 
 /** LISP_ABI_VERSION. */
-export const ABI_VERSION = 2
+export const ABI_VERSION = 3
 
 /** enum lisp_limits */
 export const LIMITS = {
@@ -51,8 +51,35 @@ export const LOCAL_EID_FLAGS = {
   'mac-known': 1,
   'report-senders': 2,
   'no-proxy': 4,
+  'moving': 8,
 } as const
 export type BpfLocalEidFlagsName = keyof typeof LOCAL_EID_FLAGS
+
+/** enum lisp_stamps */
+export const STAMPS = {
+  'stamp-shift': 16,
+  'stamp-mask': 1048575,
+  'kind-shift': 22,
+  'kind-plain': 0,
+  'kind-copy': 1,
+  'kind-redirect': 2,
+} as const
+export type BpfStampsName = keyof typeof STAMPS
+
+/** enum lisp_move_role */
+export const MOVE_ROLE = {
+  'source': 1,
+  'destination': 2,
+} as const
+export type BpfMoveRoleName = keyof typeof MOVE_ROLE
+
+/** enum lisp_move_flags */
+export const MOVE_FLAGS = {
+  'pass-on': 1,
+  'has-cut': 2,
+  'drop-copies': 4,
+} as const
+export type BpfMoveFlagsName = keyof typeof MOVE_FLAGS
 
 /** enum lisp_site_interface_flags */
 export const SITE_INTERFACE_FLAGS = {
@@ -156,6 +183,9 @@ export const DROP_REASON = {
   'null-map-version': 24,
   'future-map-version': 25,
   'stale-map-version': 26,
+  'seen-at-source': 27,
+  'copy-rate-limited': 28,
+  'copy-failed': 29,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -172,6 +202,7 @@ export const TALLY = {
   'fragmented': 8,
   'proxied': 9,
   'translated': 10,
+  'copied': 11,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 
@@ -364,6 +395,48 @@ export function decodeBpfTranslation(bytes: Uint8Array, at = 0): BpfTranslation 
   return {
     address: copyOf(bytes, at + 0, 16),
     maskLength: view.getUint32(at + 16, true),
+  }
+}
+
+/** struct lisp_move, 72 bytes */
+export interface BpfMove {
+  readonly untilNs: bigint
+  readonly refilledNs: bigint
+  readonly tokens: number
+  readonly bytesPerMs: number
+  readonly cut: number
+  readonly role: number
+  readonly flags: number
+  readonly peer: BpfLocator
+}
+export const MOVE_BYTES = 72
+export const MOVE_OFFSETS = { untilNs: 0, refilledNs: 8, tokens: 16, bytesPerMs: 20, cut: 24, role: 28, flags: 29, reserved: 30, peer: 32, reserved2: 68 } as const
+export function writeBpfMove(view: DataView, at: number, value: BpfMove): void {
+  view.setBigUint64(at + 0, value.untilNs, true)
+  view.setBigUint64(at + 8, value.refilledNs, true)
+  view.setUint32(at + 16, value.tokens, true)
+  view.setUint32(at + 20, value.bytesPerMs, true)
+  view.setUint32(at + 24, value.cut, true)
+  view.setUint8(at + 28, value.role)
+  view.setUint8(at + 29, value.flags)
+  writeBpfLocator(view, at + 32, value.peer)
+}
+export function encodeBpfMove(value: BpfMove): Uint8Array {
+  const bytes = new Uint8Array(72)
+  writeBpfMove(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfMove(bytes: Uint8Array, at = 0): BpfMove {
+  const view = viewOf(bytes)
+  return {
+    untilNs: view.getBigUint64(at + 0, true),
+    refilledNs: view.getBigUint64(at + 8, true),
+    tokens: view.getUint32(at + 16, true),
+    bytesPerMs: view.getUint32(at + 20, true),
+    cut: view.getUint32(at + 24, true),
+    role: view.getUint8(at + 28),
+    flags: view.getUint8(at + 29),
+    peer: decodeBpfLocator(bytes, at + 32),
   }
 }
 

@@ -31,6 +31,7 @@ import { mappingCounters, readCounters, usageOf } from './bpf-counters.js'
 import { type PacketTooBig, takeRecords } from './bpf-events.js'
 import { inspectTables } from './bpf-inspect.js'
 import { type BpfMaps, createBpfMaps } from './bpf-maps.js'
+import { holdCutOf, removeMove, writeMove } from './bpf-moves.js'
 import { restoreTables } from './bpf-restore.js'
 import {
   type Attachment,
@@ -249,6 +250,7 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
       break
     case 'delete-local-eid':
       parts.settled.around(operation, () => parts.localEids.remove(operation.eidPrefix))
+      removeMove(parts.maps, operation.eidPrefix)
       break
     case 'drop-held':
       parts.releases.drop(operation.eid, operation.reason)
@@ -316,12 +318,14 @@ function putMapCache(operation: DatapathOperation & { kind: 'put-map-cache' }, p
 }
 
 function putLocalEid(operation: DatapathOperation & { kind: 'put-local-eid' }, parts: Parts): void {
-  const { eidPrefix, state, mac, dynamicPrefix, reportSenders, release } = operation
+  const { eidPrefix, state, mac, dynamicPrefix, reportSenders, release, move } = operation
   const { index } = siteNamed(operation.interfaceName, parts)
   const flags =
     (mac !== undefined ? LOCAL_EID_FLAGS['mac-known'] : 0) |
     (reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0) |
-    (operation.proxyNeighbours === false ? LOCAL_EID_FLAGS['no-proxy'] : 0)
+    (operation.proxyNeighbours === false ? LOCAL_EID_FLAGS['no-proxy'] : 0) |
+    (move !== undefined ? LOCAL_EID_FLAGS.moving : 0)
+  if (move !== undefined) writeMove(parts.maps, eidPrefix, move)
   const form = (name: keyof typeof LOCAL_EID_STATE) => (counterId: number) =>
     encodeBpfLocalEid({
       counterId,
@@ -337,7 +341,11 @@ function putLocalEid(operation: DatapathOperation & { kind: 'put-local-eid' }, p
     draining: dynamicPrefix ? undefined : draining[state],
     reference: 0,
     release: state === 'standby' ? [] : release,
+    cut: holdCutOf(move),
   })
+  if (move === undefined) removeMove(parts.maps, eidPrefix)
+  else if (state === 'standby' && move.kind === 'destination' && !move.passOn)
+    parts.releases.mark(eidPrefix)
 }
 
 /**
@@ -397,7 +405,8 @@ function isFinal(
 function isUnsettled(value: Uint8Array): boolean {
   const { state, flags } = decodeBpfLocalEid(value)
   const plain: readonly number[] = [LOCAL_EID_STATE['local'], LOCAL_EID_STATE['prefix']]
-  return !plain.includes(state) || (flags & LOCAL_EID_FLAGS['report-senders']) !== 0
+  const watched = LOCAL_EID_FLAGS['report-senders'] | LOCAL_EID_FLAGS.moving
+  return !plain.includes(state) || (flags & watched) !== 0
 }
 
 function localMac(eid: Eid, localEids: EntryTable): MacAddress | undefined {

@@ -18,6 +18,7 @@ import {
   MAP_CACHE_ACTION,
 } from './abi.generated.js'
 import type { BpfMaps } from './bpf-maps.js'
+import { readMove } from './bpf-moves.js'
 import { eidKey, eidPrefixKey, keyText } from './eid-keys.js'
 import type { EntryTable } from './entry-table.js'
 import type { FreeIds } from './free-ids.js'
@@ -73,7 +74,9 @@ function restoreLocalEids(options: RestoreOptions): RestoredLocalEid[] {
     if (name === undefined || site === undefined) continue
     const mac = (bpf.flags & LOCAL_EID_FLAGS['mac-known']) !== 0 ? bpf.mac : undefined
     const proxyNeighbours = (bpf.flags & LOCAL_EID_FLAGS['no-proxy']) === 0
-    restored.push({ eidPrefix, state: name, interfaceName: site.name, mac, proxyNeighbours })
+    const move = (bpf.flags & LOCAL_EID_FLAGS.moving) === 0 ? undefined : readMove(maps, eidPrefix)
+    const what = { eidPrefix, state: name, interfaceName: site.name, mac, proxyNeighbours }
+    restored.push(move === undefined ? what : { ...what, move })
   }
   return restored
 }

@@ -40,6 +40,8 @@ export interface Put {
   readonly draining: ((counterId: number) => Uint8Array) | undefined
   readonly reference: number
   readonly release: readonly Eid[]
+  /** Of its releases: which copies of a live move are dropped. */
+  readonly cut?: number
 }
 
 export interface EntryTable {
@@ -97,26 +99,34 @@ export function createEntryTable(options: {
     if (entry.deleteWanted) remove(entry)
   }
 
-  const release = (entry: Tracked, eid: Eid, value: Uint8Array | undefined, announced: boolean) => {
+  const release = (
+    entry: Tracked,
+    eid: Eid,
+    value: Uint8Array | undefined,
+    announced: boolean,
+    cut: number | undefined,
+  ) => {
     entry.pending += 1
     entry.lastReleased = eid
     const flip = value && { map: entry.map, key: entry.key, value }
-    options.releases().release({ purpose, eid, flip, announced, done: () => settle(entry) })
+    const which = cut === undefined ? {} : { cut }
+    const done = (): void => settle(entry)
+    options.releases().release({ purpose, eid, flip, announced, done, ...which })
   }
 
   const write = (entry: Tracked, put: Put, final: Uint8Array): void => {
     const last = put.release.length - 1
     if (entry.pending > 0 && entry.lastReleased !== undefined) {
-      if (last < 0) release(entry, entry.lastReleased, final, false)
+      if (last < 0) release(entry, entry.lastReleased, final, false, put.cut)
       put.release.forEach((eid, index) => {
-        release(entry, eid, index === last ? final : undefined, true)
+        release(entry, eid, index === last ? final : undefined, true, put.cut)
       })
       return
     }
     const drains = put.draining !== undefined && last >= 0
     maps.update(entry.map, entry.key, drains ? put.draining!(entry.counterId) : final)
     put.release.forEach((eid, index) => {
-      release(entry, eid, drains && index === last ? final : undefined, true)
+      release(entry, eid, drains && index === last ? final : undefined, true, put.cut)
     })
   }
 

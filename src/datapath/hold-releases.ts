@@ -8,6 +8,7 @@
 import type { DatapathEvent, HoldDropReason, HoldGiveUpReason } from '../control/input-output.js'
 import type { Eid } from '../lisp/eid.js'
 import { type BpfHoldPurposeName, HOLD_PURPOSE } from './abi.generated.js'
+import { HOLD_CUT } from './bpf-moves.js'
 import { eidKey, eidOfKey, keyText, sourceOfPacket } from './eid-keys.js'
 import type { HoldEvent, NativeAddon, NativeHandle } from './native-addon.js'
 
@@ -31,7 +32,11 @@ export interface HoldReleases {
     readonly flip: Flip | undefined
     readonly announced: boolean
     readonly done: () => void
+    /** Which copies are dropped (HOLD_CUT in bpf-moves.ts); default: none that is not known as seen. */
+    readonly cut?: number
   }): void
+  /** Copies held for the EID are not given up for their age any more. */
+  mark(eid: Eid): void
   drop(eid: Eid, reason: HoldGiveUpReason): void
   /** The same for packets that wait for a mapping only. */
   giveUp(eid: Eid, reason: HoldGiveUpReason): void
@@ -50,7 +55,14 @@ export function createHoldReleases(options: {
   const { addon, hold, raise } = options
   const pending = new Map<string, Pending[]>()
 
-  const release: HoldReleases['release'] = ({ purpose, eid, flip, announced, done }) => {
+  const release: HoldReleases['release'] = ({
+    purpose,
+    eid,
+    flip,
+    announced,
+    done,
+    cut = HOLD_CUT.unknown,
+  }) => {
     if (hold === undefined) {
       if (flip !== undefined) options.writeFlip(flip)
       if (announced) raise({ kind: 'hold-released', eid, packets: 0, heldMs: 0 })
@@ -59,7 +71,7 @@ export function createHoldReleases(options: {
     }
     const key = eidKey(eid)
     const number = HOLD_PURPOSE[purpose]
-    addon.releaseHold(hold, number, key, flip)
+    addon.releaseHold(hold, number, key, flip, cut)
     const text = pendingKey(number, key)
     const queue = pending.get(text) ?? []
     queue.push({ announced, done, flip })
@@ -109,6 +121,9 @@ export function createHoldReleases(options: {
     release,
     drop(eid, reason) {
       for (const purpose of HELD_PURPOSES) give(purpose, eid, reason)
+    },
+    mark(eid) {
+      if (hold !== undefined) addon.markHold(hold, HOLD_PURPOSE['endpoint-expected'], eidKey(eid))
     },
     giveUp: (eid, reason) => give('map-cache-miss', eid, reason),
     take(events) {

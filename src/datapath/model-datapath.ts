@@ -13,17 +13,19 @@ import type {
   DatapathOperation,
   Encapsulation,
   HoldDropReason,
+  LocalMove,
 } from '../control/input-output.js'
 import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, equalEidPrefixes, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
+import { isBeforeStamp, stampOf } from '../lisp/move-stamp.js'
 import { LOCATOR_BUCKETS, locatorBuckets } from '../tables/locator-selection.js'
 import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
 import { createModelClosed } from './model-closed.js'
 import { createEventLimits } from './model-event-limits.js'
 import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold.js'
-import type { ModelPacket } from './model-packet.js'
+import type { ModelPacket, PacketMark } from './model-packet.js'
 import { isListed, type ModelRelay, NO_RELAY } from './model-relay.js'
 import { createModelTable, type ModelEntry } from './model-table.js'
 
@@ -47,6 +49,8 @@ export interface ModelSurroundings {
   /** How long the hold takes to carry out a command, in ms. */
   commandMs(): number
   raise(event: DatapathEvent): void
+  /** The datapath has made one more of this packet. */
+  copied(packet: ModelPacket): void
   /** An encapsulated packet leaves towards `to`. */
   transmit(
     packet: ModelPacket,
@@ -68,6 +72,7 @@ export type ModelDropReason =
   | HoldDropReason
   | 'hold-lost'
   | 'hold-eids'
+  | 'aged'
 
 export interface ModelDatapath extends Datapath {
   fromSite(packet: ModelPacket, mac: MacAddress, interfaceName: string): void
@@ -129,7 +134,11 @@ interface LocalForm {
   readonly macText: string | undefined
   readonly reportSenders: boolean
   readonly proxyNeighbours: boolean
+  readonly move: ModelMove | undefined
 }
+
+/** A move as it was put, and until when its lease lasts. */
+type ModelMove = LocalMove & { readonly until: number }
 
 /** Intervals of events, in ms (enum event_intervals_ms of native/bpf/report.h). */
 const INTERVALS_MS = {
@@ -302,10 +311,58 @@ export function createModelDatapath(
     around.deliver(packet, entry.form.interfaceName, entry.form.mac)
   }
 
+  // -------------------------------------------------------------------- live moves
+
+  /** What native/bpf/live_move.h does; not false: nothing is left to be done with the packet. */
+  function followMove(
+    packet: ModelPacket,
+    { state, move }: LocalForm,
+    mark: PacketMark | undefined,
+    outerSource: Rloc,
+  ): false | 'dropped' | 'passed-on' {
+    if (move === undefined) return false
+    if (move.kind === 'source') {
+      if (state === 'local') copyToPeer(packet, move)
+      else if (state === 'away') packet.mark = { kind: 'redirect', stamp: stampOf(around.now()) }
+      return false
+    }
+    const genuine = equalIpAddresses(outerSource, move.peer) ? mark : undefined
+    if (state === 'standby') {
+      if (genuine === undefined && move.passOn) {
+        redirectAway(packet)
+        return 'passed-on'
+      }
+      packet.mark = genuine
+      return false
+    }
+    if (genuine?.kind !== 'copy') return false
+    const { copies, until } = move
+    const isSeen =
+      typeof copies === 'number' && around.now() < until && isBeforeStamp(genuine.stamp, copies)
+    if (state !== 'away' && copies !== 'none' && !isSeen) return false
+    drop(packet, 'seen-at-source')
+    return 'dropped'
+  }
+
+  function copyToPeer(packet: ModelPacket, move: ModelMove & { kind: 'source' }): void {
+    if (around.now() >= move.until) return
+    const { locator, source, pathMtu } = move.encapsulation
+    const copy = { ...packet, ttl: packet.ttl - 1, redirects: packet.redirects + 1 }
+    copy.mark = { kind: 'copy', stamp: stampOf(around.now()) }
+    around.copied(copy)
+    if (packet.ttl <= 1 || packet.sizeBytes + OVERHEAD_BYTES[locator.rloc.family] > pathMtu) {
+      drop(copy, 'copy-failed')
+      return
+    }
+    tally('copied')
+    around.transmit(copy, source, locator.rloc, { gpe: false, fields: undefined })
+  }
+
   // -------------------------------------------------------------------- out of the hold
 
   /** Nothing goes back in: what has no place to go is dropped. */
   function leaveHold(purpose: HoldPurpose, packet: ModelPacket): void {
+    packet.mark = undefined
     if (purpose === 'map-cache-miss') releaseToCore(packet)
     else releaseToSite(packet)
   }
@@ -373,10 +430,23 @@ export function createModelDatapath(
     const state = dynamicPrefix ? 'prefix' : put.state
     const macText = mac === undefined ? undefined : formatMac(mac)
     const proxyNeighbours = put.proxyNeighbours !== false
-    const form = { state, interfaceName, mac, macText, reportSenders, proxyNeighbours } as const
+    const move = put.move && { ...put.move, until: around.now() + put.move.leaseMs }
+    const form = {
+      state,
+      interfaceName,
+      mac,
+      macText,
+      reportSenders,
+      proxyNeighbours,
+      move,
+    } as const
+    const copies = put.move?.kind === 'destination' ? put.move.copies : 'all'
     const drains = state === 'local' || state === 'away'
     const releases = state === 'standby' ? [] : put.release
-    return localEids.put({ eidPrefix, form, drains, release: releases })
+    const isPut = localEids.put({ eidPrefix, form, drains, release: releases, copies })
+    if (isPut && state === 'standby' && move?.kind === 'destination' && !move.passOn)
+      hold.mark(eidPrefix)
+    return isPut
   }
 
   function answerUsage(eidPrefix: EidPrefix): void {
@@ -446,7 +516,9 @@ export function createModelDatapath(
     const found = [...localEids.entries()].filter((entry) => isOwn(entry.eidPrefix))
     const locals = found.flatMap(({ eidPrefix, form }) => {
       const { state, interfaceName, mac, proxyNeighbours } = form
-      return state === 'prefix' ? [] : [{ eidPrefix, state, interfaceName, mac, proxyNeighbours }]
+      if (state === 'prefix') return []
+      const what = { eidPrefix, state, interfaceName, mac, proxyNeighbours }
+      return [{ ...what, ...leftOf(form.move, around.now()) }]
     })
     const here = new Set(found.filter((one) => isPresent(one)).map((one) => one.text))
     const mappings = [...mapCache.entries()].filter((entry) => !here.has(entry.text))
@@ -493,6 +565,11 @@ export function createModelDatapath(
       if (refusal !== undefined) return drop(packet, refusal)
       const { form, draining } = entry
       if (form.reportSenders) report('sender-seen')
+      const { mark } = packet
+      packet.mark = undefined
+      const isOver = form.move !== undefined && followMove(packet, form, mark, outerSource)
+      if (isOver === 'passed-on') report('away-eid-hit')
+      if (isOver) return
       if (draining || form.state !== 'away') tally('decapsulated')
       if (draining || form.state === 'standby') return holdPacket(packet, 'endpoint-expected')
       if (form.state === 'local') return deliver(packet, entry)
@@ -540,6 +617,12 @@ export function createModelDatapath(
       if (how === 'detach') this.forget()
     },
   }
+}
+
+/** A source that still copies goes on with what remains of its lease. */
+function leftOf(move: ModelMove | undefined, now: number): { move?: LocalMove } {
+  if (move?.kind !== 'source' || move.until <= now) return {}
+  return { move: { kind: 'source', encapsulation: move.encapsulation, leaseMs: move.until - now } }
 }
 
 function* countersOf<Form>(

@@ -4,11 +4,13 @@
  * The same contract as the hold of the kernel: limits of packets, bytes and EIDs refuse the newest,
  * the time limit gives up a whole queue; commands are carried out in the order given, each a moment
  * after it was given; a release lets everything out in arrival order, then puts the final form of
- * the entry, then reports. Packets that come while a release waits join its queue.
+ * the entry, then reports. Packets that come while a release waits join its queue. A queue of
+ * nothing but copies is a window: its oldest go first, by age and number (native/addon/hold_queues.h).
  */
 import type { DatapathEvent, HoldDropReason } from '../control/input-output.js'
 import type { Eid } from '../lisp/eid.js'
 import { formatEid } from '../lisp/eid.js'
+import { isBeforeStamp, stampBefore } from '../lisp/move-stamp.js'
 import type { ModelPacket } from './model-packet.js'
 
 export type HoldPurpose = 'map-cache-miss' | 'endpoint-expected'
@@ -29,13 +31,20 @@ export interface HoldRelease {
   /** Announced ones raise `hold-released`. */
   readonly announced: boolean
   readonly done: () => void
+  /** Which copies leave; the others were seen at the source. */
+  readonly copies?: Copies
 }
+
+/** All that can not be told seen, none, or those from this stamp on. */
+export type Copies = 'all' | 'none' | number
 
 export interface ModelHold {
   /** False when it was refused; the packet is counted then. */
   hold(purpose: HoldPurpose, packet: ModelPacket): boolean
   release(release: HoldRelease): void
   drop(eid: Eid, reason: HoldDropReason): void
+  /** The window of this EID closes: nothing more is given up for its age. */
+  mark(eid: Eid): void
   /** The process that held them is gone: everything held and every command under way. */
   lose(): void
   /** Every packet that waits. */
@@ -60,8 +69,10 @@ export interface HoldSurroundings {
   raise(event: DatapathEvent): void
   /** The packet leaves the hold. */
   emit(purpose: HoldPurpose, packet: ModelPacket): void
-  discard(packet: ModelPacket, reason: HoldDropReason | 'hold-lost' | 'hold-eids'): void
+  discard(packet: ModelPacket, reason: HoldReason): void
 }
+
+export type HoldReason = HoldDropReason | 'hold-lost' | 'hold-eids' | 'aged' | 'seen-at-source'
 
 interface Queue {
   readonly key: string
@@ -70,7 +81,12 @@ interface Queue {
   packets: ModelPacket[]
   bytes: number
   since: number
+  window: boolean
 }
+
+/** WINDOW_NS and PROVISIONAL_CUT of native/addon/hold_queues.c. */
+const WINDOW_MS = 2000
+const PROVISIONAL_CUT_MS = 100
 
 export const HOLD_PURPOSES: readonly HoldPurpose[] = ['map-cache-miss', 'endpoint-expected']
 
@@ -79,6 +95,7 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
   /** Releases given and not yet carried out, per {purpose, EID}. */
   const pending = new Map<string, number>()
   const dropped: Record<string, number> = {}
+  const arrivedAt = new WeakMap<ModelPacket, number>()
   let [packets, bytes, heldTotal, releasedTotal] = [0, 0, 0, 0]
   let lastCommandAt = 0
   /** Rises with every `lose`: what was scheduled before belongs to nobody. */
@@ -116,9 +133,45 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
 
   function watchAge(queue: Queue): void {
     const mine = generation
-    around.after(limits.longestMs[queue.purpose], () => {
-      if (mine === generation && queues.get(queue.key) === queue) giveUp(queue, 'hold-time')
+    const { since } = queue
+    const isSame = (): boolean => mine === generation && queues.get(queue.key) === queue
+    around.after(queue.window ? WINDOW_MS : limits.longestMs[queue.purpose], () => {
+      if (!isSame() || queue.since !== since) return
+      if (!queue.window) {
+        giveUp(queue, 'hold-time')
+        return
+      }
+      age(queue)
+      if (queue.packets.length === 0) empty(queue)
+      else watchAge(queue)
     })
+  }
+
+  /** Copies that are too old or too many leave their window. */
+  function age(queue: Queue): void {
+    while (queue.packets.length > 0) {
+      const oldest = queue.packets[0]!
+      const isOld = around.now() - (arrivedAt.get(oldest) ?? 0) >= WINDOW_MS
+      if (!isOld && queue.packets.length < limits.packetsPerEid) return
+      queue.packets.shift()
+      queue.bytes -= oldest.sizeBytes
+      packets -= 1
+      bytes -= oldest.sizeBytes
+      discard(oldest, 'aged')
+    }
+  }
+
+  function close(queue: Queue): void {
+    if (!queue.window) return
+    queue.window = false
+    queue.since = around.now()
+    watchAge(queue)
+  }
+
+  function wasSeen({ mark }: ModelPacket, copies: Copies, first: number | undefined): boolean {
+    if (mark?.kind !== 'copy' || copies === 'none') return mark?.kind === 'copy'
+    const cut = copies === 'all' ? first && stampBefore(first, PROVISIONAL_CUT_MS) : copies
+    return cut !== undefined && isBeforeStamp(mark.stamp, cut)
   }
 
   /** One thread carries out commands: none overtakes another. */
@@ -137,7 +190,11 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
     else pending.set(key, left)
     const queue = queues.get(key)
     const out = queue === undefined ? [] : empty(queue)
-    for (const packet of out) around.emit(release.purpose, packet)
+    const first = out.find((one) => one.mark?.kind === 'redirect')?.mark?.stamp
+    for (const packet of out) {
+      if (wasSeen(packet, release.copies ?? 'all', first)) discard(packet, 'seen-at-source')
+      else around.emit(release.purpose, packet)
+    }
     releasedTotal += out.length
     release.flip?.()
     if (release.announced)
@@ -154,6 +211,11 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
     hold(purpose, packet) {
       const key = keyOf(purpose, packet.flow.destinationText)
       let queue = queues.get(key)
+      const isCopy = packet.mark?.kind === 'copy'
+      if (queue?.window) {
+        if (!isCopy) close(queue)
+        age(queue)
+      }
       const reason = refusal(queue, packet)
       if (reason !== undefined) {
         discard(packet, reason)
@@ -161,13 +223,16 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
       }
       const { source, destination } = packet.flow
       if (queue === undefined) {
-        queue = { key, purpose, eid: destination, packets: [], bytes: 0, since: around.now() }
+        const since = around.now()
+        const window = isCopy && !pending.has(key)
+        queue = { key, purpose, eid: destination, packets: [], bytes: 0, since, window }
         queues.set(key, queue)
         watchAge(queue)
         // What waits for a release that is under way needs nobody's attention.
         if (!pending.has(key))
           around.raise({ kind: 'packet-held', eid: destination, source, why: purpose })
       }
+      arrivedAt.set(packet, around.now())
       queue.packets.push(packet)
       queue.bytes += packet.sizeBytes
       packets += 1
@@ -187,6 +252,12 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
           const queue = queues.get(keyOf(purpose, name))
           if (queue !== undefined) giveUp(queue, reason)
         }
+      })
+    },
+    mark(eid) {
+      command(() => {
+        const queue = queues.get(keyOf('endpoint-expected', formatEid(eid)))
+        if (queue !== undefined) close(queue)
       })
     },
     lose() {

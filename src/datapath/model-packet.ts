@@ -30,6 +30,13 @@ export interface ModelPacket {
   redirects: number
   /** It came from the core to an RTR and waits there. */
   relayed?: true
+  /** What the source of a live move has written on it, on its way to the destination. */
+  mark?: PacketMark | undefined
+}
+
+export interface PacketMark {
+  readonly kind: 'copy' | 'redirect'
+  readonly stamp: number
 }
 
 /** Initial TTL of hosts. */

@@ -8,7 +8,7 @@
 import type { Eid, EidPrefix } from '../lisp/eid.js'
 import { formatEidPrefix, hostPrefix, isHostPrefix } from '../lisp/eid.js'
 import { createEidTrie } from '../tables/eid-trie.js'
-import type { HoldPurpose, HoldRelease } from './model-hold.js'
+import type { Copies, HoldPurpose, HoldRelease } from './model-hold.js'
 
 export interface ModelEntry<Form> {
   readonly eidPrefix: EidPrefix
@@ -35,6 +35,8 @@ export interface ModelPut<Form> {
   /** Whether this form has a draining variant at all. */
   readonly drains: boolean
   readonly release: readonly Eid[]
+  /** Of its releases. */
+  readonly copies?: Copies
 }
 
 export interface ModelTable<Form> {
@@ -82,6 +84,7 @@ export function createModelTable<Form>(options: {
     eid: Eid,
     final: Form | undefined,
     announced: boolean,
+    copies: Copies = 'all',
   ): void {
     entry.pending += 1
     entry.lastReleased = eid
@@ -94,14 +97,14 @@ export function createModelTable<Form>(options: {
       if (entry.pending === 0 && entry.deleteWanted) erase(entry)
     }
     const { purpose } = options
-    options.release({ purpose, eid, flip: final && flip, announced, done })
+    options.release({ purpose, eid, flip: final && flip, announced, done, copies })
   }
 
   return {
     get size() {
       return byText.size
     },
-    put({ eidPrefix, form, drains, release: eids }) {
+    put({ eidPrefix, form, drains, release: eids, copies }) {
       const text = formatEidPrefix(eidPrefix)
       const known = byText.get(text)
       if (known === undefined && byText.size >= options.maximumEntries) return false
@@ -110,16 +113,16 @@ export function createModelTable<Form>(options: {
       const last = eids.length - 1
       if (entry.pending > 0 && entry.lastReleased !== undefined) {
         // Behind the release that is under way, or its final form would overwrite this one.
-        if (last < 0) release(entry, entry.lastReleased, form, false)
+        if (last < 0) release(entry, entry.lastReleased, form, false, copies)
         eids.forEach((eid, index) => {
-          release(entry, eid, index === last ? form : undefined, true)
+          release(entry, eid, index === last ? form : undefined, true, copies)
         })
         return true
       }
       entry.form = form
       entry.draining = drains && last >= 0
       eids.forEach((eid, index) => {
-        release(entry, eid, entry.draining && index === last ? form : undefined, true)
+        release(entry, eid, entry.draining && index === last ? form : undefined, true, copies)
       })
       return true
     },

@@ -111,14 +111,18 @@ export interface NativeAddon {
    * the gate of the key (map 'hold_gates', struct lisp_hold_gate) says that nothing is ahead any more;
    * then, when `flip` is given, put `flip.value` into the map. Ends with a 'released' event, also when
    * nothing was held. A flip that fails raises 'dropped' with 0 packets and reason 'flip-failed' before it.
-   * EAGAIN when 65,536 commands wait.
+   * EAGAIN when 65,536 commands wait. `cut` (enum hold_cut, default unknown): which copies of a live move
+   * were seen at the source and are dropped.
    */
   releaseHold(
     hold: NativeHandle,
     purpose: number,
     key: Uint8Array,
     flip: { map: string; key: Uint8Array; value: Uint8Array } | undefined,
+    cut?: number,
   ): void
+  /** The endpoint stopped at the source: copies held now are not given up for their age any more. */
+  markHold(hold: NativeHandle, purpose: number, key: Uint8Array): void
   dropHold(hold: NativeHandle, purpose: number, key: Uint8Array, reason: string): void
   holdStatistics(hold: NativeHandle): {
     packets: number

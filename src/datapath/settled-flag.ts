@@ -56,5 +56,5 @@ export function createSettledFlag(write: (settled: boolean) => void): SettledFla
 
 function isUnsettled(operation: LocalEidOperation): boolean {
   if (operation.kind === 'delete-local-eid' || operation.dynamicPrefix) return false
-  return operation.state !== 'local' || operation.reportSenders
+  return operation.state !== 'local' || operation.reportSenders || operation.move !== undefined
 }

@@ -184,6 +184,10 @@ export interface EncapsulatedControl {
  * - cancel (either way): the attempt is over. Answer: ack.
  * - solicited (source → destination): these senders were sent an SMR (`records` empty, `senders`
  *   set). Answer: ack.
+ * - prepare-live (destination → source): copy to us what you deliver, as long as this is repeated.
+ *   Answer: prepared or refused.
+ * - stopped (source → destination): the endpoint does not run here any more, all comes to you from
+ *   now on; reason `gone` when it will not come back. Answer: ack.
  */
 export interface MoveMessage extends Authenticated {
   readonly kind: 'move'
@@ -199,6 +203,10 @@ export interface MoveMessage extends Authenticated {
   readonly records: readonly Mapping[]
   /** 6 bytes; the endpoint's Ethernet address in `prepared`, all zero when unknown. */
   readonly endpointMac: Uint8Array
+  /**
+   * 20 bits, see move-stamp.ts; in `stopped` only: what is stamped before it the endpoint has seen.
+   */
+  readonly stamp?: number
   /** ITRs solicited so far, at most 64; in `solicited` only. */
   readonly senders: readonly Rloc[]
   readonly identity: XtrIdentity

@@ -18,7 +18,7 @@
  * |                 xTR-ID (128), Site-ID (64)                    |
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
- * The first 16 bytes and the authentication data are those of a Map-Register, so that one signature
+ * In a *stopped* the field of the MAC address is Reserved (28) and Stamp (20). The first 16 bytes and the authentication data are those of a Map-Register, so that one signature
  * code serves all. Both ends are ours: what is not understood is malformed, nothing is stepped
  * over.
  */
@@ -44,6 +44,16 @@ import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 /** Choice: enough to say "most of them"; the destination solicits the rest itself. */
 export const MAX_MOVE_SENDERS = 64
 
+const NO_MAC = new Uint8Array(6)
+
+function stampIn(bytes: Uint8Array): number {
+  return ((bytes[3]! & 0xf) << 16) | (bytes[4]! << 8) | bytes[5]!
+}
+
+function stampBytes(stamp: number): Uint8Array {
+  return Uint8Array.of(0, 0, 0, (stamp >>> 16) & 0xf, (stamp >>> 8) & 0xff, stamp & 0xff)
+}
+
 export function readMove(reader: ByteReader, word: number): MoveMessage {
   // RFC 9304 §3: an unknown sub-type is dropped.
   if (((word >>> 16) & 0xfff) !== MOVE_SUB_TYPE) failDecoding('unknown-sub-type', 0, 'Sub-type')
@@ -66,7 +76,9 @@ export function readMove(reader: ByteReader, word: number): MoveMessage {
     reason,
     ...header,
     moveId,
-    endpointMac,
+    ...(phase === 'stopped'
+      ? { endpointMac: NO_MAC, stamp: stampIn(endpointMac) }
+      : { endpointMac }),
     senders,
     records,
     identity,
@@ -82,7 +94,8 @@ export function writeMove(writer: ByteWriter, message: MoveMessage): void {
   writeU32(writer, (type | phase | reason | records.length) >>> 0)
   writeAuthenticatedHeader(writer, message)
   writeU64(writer, message.moveId)
-  writeExactly(writer, message.endpointMac, 6)
+  const stopped = message.phase === 'stopped'
+  writeExactly(writer, stopped ? stampBytes(message.stamp ?? 0) : message.endpointMac, 6)
   writeU16(writer, senders.length)
   for (const sender of senders) writeIpAddress(writer, sender)
   writeMappings(writer, records)

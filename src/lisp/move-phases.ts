@@ -12,6 +12,8 @@ export const MOVE_PHASES = [
   'cancel',
   'ack',
   'solicited',
+  'prepare-live',
+  'stopped',
 ] as const
 export type MovePhase = (typeof MOVE_PHASES)[number]
 
@@ -23,5 +25,6 @@ export const MOVE_REASONS = [
   'endpoint-absent',
   'operator',
   'superseded',
+  'gone',
 ] as const
 export type MoveReason = (typeof MOVE_REASONS)[number]

@@ -22,6 +22,8 @@ export interface Host {
   socket: Socket | undefined
   /** Since when it is there. */
   since: Instant
+  /** Stopped where it is: what is delivered to it waits in its tap. */
+  paused: boolean
 }
 
 export interface Traffic {
@@ -47,6 +49,13 @@ export interface Hosts {
   owner(eidText: string): Host | undefined
   /** Moves the link; undefined pulls the plug. Nothing is said on the segment. */
   attach(host: Host, socket: Socket | undefined): void
+  /**
+   * The machine stops where it is. What its tap holds is read when it runs there again, and lost when
+   * it is attached elsewhere.
+   */
+  pause(host: Host): void
+  /** The machine runs, where it stopped or at another socket. */
+  resume(host: Host, socket: Socket): void
   /** Gratuitous ARP and unsolicited NA for each EID, or one RARP. */
   announce(host: Host, how: 'arp' | 'rarp'): void
   /** One flow between EIDs of one family and instance; undefined when there is none. */
@@ -75,11 +84,12 @@ export function createHosts(
 ): Hosts {
   const { timeline, ledger } = around
   const owners = new Map<string, Host>()
+  const taps = new Map<Host, ModelPacket[]>()
   /** site/interface/EID → believed in until. */
   const neighbours = new Map<string, Instant>()
   const all = specifications.map((specification): Host => {
     const socket = specification.sockets[specification.initial]
-    const host = { specification, name: specification.name, socket, since: 0 }
+    const host = { specification, name: specification.name, socket, since: 0, paused: false }
     for (const eid of specification.eids) owners.set(formatEid(eid), host)
     return host
   })
@@ -92,13 +102,28 @@ export function createHosts(
       around.lost(packet, 'endpoint-not-here', site)
       return
     }
+    if (host.paused) {
+      const tap = taps.get(host) ?? []
+      taps.set(host, tap)
+      tap.push(packet)
+      return
+    }
     around.delivered(packet, site)
     if (ledger.delivered(packet) > 0) around.tooOften(packet, site)
   }
 
+  /** Empties the tap of a paused machine: read by it, or thrown away with it. */
+  function emptyTap(host: Host, site: string, isRead: boolean): void {
+    const tap = taps.get(host) ?? []
+    taps.delete(host)
+    for (const packet of tap)
+      if (isRead) deliver(packet, site)
+      else around.lost(packet, 'left-in-tap', site)
+  }
+
   function speak(host: Host, eid: Eid): void {
     const { socket } = host
-    if (socket === undefined) return
+    if (socket === undefined || host.paused) return
     neighbours.set(neighbourKey(socket.site, formatEid(eid)), Number.POSITIVE_INFINITY)
     const how = eid.address.family === 4 ? 'arp' : 'neighbour-advertisement'
     const { mac } = host.specification
@@ -132,8 +157,19 @@ export function createHosts(
         if (neighbours.has(key)) neighbours.set(key, timeline.now() + NEIGHBOUR_MS)
       }
     },
+    pause(host) {
+      host.paused = true
+      around.log(`${host.name}: stops`)
+    },
+    resume(host, socket) {
+      const before = host.socket
+      host.paused = false
+      around.log(`${host.name}: runs`)
+      if (before !== undefined) emptyTap(host, before.site, before.site === socket.site)
+      if (before?.site !== socket.site) this.attach(host, socket)
+    },
     announce(host, how) {
-      if (host.socket === undefined) return
+      if (host.socket === undefined || host.paused) return
       around.log(`${host.name}: announces itself (${how})`)
       if (how === 'arp') for (const eid of host.specification.eids) speak(host, eid)
       else {
@@ -151,7 +187,7 @@ export function createHosts(
       return { from, to, books }
     },
     send({ from, books }, sizeBytes) {
-      if (from.socket === undefined) return
+      if (from.socket === undefined || from.paused) return
       const sequence = books.sentAt.length
       const packet = { flow: books.flow, sequence, sizeBytes, ttl: INITIAL_TTL, redirects: 0 }
       ledger.sent(packet)

@@ -216,6 +216,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         after: timeline.after,
         commandMs: () => chance.between(0, 2 * delays.meanHoldMs),
         raise,
+        copied: (packet) => ledger.copied(packet),
         transmit(packet, from, to) {
           invariants.redirected(packet, name)
           network.sendPacket(name, packet, from, to)

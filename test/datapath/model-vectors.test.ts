@@ -65,6 +65,7 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
     },
     {
       ...door.surroundings,
+      copied() {},
       now: timeline.now,
       after: timeline.after,
       commandMs: () => 1,

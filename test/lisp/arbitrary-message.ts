@@ -227,17 +227,23 @@ const anySecuredEncapsulatedControl = fc
   )
   .map(([message, securityData, bits]) => ({ ...message, security: true, securityData, ...bits }))
 
-const anyMove = fc.record({
-  kind: fc.constant('move' as const),
-  ...authenticated,
-  phase: fc.constantFrom(...MOVE_PHASES),
-  reason: fc.constantFrom(...MOVE_REASONS),
-  moveId: u64,
-  endpointMac: bytesOfLength(6),
-  senders: fc.array(anyIpAddress, { maxLength: 64 }),
-  records: anyRecords,
-  identity: anyIdentity,
-})
+const anyMove = fc
+  .record({
+    kind: fc.constant('move' as const),
+    ...authenticated,
+    phase: fc.constantFrom(...MOVE_PHASES),
+    reason: fc.constantFrom(...MOVE_REASONS),
+    moveId: u64,
+    endpointMac: bytesOfLength(6),
+    senders: fc.array(anyIpAddress, { maxLength: 64 }),
+    records: anyRecords,
+    identity: anyIdentity,
+  })
+  .chain((move) =>
+    move.phase === 'stopped'
+      ? fc.nat(0xfffff).map((stamp) => ({ ...move, endpointMac: new Uint8Array(6), stamp }))
+      : fc.constant(move),
+  )
 
 const anySignature = fc.record({
   originalTtl: u32,

@@ -9,9 +9,9 @@ import { Type } from '../../config/schema-builder.js'
 import type { Command } from '../../control/input-output.js'
 import type { Eid } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
+import { entryOf } from '../move-entry.js'
 import { readEid } from '../selection.js'
 import { errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
-import { entryOf } from './moves.js'
 
 const EndpointEvent = Type.Object(
   {

@@ -15,8 +15,9 @@ import type { Eid } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { ApiError, describeError } from '../errors.js'
 import { type Answer, createIdempotentAnswers } from '../idempotency.js'
+import { entryOf } from '../move-entry.js'
 import { readEid } from '../selection.js'
-import { asJson, errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
+import { errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
 import { tellEndpointEvent } from './endpoint-events.js'
 
 const StartMove = Type.Object(
@@ -165,14 +166,4 @@ function readMove(context: ApiContext, value: unknown): MoveView {
   const answer = (value ?? {}) as Partial<MoveView>
   if (Array.isArray(answer.timeline)) return answer as MoveView
   return findMove(context, String(answer.moveId))
-}
-
-/** The snapshot's relative times, with wall-clock times beside them. */
-export function entryOf(move: MoveView, now: number): MoveEntryView {
-  const timeline = move.timeline.map(({ stage, agoMs }) => ({
-    stage,
-    agoMs,
-    at: new Date(now - agoMs).toISOString(),
-  }))
-  return asJson({ ...move, timeline })
 }

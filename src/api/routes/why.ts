@@ -4,12 +4,12 @@ import { Type } from '../../config/schema-builder.js'
 import type { NodeSnapshot } from '../../control/snapshot.js'
 import { type Eid, formatEid } from '../../lisp/eid.js'
 import type { ApiContext, RouteOptions } from '../context.js'
+import { entryOf } from '../move-entry.js'
 import { readEid } from '../selection.js'
 import { asJson, errorResponses } from '../views.js'
 import { explain } from '../why.js'
 import { type WhyAnswer, WhyView } from '../why-views.js'
 import { withCounters } from './map-cache.js'
-import { entryOf } from './moves.js'
 
 export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { context }, done) => {
   app.get(
