@@ -50,7 +50,7 @@ export interface Moves {
     now: Instant,
     outputs: Output[],
   ): void
-  /** Its hypervisor says that it runs here: as good as its first frame. Names the moves to here. */
+  /** As good as its first frame. Names the moves to here. */
   endpointRunning(eids: readonly Eid[], now: Instant, outputs: Output[]): string[]
   cancel(moveName: string, now: Instant, outputs: Output[]): CommandResult
   /** True when the frame belongs to a move that expects it, which is then done with. */
@@ -237,9 +237,8 @@ export function createMoves(
     one.entry = entry
     returning.delete(entry)
     smr.forget(entry)
-    const { source, sourceLocators } = one
-    if (mode === 'live' && source !== undefined && source !== 'none')
-      placement.standbyLive(entry, source, sourceLocators, now, outputs)
+    if (mode === 'live' && one.source !== undefined && one.source !== 'none')
+      placement.standbyLive(entry, one.source, one.sourceLocators, now, outputs)
     else placement.standby(entry, now, outputs)
     return true
   }
@@ -321,9 +320,8 @@ export function createMoves(
   function awaitEndpoint(arrival: Arrival, now: Instant, outputs: Output[]): void {
     const { name } = arrival.record
     deadlines.set(`endpoint/${name}`, now + config.mobility.endpointTimeoutMs)
-    const sought = arrival.passengers.map(({ eid }) => {
-      return { eid, interfaceName: database.dynamicPrefixOf(eid)!.interfaceName }
-    })
+    const placeOf = (eid: Eid): string => database.dynamicPrefixOf(eid)!.interfaceName
+    const sought = arrival.passengers.map(({ eid }) => ({ eid, interfaceName: placeOf(eid) }))
     search.begin(name, sought, now, outputs)
   }
 

@@ -13,19 +13,18 @@ import type {
   DatapathOperation,
   Encapsulation,
   HoldDropReason,
-  LocalMove,
 } from '../control/input-output.js'
 import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, equalEidPrefixes, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
-import { isBeforeStamp, stampOf } from '../lisp/move-stamp.js'
 import { LOCATOR_BUCKETS, locatorBuckets } from '../tables/locator-selection.js'
 import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
 import { createModelClosed } from './model-closed.js'
 import { createEventLimits } from './model-event-limits.js'
 import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold.js'
-import type { ModelPacket, PacketMark } from './model-packet.js'
+import { createModelLiveMoves, leftOf, type ModelMove } from './model-live-moves.js'
+import type { ModelPacket } from './model-packet.js'
 import { isListed, type ModelRelay, NO_RELAY } from './model-relay.js'
 import { createModelTable, type ModelEntry } from './model-table.js'
 
@@ -137,9 +136,6 @@ interface LocalForm {
   readonly move: ModelMove | undefined
 }
 
-/** A move as it was put, and until when its lease lasts. */
-type ModelMove = LocalMove & { readonly until: number }
-
 /** Intervals of events, in ms (enum event_intervals_ms of native/bpf/report.h). */
 const INTERVALS_MS = {
   'local-eid-seen': 50,
@@ -209,6 +205,8 @@ export function createModelDatapath(
   function tally(name: keyof typeof TALLY): void {
     tallies[name]! += 1
   }
+
+  const live = createModelLiveMoves(around, { drop, copied: () => tally('copied'), redirectAway })
 
   const findLocal = ({ flow }: ModelPacket): ModelEntry<LocalForm> | undefined =>
     localEids.host(flow.destinationText) ?? localEids.prefixOf(flow.destination)
@@ -309,53 +307,6 @@ export function createModelDatapath(
     entry.bytes += packet.sizeBytes
     entry.lastUsedAt = around.now()
     around.deliver(packet, entry.form.interfaceName, entry.form.mac)
-  }
-
-  // -------------------------------------------------------------------- live moves
-
-  /** What native/bpf/live_move.h does; not false: nothing is left to be done with the packet. */
-  function followMove(
-    packet: ModelPacket,
-    { state, move }: LocalForm,
-    mark: PacketMark | undefined,
-    outerSource: Rloc,
-  ): false | 'dropped' | 'passed-on' {
-    if (move === undefined) return false
-    if (move.kind === 'source') {
-      if (state === 'local') copyToPeer(packet, move)
-      else if (state === 'away') packet.mark = { kind: 'redirect', stamp: stampOf(around.now()) }
-      return false
-    }
-    const genuine = equalIpAddresses(outerSource, move.peer) ? mark : undefined
-    if (state === 'standby') {
-      if (genuine === undefined && move.passOn) {
-        redirectAway(packet)
-        return 'passed-on'
-      }
-      packet.mark = genuine
-      return false
-    }
-    if (genuine?.kind !== 'copy') return false
-    const { copies, until } = move
-    const isSeen =
-      typeof copies === 'number' && around.now() < until && isBeforeStamp(genuine.stamp, copies)
-    if (state !== 'away' && copies !== 'none' && !isSeen) return false
-    drop(packet, 'seen-at-source')
-    return 'dropped'
-  }
-
-  function copyToPeer(packet: ModelPacket, move: ModelMove & { kind: 'source' }): void {
-    if (around.now() >= move.until) return
-    const { locator, source, pathMtu } = move.encapsulation
-    const copy = { ...packet, ttl: packet.ttl - 1, redirects: packet.redirects + 1 }
-    copy.mark = { kind: 'copy', stamp: stampOf(around.now()) }
-    around.copied(copy)
-    if (packet.ttl <= 1 || packet.sizeBytes + OVERHEAD_BYTES[locator.rloc.family] > pathMtu) {
-      drop(copy, 'copy-failed')
-      return
-    }
-    tally('copied')
-    around.transmit(copy, source, locator.rloc, { gpe: false, fields: undefined })
   }
 
   // -------------------------------------------------------------------- out of the hold
@@ -567,7 +518,8 @@ export function createModelDatapath(
       if (form.reportSenders) report('sender-seen')
       const { mark } = packet
       packet.mark = undefined
-      const isOver = form.move !== undefined && followMove(packet, form, mark, outerSource)
+      const isOver =
+        form.move !== undefined && live.follow(packet, form.state, form.move, mark, outerSource)
       if (isOver === 'passed-on') report('away-eid-hit')
       if (isOver) return
       if (draining || form.state !== 'away') tally('decapsulated')
@@ -617,12 +569,6 @@ export function createModelDatapath(
       if (how === 'detach') this.forget()
     },
   }
-}
-
-/** A source that still copies goes on with what remains of its lease. */
-function leftOf(move: ModelMove | undefined, now: number): { move?: LocalMove } {
-  if (move?.kind !== 'source' || move.until <= now) return {}
-  return { move: { kind: 'source', encapsulation: move.encapsulation, leaseMs: move.until - now } }
 }
 
 function* countersOf<Form>(
