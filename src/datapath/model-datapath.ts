@@ -49,7 +49,7 @@ export interface ModelSurroundings {
   commandMs(): number
   raise(event: DatapathEvent): void
   /** The datapath has made one more of this packet. */
-  copied(packet: ModelPacket): void
+  copied?(packet: ModelPacket): void
   /** An encapsulated packet leaves towards `to`. */
   transmit(
     packet: ModelPacket,

@@ -41,7 +41,7 @@ export function createModelLiveMoves(
     const { locator, source, pathMtu } = move.encapsulation
     const copy = { ...packet, ttl: packet.ttl - 1, redirects: packet.redirects + 1 }
     copy.mark = { kind: 'copy', stamp: stampOf(around.now()) }
-    around.copied(copy)
+    around.copied?.(copy)
     if (packet.ttl <= 1 || packet.sizeBytes + OVERHEAD_BYTES[locator.rloc.family] > pathMtu) {
       door.drop(copy, 'copy-failed')
       return

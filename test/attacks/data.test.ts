@@ -38,7 +38,6 @@ function aSite(own: string, transmit: (packet: ModelPacket, to: string) => void 
       after: timeline.after,
       commandMs: () => 1,
       raise: (event) => events.push(event),
-      copied: () => {},
       transmit: (packet, _from, to) => transmit(packet, formatIpAddress(to)),
       deliver: (packet) => delivered.push(packet),
       native: () => lost.push('native'),

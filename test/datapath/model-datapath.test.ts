@@ -42,7 +42,6 @@ function aDatapath(hold: { packetsPerEid?: number; bytesTotal?: number } = {}) {
       after: timeline.after,
       commandMs: () => 1,
       raise: (event) => events.push(event),
-      copied: () => {},
       transmit: (packet, _from, to) => out.push(`${packet.sequence} to ${formatIpAddress(to)}`),
       deliver: (packet, interfaceName) => out.push(`${packet.sequence} on ${interfaceName}`),
       native: (packet) => out.push(`${packet.sequence} native`),

@@ -65,7 +65,6 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
     },
     {
       ...door.surroundings,
-      copied() {},
       now: timeline.now,
       after: timeline.after,
       commandMs: () => 1,
