@@ -1,17 +1,8 @@
-/**
- * What must hold between the keys of a configuration: checks that no schema can say.
- *
- * Each finding names the key to change. A check that rests on a section which is itself broken
- * stays silent, so that one mistake is reported once. Standards: RFC 9300 §3 (an EID is never an
- * RLOC), RFC 9301 §5.6 (one PSK per site), §8.1 (Map-Resolvers are underlay addresses).
- */
-import { isDeepStrictEqual } from 'node:util'
 import type { IpAddress } from '../lisp/address.js'
 import {
   formatAddressText,
   formatEidPrefixText,
   isLoopbackText,
-  isUnicastAddress,
   parseAddressText,
   parsePrefixText,
   prefixCoversAddress,
@@ -19,9 +10,17 @@ import {
 import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.js'
 import { checkInterworking } from './interworking-checks.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
+import {
+  type PlacedPrefix,
+  type Report,
+  reachableFrom,
+  readAddress,
+  readPrefix,
+} from './placed-addresses.js'
 import type { Config } from './schema.js'
 import { publicKeyFiles, type Secrets } from './secrets.js'
 import { checkSecurity } from './security-checks.js'
+import { checkSubscriptions } from './subscription-checks.js'
 
 /** Findings against a structurally sound configuration: errors first-class, warnings apart. */
 export function crossChecks(
@@ -55,48 +54,13 @@ export function crossChecks(
   checkInterworking(config, readers, error, warn)
   checkDdtKeys(config, secrets, error)
   checkSecurity(config, secrets, error, warn)
+  checkSubscriptions(config, own, error, warn)
   checkTimes(config, error)
   checkClosedNetwork(config, error, warn)
   checkGpePeers(config, warn)
   checkApi(config, error, warn)
   secrets.report(error, warn)
   return { errors, warnings }
-}
-
-/** `dependsOn` names the top-level keys without which the check makes no sense. */
-export type Report = (
-  keys: ConfigKeys,
-  problem: string,
-  hint: string,
-  dependsOn?: readonly string[],
-) => void
-
-interface PlacedPrefix {
-  readonly keys: ConfigKeys
-  readonly text: string
-  readonly instanceId: number
-  readonly address: IpAddress
-  readonly maskLength: number
-}
-
-/** Reads a prefix, reports what is wrong with it, and returns it if it can be used. */
-function readPrefix(
-  keys: ConfigKeys,
-  text: string,
-  instanceId: number,
-  error: Report,
-): PlacedPrefix | undefined {
-  const prefix = parsePrefixText(text)
-  if (prefix === undefined) {
-    error(keys, `"${text}" is not a prefix`, 'write address/length, as 10.1.0.0/16 or fd00:1::/64')
-    return undefined
-  }
-  if (!isDeepStrictEqual(prefix.address.bytes, prefix.network.bytes)) {
-    const meant = `${formatAddressText(prefix.network)}/${prefix.maskLength}`
-    error(keys, `"${text}" has host bits set`, `write ${meant}, or a longer mask for one host`)
-    return undefined
-  }
-  return { keys, text, instanceId, address: prefix.address, maskLength: prefix.maskLength }
 }
 
 function checkPrefixes(config: Config, error: Report): PlacedPrefix[] {
@@ -128,23 +92,16 @@ function reportDuplicates(prefixes: readonly PlacedPrefix[], error: Report): voi
 }
 
 function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Report): void {
-  const families = new Set<number>()
   const seen = new Set<string>()
   config.rlocs.forEach((rloc, index) => {
     const keys = ['rlocs', index, 'address']
     const address = readAddress(keys, rloc.address, 'an RLOC', own, error)
     if (address === undefined) return
-    families.add(address.family)
     const text = formatAddressText(address)
     if (seen.has(text)) error(keys, `${text} is there twice`, 'name each RLOC once')
     seen.add(text)
   })
-  const remote = (keys: ConfigKeys, text: string, what: string): void => {
-    const address = readAddress(keys, text, what, own, error)
-    if (address === undefined || families.has(address.family)) return
-    const hint = `add an IPv${address.family} address to rlocs, or use another address`
-    error(keys, `no RLOC of ours can reach an IPv${address.family} address`, hint, ['rlocs'])
-  }
+  const remote = reachableFrom(config, own, error)
   config.mapServers.forEach((server, index) => {
     remote(['mapServers', index, 'address'], server.address, 'a Map-Server')
   })
@@ -164,34 +121,6 @@ function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Rep
       error(keys, `"${prefix}" is not a prefix`, 'write address/length, as 10.1.0.0/16')
     })
   })
-}
-
-function readAddress(
-  keys: ConfigKeys,
-  text: string,
-  what: string,
-  own: readonly PlacedPrefix[],
-  error: Report,
-): IpAddress | undefined {
-  const address = parseAddressText(text)
-  if (address === undefined) {
-    error(keys, `"${text}" is not an address`, 'write one IPv4 or IPv6 address, as 172.16.1.1')
-    return undefined
-  }
-  if (!isUnicastAddress(address)) {
-    error(keys, `${text} cannot be ${what}`, 'use a unicast address of the underlay')
-    return undefined
-  }
-  // In any instance: the EID-prefix is routed to a site interface of this very host.
-  const inside = own.find((prefix) => prefixCoversAddress(prefix, address))
-  if (inside !== undefined) {
-    error(
-      keys,
-      `${text} lies inside the EID-prefix ${inside.text}`,
-      `${what} is an underlay address, never an EID (RFC 9300 §3, RFC 9301 §8.1)`,
-    )
-  }
-  return address
 }
 
 function checkInterfaces(config: Config, error: Report): void {

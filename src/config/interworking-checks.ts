@@ -6,7 +6,7 @@
  */
 import { parseAddressText, parsePrefixText } from './address-text.js'
 import type { ConfigKeys } from './config-error.js'
-import type { Report } from './cross-checks.js'
+import type { Report } from './placed-addresses.js'
 import type { Config } from './schema.js'
 
 /** How cross-checks.ts reads what a key says; both report what is wrong themselves. */

@@ -68,7 +68,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       return { address: network, maskLength }
     }),
     closedNetwork: config.closedNetwork,
-    publishSubscribe: config.publishSubscribe,
+    publishSubscribe: {
+      ...config.publishSubscribe,
+      configured: config.publishSubscribe.configured.map(configuredSubscription),
+    },
     subscriptions: subscriptionsOf(config, secrets),
     rlocProbe: {
       enabled: config.rlocProbe.enabled,
@@ -170,6 +173,14 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
   }
 }
 
+function configuredSubscription(one: {
+  readonly prefix: string
+  readonly instanceId: number
+  readonly nonce: number
+}) {
+  return { eidPrefix: eidPrefix(one.prefix, one.instanceId), nonce: BigInt(one.nonce) }
+}
+
 function securityOf({ security }: Config, secrets: Secrets): NodeConfig['security'] {
   return {
     mode: security.mode,
@@ -202,6 +213,7 @@ function subscriptionsOf(config: Config, secrets: Secrets): NodeConfig['subscrip
       siteId: one.siteId === undefined ? undefined : BigInt(one.siteId),
       rlocs: one.rlocs.map(address),
       key: one.key === undefined ? undefined : authenticationKey(one.key, secrets),
+      configured: one.configured.map(configuredSubscription),
     })),
     mapResolvers: subscriptions.mapResolvers.map(address),
     maximum: subscriptions.maximum,

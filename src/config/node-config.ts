@@ -69,6 +69,8 @@ export interface NodeConfig {
   readonly publishSubscribe: {
     readonly subscribe: boolean
     readonly acceptUnsolicited: boolean
+    /** What Map-Servers publish to us by their configuration. */
+    readonly configured?: readonly ConfiguredSubscription[]
   }
   readonly subscriptions: SubscriptionPolicy
   readonly rlocProbe: {
@@ -174,6 +176,12 @@ export interface DdtDelegation {
   readonly revokedKeys?: readonly Uint8Array[]
 }
 
+/** RFC 9437 §5: both sides are configured with the first nonce. */
+export interface ConfiguredSubscription {
+  readonly eidPrefix: EidPrefix
+  readonly nonce: bigint
+}
+
 /** RFC 9437, as a Map-Server or Map-Resolver. */
 export interface SubscriptionPolicy {
   readonly accept: boolean
@@ -183,6 +191,8 @@ export interface SubscriptionPolicy {
     readonly siteId: bigint | undefined
     readonly rlocs: readonly Rloc[]
     readonly key: AuthenticationKey | undefined
+    /** Subscribed without being asked, with the nonce that the xTR has configured too. */
+    readonly configured?: readonly ConfiguredSubscription[]
   }[]
   readonly mapResolvers: readonly Rloc[]
   readonly maximum: number

@@ -3,7 +3,24 @@
  */
 import { Key } from './key-schema.js'
 import { Type } from './schema-builder.js'
-import { AddressText, closed } from './schema-terms.js'
+import { AddressText, closed, InstanceId, PrefixText } from './schema-terms.js'
+
+const Configured = (description: string) =>
+  Type.Array(
+    Type.Object(
+      {
+        prefix: PrefixText,
+        instanceId: InstanceId,
+        nonce: Type.Integer({
+          minimum: 0,
+          maximum: Number.MAX_SAFE_INTEGER,
+          description: 'The same on both sides; publications begin with the next',
+        }),
+      },
+      closed,
+    ),
+    { default: [], maxItems: 65_536, description },
+  )
 
 /** As an xTR. */
 export const PublishSubscribeConfig = Type.Object(
@@ -17,6 +34,9 @@ export const PublishSubscribeConfig = Type.Object(
       default: false,
       description: 'Follow authenticated publications for cached mappings that were not asked for',
     }),
+    configured: Configured(
+      'What Map-Servers publish to this xTR without being asked (their subscriptions.subscribers)',
+    ),
   },
   { ...closed, default: {} },
 )
@@ -38,6 +58,7 @@ export const SubscriptionsConfig = Type.Object(
             description: 'Its RLOCs: where it may ask from and be told',
           }),
           key: Type.Optional(Key),
+          configured: Configured('Published to it without being asked; needs key'),
         },
         closed,
       ),

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { ConfigKeys } from './config-error.js'
-import type { Report } from './cross-checks.js'
+import type { Report } from './placed-addresses.js'
 import type { Config } from './schema.js'
 import { wrappingKeys } from './security-checks.js'
 
@@ -81,6 +81,9 @@ function secretReferences(config: Config): SecretReference[] {
     site.keys.forEach((key, at) => {
       add(['mapServer', 'sites', index, 'keys', at, 'secretFile'], key.secretFile)
     })
+  })
+  config.subscriptions.subscribers.forEach(({ key }, index) => {
+    add(['subscriptions', 'subscribers', index, 'key', 'secretFile'], key?.secretFile)
   })
   config.ddt.signingKeyFiles.forEach((path, index) => {
     add(['ddt', 'signingKeyFiles', index], path)

@@ -5,7 +5,7 @@
  */
 import { parseAddressText } from './address-text.js'
 import type { ConfigKeys } from './config-error.js'
-import type { Report } from './cross-checks.js'
+import type { Report } from './placed-addresses.js'
 import type { Config } from './schema.js'
 import type { Secrets } from './secrets.js'
 

@@ -139,6 +139,110 @@ t.test('a good file gives both views, with defaults, bytes and milliseconds', as
   t.notOk(Object.values(nodeConfig.closedNetwork!).includes(true), 'public by default')
 })
 
+t.test('keys of LISP-SEC are read, and each mistake in them is named', async (t) => {
+  const SECURED = `
+node: everything
+roles: [itr, etr, map-resolver, map-server]
+rlocs: [{address: 172.16.1.1, interface: core0}]
+siteInterfaces: [{name: br0, instanceId: 7}]
+eidPrefixes: [{prefix: 10.10.0.0/24, instanceId: 7, interface: br0}]
+mapServers:
+  - {address: 172.16.4.1, key: {secretFile: site.key}, security: {mode: require, keys: [{id: 3, secretFile: etr.key}]}}
+mapResolvers: [172.16.4.1]
+mapServer:
+  sites:
+    - {name: blue, keys: [{secretFile: blue.key}], prefixes: [{prefix: 10.20.0.0/16}], security: {key: {secretFile: blue-etr.key}}}
+security:
+  mode: require
+  mapResolvers: [{address: 172.16.4.1, key: {id: 9, secretFile: itr.key}}]
+  requesterKeys: [{secretFile: itrs.key, wrapping: null-key-wrap-128, pathIsSecured: true}]
+  mapServers: [{key: {secretFile: servers.key}}]
+`
+  const good = parseConfig(SECURED, readSecret)
+  t.equal(good.ok, true, good.ok ? '' : JSON.stringify(good.errors))
+  if (!good.ok) return
+  const { nodeConfig } = good
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+  const aes = { wrapping: 2 } as const
+  t.same(nodeConfig.security, {
+    mode: 'require',
+    mapResolvers: [
+      {
+        address: parseAddressText('172.16.4.1'),
+        key: { keyId: 9, ...aes, secret: bytes('secret of itr.key') },
+      },
+    ],
+    requesterKeys: [{ keyId: 0, wrapping: 1, secret: bytes('secret of itrs.key') }],
+    mapServers: [
+      { address: undefined, key: { keyId: 0, ...aes, secret: bytes('secret of servers.key') } },
+    ],
+  })
+  t.match(nodeConfig.mapServers[0]!.security, { mode: 'require', keys: [{ keyId: 3 }] })
+  t.match(nodeConfig.mapServer.sites[0]!.security, { mode: 'offer', key: { keyId: 0 } })
+
+  const wrong = (from: string, to: string): string[] => {
+    const result = parseConfig(SECURED.replace(from, to), readSecret)
+    const found = result.ok ? result.warnings : result.errors
+    return found.map(({ path, problem }) => `${path}: ${problem}`)
+  }
+  t.match(wrong('etr.key}]', 'itr.key}]'), [
+    /^mapServers\[0\].security.keys\[0\].secretFile: is a key of requests too/,
+  ])
+  t.match(wrong('blue-etr.key', 'servers.key'), [
+    /^mapServer.sites\[0\].security.key.secretFile: is a key of requests too/,
+  ])
+  t.match(wrong(', pathIsSecured: true', ''), [/^security.requesterKeys\[0\].wrapping: .*in clear/])
+  t.match(wrong('mapResolvers: [172.16.4.1]', 'mapResolvers: [172.16.4.1, 172.16.4.2]'), [
+    /^mapResolvers\[1\]: there is no key of 172.16.4.2/,
+  ])
+  t.match(
+    wrong('[{address: 172.16.4.1, key: {id', '[{address: nowhere, key: {id'),
+    [/^mapResolvers\[0\]/, /"nowhere" is not an address/].toSorted(() => -1),
+  )
+  t.match(wrong('  requesterKeys', '  # requesterKeys'), [/^security.requesterKeys: is empty/])
+  t.match(wrong('itr.key', 'missing.key'), [/missing.key: cannot be read/])
+})
+
+t.test('what subscriptions of a configuration cannot be is named', async (t) => {
+  const SUBSCRIBED = `
+node: mapping
+roles: [map-server]
+rlocs: [{address: 172.16.4.1, interface: core0}]
+datapath: {kind: none}
+mapServer: {sites: [{name: blue, keys: [{secretFile: blue.key}], prefixes: [{prefix: 10.20.0.0/16}]}]}
+subscriptions:
+  mapResolvers: [172.16.4.2]
+  subscribers:
+    - {xtrId: '00112233445566778899aabbccddeeff', rlocs: [172.16.1.1], key: {secretFile: a.key}, configured: [{prefix: 10.20.0.0/24, nonce: 77}]}
+    - {xtrId: 'ffeeddccbbaa99887766554433221100', rlocs: [172.16.1.2], key: {secretFile: b.key}}
+`
+  const good = parseConfig(SUBSCRIBED, readSecret)
+  t.equal(good.ok, true, good.ok ? '' : JSON.stringify(good.errors))
+  if (!good.ok) return
+  t.match(good.nodeConfig.subscriptions.subscribers[0]!.configured, [
+    { eidPrefix: { maskLength: 24 }, nonce: 77n },
+  ])
+  const wrong = (from: string, to: string): string[] => {
+    const result = parseConfig(SUBSCRIBED.replace(from, to), readSecret)
+    return (result.ok ? result.warnings : result.errors).map((one) => `${one.path}: ${one.problem}`)
+  }
+  t.match(wrong('172.16.4.2', '224.0.0.1'), [/^subscriptions.mapResolvers\[0\]: .*cannot be/])
+  t.match(wrong('[172.16.1.2]', '[fd00::2]'), [
+    /^subscriptions.subscribers\[1\].rlocs\[0\]: no RLOC of ours can reach/,
+  ])
+  t.match(wrong('ffeeddccbbaa99887766554433221100', '00112233445566778899aabbccddeeff'), [
+    /^subscriptions.subscribers\[1\].xtrId: .*twice/,
+  ])
+  t.match(wrong(', key: {secretFile: a.key}', ''), [
+    /^subscriptions.subscribers\[0\].configured: .*needs? a key/,
+  ])
+  t.match(wrong('10.20.0.0/24', '10.20.0.9/24'), [/configured\[0\].prefix: .*host bits/])
+  t.match(wrong('a.key', 'missing-a.key'), [/missing-a.key: cannot be read/])
+  t.match(wrong('mapResolvers: [172', 'lifetimeSeconds: 600\n  mapResolvers: [172'), [
+    /^subscriptions.temporarySeconds: is 900/,
+  ])
+})
+
 t.test('the xTR-ID comes from the node name unless it is given', async (t) => {
   const derived = parseConfig(GOOD, readSecret)
   const again = parseConfig(GOOD, readSecret)
