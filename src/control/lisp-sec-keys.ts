@@ -104,19 +104,20 @@ export function unwrapOneTimeKey(
 
 /**
  * The key of a subscription that began with this one-time key (RFC 9437 §7.1): derived from it and the
- * nonce, or the one-time key itself where it was not wrapped. Choices: the Key ID of the OTK-AD, and
- * HMAC-SHA-256-128, because the RFC names neither.
+ * nonce, or the one-time key itself where it was not wrapped. Choices: Key ID 0 and HMAC-SHA-256-128,
+ * because the RFC names neither, and each part of the way has a Key ID of its own. Both parts must wrap
+ * alike, else ITR and Map-Server mean different keys.
  */
 export function subscriptionKey(
   otk: Uint8Array,
-  { keyId, wrappingId }: OneTimeKey,
+  { wrappingId }: OneTimeKey,
   nonce: bigint,
   hmac: Hmac,
 ): AuthenticationKey {
   const derived = (): Uint8Array =>
     deriveOneTimeKey(KDF.hkdfSha256, concat(otk, bytesOf64(nonce)), hmac)!
   const secret = wrappingId === KEY_WRAP.none ? otk : derived()
-  return { keyId, algorithm: 2, secret }
+  return { keyId: 0, algorithm: 2, secret }
 }
 
 /** AES key wrap (RFC 3394 §2.2.1) of a key of whole 64-bit words, 16 bytes or more. */

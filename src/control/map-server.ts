@@ -110,6 +110,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       for (const record of records) {
         if (record.kind === 'subscription') publisher.restore(record, now)
       }
+      publisher.open(now)
       const again: DurableOutputs = { records: [outbox.open(now)], then: [] }
       tellAgain(state, records, now, again)
       outputs.push({ kind: 'persist', ...again })

@@ -15,21 +15,15 @@
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { type AuthenticationKey, encodeSigned, verifyMessage } from '../lisp/authentication.js'
-import {
-  coversPrefix,
-  type EidPrefix,
-  eidFromPrefix,
-  formatEidPrefix,
-  eidPrefix as makePrefix,
-} from '../lisp/eid.js'
+import { coversPrefix, type EidPrefix, eidFromPrefix, formatEidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import { encodeMessage, type MapNotify, type XtrIdentity } from '../lisp/message.js'
 import type { EcmAuthenticationData } from '../lisp/security-data.js'
-import { createEidTrie } from '../tables/eid-trie.js'
 import type { MapCache } from '../tables/map-cache.js'
 import { CONTROL_PORT, sendControl, sourceRloc } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
+import { createFollowedPrefixes, type Followed } from './followed-prefixes.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
 import { report } from './installed-mappings.js'
 import { mapRequest } from './map-request-form.js'
@@ -86,13 +80,7 @@ export interface Subscriber {
 const SUBSCRIBING_TRIES = 2
 /** Our choice: how long a refusal stands. */
 const REFUSAL_MS = 60_000
-/** Our choice: prefixes whose nonces are remembered. */
-export const MAXIMUM_REMEMBERED = 65_536
 const RANDOM_BITS = 35n
-/** Nonces this far from the last one of a prefix belong to it (RFC 9437 §6: gaps are allowed). */
-const REACH = 1n << 33n
-/** Subscriptions compared with one Map-Notify that is not authenticated yet. */
-const MAXIMUM_LOOKS = 1024
 /** After the end of a map-cache entry its subscription is taken back. */
 const END_SLACK_MS = 50
 
@@ -102,103 +90,26 @@ export function createSubscriber(
   cache: MapCache,
   hooks: SubscriberHooks,
 ): Subscriber {
-  const { subscribe, acceptUnsolicited } = config.publishSubscribe
+  const { subscribe, acceptUnsolicited, configured = [] } = config.publishSubscribe
   const identity: XtrIdentity = { xtrId: config.xtrId, siteId: config.siteId }
   const keys = config.mapServers.map((server) => server.key)
   // Else nobody could tell us anything that we would believe.
   const sharesKey = keys.length > 0 || (config.security?.mode ?? 'off') !== 'off'
-  const byCoverage = createEidTrie<Map<string, Followed>>()
-  /** In the order of last use. */
-  const byKey = new Map<string, Followed>()
   const deadlines = createDeadlines()
   const counter = createRisingCounter(SUBSCRIPTION_NONCE_SCOPE)
   let epoch: bigint | undefined
+  const followed = createFollowedPrefixes((oldest) => {
+    deadlines.cancel(oldest.key)
+    // What is asked next time for it must exceed what was asked before.
+    epoch = undefined
+  })
 
   function freshNonce(outputs: Output[]): bigint {
     epoch ??= counter.next(outputs)
     return (epoch << RANDOM_BITS) | (capabilities.random.nonce() >> (64n - RANDOM_BITS))
   }
 
-  function follow(eidPrefix: EidPrefix, last: bigint): Followed {
-    const key = formatEidPrefix(eidPrefix)
-    const one: Followed = {
-      key,
-      eidPrefix,
-      coverage: eidPrefix,
-      last,
-      state: 'asked',
-      association: undefined,
-      refusedUntil: undefined,
-    }
-    byKey.set(key, one)
-    cover(one, eidPrefix)
-    if (byKey.size > MAXIMUM_REMEMBERED) forgetOldest()
-    return one
-  }
-
-  /** What is asked next time for a forgotten prefix must exceed what was asked before. */
-  function forgetOldest(): void {
-    for (const oldest of byKey.values()) {
-      byKey.delete(oldest.key)
-      uncover(oldest)
-      deadlines.cancel(oldest.key)
-      break
-    }
-    epoch = undefined
-  }
-
-  function uncover(one: Followed): void {
-    const there = byCoverage.exact(one.coverage)
-    there?.delete(one.key)
-    if (there?.size === 0) byCoverage.remove(one.coverage)
-  }
-
-  function cover(one: Followed, coverage: EidPrefix): void {
-    uncover(one)
-    one.coverage = coverage
-    const there = byCoverage.exact(coverage) ?? new Map<string, Followed>()
-    byCoverage.insert(coverage, there.set(one.key, one))
-  }
-
-  function touch(one: Followed): void {
-    byKey.delete(one.key)
-    byKey.set(one.key, one)
-  }
-
   // ------------------------------------------------------------------ what comes
-
-  /** The followed prefix that the nonce belongs to: the nearest one that overlaps the records. */
-  function candidateFor(notify: MapNotify): Followed | undefined {
-    const first = notify.records[0]
-    if (first === undefined) return undefined
-    let best: Followed | undefined
-    let least = REACH
-    let looks = 0
-    for (const there of overlapping(first.eidPrefix)) {
-      for (const one of there.values()) {
-        looks += 1
-        // Nobody has proven yet who sent this.
-        if (looks > MAXIMUM_LOOKS) return best
-        const distance = notify.nonce > one.last ? notify.nonce - one.last : one.last - notify.nonce
-        if (distance >= least) continue
-        least = distance
-        best = one
-      }
-    }
-    return best
-  }
-
-  function* overlapping(prefix: EidPrefix): Generator<Map<string, Followed>> {
-    let at: EidPrefix | undefined = prefix
-    while (at !== undefined) {
-      const found = byCoverage.longestCovering(at)
-      if (found === undefined) break
-      yield found.value
-      const { instanceId, address, maskLength }: EidPrefix = found.prefix
-      at = maskLength === 0 ? undefined : makePrefix(instanceId, address, maskLength - 1)
-    }
-    for (const { value } of byCoverage.coveredBy(prefix)) yield value
-  }
 
   function keyOfMessage(
     bytes: Uint8Array,
@@ -223,7 +134,7 @@ export function createSubscriber(
   function confirm(one: Followed, notify: MapNotify, now: Instant, outputs: Output[]): void {
     one.state = 'subscribed'
     if (notify.nonce > one.last) one.last = notify.nonce
-    cover(one, widest(notify.records) ?? one.coverage)
+    followed.cover(one, widest(notify.records) ?? one.coverage)
     report(outputs, 'subscription-confirmed', 'debug', {
       eidPrefix: one.key,
       coverage: formatEidPrefix(one.coverage),
@@ -269,7 +180,7 @@ export function createSubscriber(
     }
     const skipped = Number(notify.nonce - one.last) - 1
     one.last = notify.nonce
-    touch(one)
+    followed.touch(one)
     acknowledge(notify, key, from, outputs)
     if (isRepeated) return
     if (one.state !== 'subscribed' && one.state !== 'asked') {
@@ -285,7 +196,7 @@ export function createSubscriber(
       skipped,
     })
     for (const { eidPrefix } of wanted)
-      if (coversPrefix(eidPrefix, one.eidPrefix)) cover(one, eidPrefix)
+      if (coversPrefix(eidPrefix, one.eidPrefix)) followed.cover(one, eidPrefix)
     hooks.published(wanted, now, outputs)
     watch(one, now)
   }
@@ -310,7 +221,7 @@ export function createSubscriber(
     )
     const key = known ? keyOfMessage(bytes, undefined) : undefined
     if (key === undefined) return false
-    const one = follow(notify.records[0]!.eidPrefix, notify.nonce - 1n)
+    const one = followed.begin(notify.records[0]!.eidPrefix, notify.nonce - 1n)
     one.state = 'subscribed'
     handlePublication(one, notify, key, from, now, outputs)
     return true
@@ -353,20 +264,20 @@ export function createSubscriber(
   return {
     form(eidPrefix, attempt, outputs) {
       if (!subscribe || attempt >= SUBSCRIBING_TRIES || !sharesKey) return undefined
-      const known = byKey.get(formatEidPrefix(eidPrefix))
+      const known = followed.get(eidPrefix)
       if (known?.refusedUntil !== undefined) return undefined
-      const one = known ?? follow(eidPrefix, freshNonce(outputs) - 1n)
+      const one = known ?? followed.begin(eidPrefix, freshNonce(outputs) - 1n)
       one.last += 1n
       if (one.state !== 'subscribed') one.state = 'asked'
-      touch(one)
+      followed.touch(one)
       return { nonce: one.last, identity }
     },
     answeredPlainly(eidPrefix) {
-      const one = byKey.get(formatEidPrefix(eidPrefix))
+      const one = followed.get(eidPrefix)
       if (one !== undefined) one.state = 'none'
     },
     refused(eidPrefix, now, outputs) {
-      const one = byKey.get(formatEidPrefix(eidPrefix))
+      const one = followed.get(eidPrefix)
       if (one === undefined) return
       one.state = 'none'
       one.refusedUntil = now + REFUSAL_MS
@@ -378,8 +289,8 @@ export function createSubscriber(
     },
     handleNotify(notify, bytes, from, now, outputs) {
       const asked = hooks.outstanding(notify.nonce)
-      const own = asked === undefined ? undefined : byKey.get(formatEidPrefix(asked))
-      const one = own ?? candidateFor(notify)
+      const own = asked === undefined ? undefined : followed.get(asked)
+      const one = own ?? followed.nearest(notify)
       if (one === undefined) return handleUnsolicited(notify, bytes, from, now, outputs)
       const begun = own === undefined ? undefined : hooks.associationOf(notify.nonce)
       const key = keyOfMessage(bytes, one, begun)
@@ -399,25 +310,28 @@ export function createSubscriber(
         if (record.kind === 'reservation' && record.scope === SUBSCRIPTION_NONCE_SCOPE)
           counter.restore(record.ceiling)
       if (subscribe) outputs.push({ kind: 'persist', records: [counter.open()], then: [] })
+      // RFC 9437 §5: the first publication has the nonce after the configured one.
+      for (const { eidPrefix, nonce } of configured)
+        Object.assign(followed.begin(eidPrefix, nonce), { state: 'subscribed', configured: true })
     },
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
-        const one = byKey.get(key)
+        const one = followed.byKey(key)
         if (one === undefined) continue
         one.refusedUntil = undefined
         if (one.state !== 'subscribed') continue
         const entry = entryOf(one, now)
         if (entry !== undefined && entry.origin !== 'local') watch(one, now)
-        else takeBack(one, outputs)
+        else if (!one.configured) takeBack(one, outputs)
       }
     },
     deadline: () => deadlines.next(),
     count() {
       let count = 0
-      for (const one of byKey.values()) if (isShown(one)) count += 1
+      for (const one of followed.values()) if (isShown(one)) count += 1
       return count
     },
-    views: (now) => [...byKey.values()].filter(isShown).map((one) => viewOf(one, now)),
+    views: (now) => [...followed.values()].filter(isShown).map((one) => viewOf(one, now)),
   }
 
   function viewOf(one: Followed, now: Instant): SubscriptionView {
@@ -437,20 +351,6 @@ export function createSubscriber(
 
 /** Name of our block of numbers in the store. */
 export const SUBSCRIPTION_NONCE_SCOPE = 'subscription'
-
-/** A prefix that we have asked for with the N bit. */
-interface Followed {
-  readonly key: string
-  readonly eidPrefix: EidPrefix
-  /** What was answered: publications inside of it are ours. */
-  coverage: EidPrefix
-  /** The highest nonce sent or received. */
-  last: bigint
-  state: 'asked' | 'subscribed' | 'removing' | 'none'
-  /** The key made of a one-time key (RFC 9437 §7.1). */
-  association: AuthenticationKey | undefined
-  refusedUntil: Instant | undefined
-}
 
 function isShown({ state }: Followed): boolean {
   return state === 'subscribed' || state === 'asked'

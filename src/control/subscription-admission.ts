@@ -5,7 +5,8 @@
  * An xTR is known from the configuration (`subscriptions.subscribers`), or because it has
  * registered here: its authenticated Map-Registers name its xTR-ID, its Site-ID and its RLOCs, and the
  * key of its site is a pre-shared key between the two of us. Our choice: what is not known at all gets
- * a plain Map-Reply (RFC 9301) and loses nothing; a listed xTR with foreign RLOCs gets ACT 5, and with
+ * a plain Map-Reply (RFC 9301) and loses nothing; a
+ * listed xTR without any key gets one made of the one-time key of its request (RFC 9437 §7.1, LISP-SEC); a listed xTR with foreign RLOCs gets ACT 5, and with
  * a list, who is not on it gets ACT 4 (RFC 9437 §5).
  */
 import type { NodeConfig } from '../config/node-config.js'
@@ -24,8 +25,10 @@ export interface Speaker {
   readonly siteId: bigint | undefined
   readonly rlocs: readonly Rloc[]
   readonly key: AuthenticationKey
-  /** Where the key stands in the configuration: `site/<name>` or `subscriber`. */
-  readonly keyOwner: string
+  /** Where the key stands in the configuration: `site/<name>` or `subscriber`; nowhere when it was made of a one-time key. */
+  readonly keyOwner: string | undefined
+  /** The mark of that one-time key (RFC 9437 §7.1). */
+  readonly oneTimeKey?: string
   /** Bytes of authentication data in its dialect. */
   readonly authenticationLength: number
 }
@@ -83,7 +86,9 @@ export function createSubscriptionAdmission(config: NodeConfig): SubscriptionAdm
       const xtrId = hexOf(identity.xtrId)
       const entry = listed.get(xtrId)
       const known = speakers.get(xtrId)
-      const key = entry?.key ?? known?.key
+      const shared = entry?.key ?? known?.key
+      const begun = shared === undefined && entry !== undefined ? received.security : undefined
+      const key = shared ?? begun?.subscriptionKey()
       if (entry === undefined && listed.size > 0)
         return { kind: 'refuse', action: 'drop-policy-denied', reason: 'not-listed' }
       if (key === undefined) return { kind: 'plain', reason: 'unknown-xtr' }
@@ -102,8 +107,9 @@ export function createSubscriptionAdmission(config: NodeConfig): SubscriptionAdm
         siteId,
         rlocs,
         key,
-        keyOwner: entry?.key === undefined ? (known?.keyOwner ?? SUBSCRIBER) : SUBSCRIBER,
+        keyOwner: entry?.key === undefined ? known?.keyOwner : SUBSCRIBER,
         authenticationLength: known?.authenticationLength ?? 0,
+        ...(begun === undefined ? {} : { oneTimeKey: begun.mark }),
       }
       return { kind: 'accept', speaker }
     },
@@ -153,7 +159,7 @@ export function mayForwardSubscription(
 }
 
 /** Names, in `first/second` form, no secret: whose words a Map-Notify is signed with. */
-const SUBSCRIBER = 'subscriber'
+export const SUBSCRIBER = 'subscriber'
 
 function includes(rlocs: readonly Rloc[], one: Rloc): boolean {
   return rlocs.some((rloc) => equalIpAddresses(rloc, one))
