@@ -73,6 +73,13 @@ static __noinline int names_others(const struct outer *outer, const struct lisp_
 	return 1;
 }
 
+static __noinline int is_relay(const struct outer *outer)
+{
+	struct lisp_rloc_key key = outer->source;
+
+	return bpf_map_lookup_elem(&relay_rlocs, &key) != 0;
+}
+
 /*
  * RFC 9300 §16, for a source whose mapping is known: true when the packet is to be dropped. What is
  * not in the map-cache cannot be judged and passes. A match ends an earlier doubt, so that whoever
@@ -90,6 +97,8 @@ static __noinline int is_spoofed(struct __sk_buff *skb, const struct outer *oute
 			bpf_map_delete_elem(&doubts, &key);
 		return 0;
 	}
+	if (is_relay(outer))
+		return 0;
 	report_closed(skb, outer, &packet->source, LISP_EVENT_SOURCE_DOUBTED | LISP_DOUBT_RLOC << 8);
 	if (until)
 		return *until < bpf_ktime_get_coarse_ns();
@@ -180,7 +189,7 @@ static __noinline int check_source(struct __sk_buff *skb, const struct outer *ou
 
 	if (node_flags & LISP_NODE_CHECK_SOURCES && entry && is_spoofed(skb, outer, packet, entry))
 		return drop(skb, LISP_DROP_SPOOFED_SOURCE);
-	if (node_flags & LISP_NODE_GLEAN && !entry)
+	if (node_flags & LISP_NODE_GLEAN && !entry && !is_relay(outer))
 		report_closed(skb, outer, &packet->source, LISP_EVENT_SOURCE_UNMAPPED);
 	return CONTINUE;
 }

@@ -314,6 +314,16 @@ struct {
 	__type(value, __u32);
 } refused_senders SEC(".maps");
 
+/* RLOCs that send on packets of others: xTRs that an EID may have left, RTRs. What comes from them says
+ * nothing about its source. Writer: user space, at start and reload. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CLOSED_PEERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_rloc_key);
+	__type(value, __u32);
+} relay_rlocs SEC(".maps");
+
 struct doubt_key {
 	struct lisp_eid_key source;
 	struct lisp_rloc_key sender;

@@ -3,7 +3,7 @@
  * anybody who can send packets to an RLOC can forge these fields.
  */
 import { Type } from './schema-builder.js'
-import { closed } from './schema-terms.js'
+import { AddressText, closed } from './schema-terms.js'
 
 export const ClosedNetworkConfig = Type.Object(
   {
@@ -36,6 +36,12 @@ export const ClosedNetworkConfig = Type.Object(
       description:
         'Believe for 3 seconds that an unknown source is where its packet came from, while the mapping ' +
         'system is asked (RFC 9300 §9)',
+    }),
+    relays: Type.Array(AddressText, {
+      default: [],
+      description:
+        'RLOCs that send on packets of others, as RTRs do: their packets say nothing about a source. ' +
+        'mobility.peers are among them, because an xTR that an EID has left redirects',
     }),
   },
   {

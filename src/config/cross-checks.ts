@@ -108,6 +108,9 @@ function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Rep
   config.mapResolvers.forEach((text, index) => {
     remote(['mapResolvers', index], text, 'a Map-Resolver')
   })
+  config.closedNetwork.relays.forEach((text, index) => {
+    remote(['closedNetwork', 'relays', index], text, 'a relay')
+  })
   config.mobility.peers.forEach((text, index) => {
     remote(['mobility', 'peers', index], text, 'a mobility peer')
   })
@@ -295,6 +298,16 @@ function checkClosedNetwork(config: Config, error: Report, warn: Report): void {
   if (closedNetwork.echoNonce && !rlocProbe.enabled) {
     const hint = 'switch rlocProbe.enabled on: only a probe finds a locator up again (RFC 9301 §7)'
     error(['closedNetwork', 'echoNonce'], 'needs rlocProbe', hint, ['rlocProbe'])
+  }
+  const judges = (['checkSources', 'glean'] as const).find((key) => closedNetwork[key])
+  if (
+    judges !== undefined &&
+    config.dynamicEidPrefixes.length > 0 &&
+    !config.mobility.peers.length
+  ) {
+    const problem = 'needs mobility.peers beside dynamicEidPrefixes'
+    const hint = 'name the xTRs that EIDs may come from: what they redirect is not their own'
+    error(['closedNetwork', judges], problem, hint, ['mobility', 'dynamicEidPrefixes'])
   }
   if (wanted.length === 0) return
   config.rlocs.forEach((rloc, index) => {

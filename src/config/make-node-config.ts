@@ -67,7 +67,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       const { network, maskLength } = parsePrefixText(text)!
       return { address: network, maskLength }
     }),
-    closedNetwork: config.closedNetwork,
+    closedNetwork: {
+      ...config.closedNetwork,
+      relays: [...config.closedNetwork.relays, ...config.mobility.peers].map(address),
+    },
     publishSubscribe: {
       ...config.publishSubscribe,
       configured: config.publishSubscribe.configured.map(configuredSubscription),

@@ -64,6 +64,8 @@ export interface NodeConfig {
     readonly mapVersions: boolean
     readonly checkSources: boolean
     readonly glean: boolean
+    /** RTRs, and the mobility peers. */
+    readonly relays?: readonly Rloc[]
   }
   /** RFC 9437, as an xTR. */
   readonly publishSubscribe: {

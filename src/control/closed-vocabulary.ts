@@ -80,6 +80,8 @@ export interface ClosedSwitches {
   readonly mapVersions: boolean
   readonly checkSources: boolean
   readonly glean: boolean
+  /** RLOCs that send on packets of others: what comes from them says nothing about its source. */
+  readonly relays?: readonly Rloc[]
 }
 
 export const NOT_CLOSED: ClosedSwitches = {

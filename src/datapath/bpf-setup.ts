@@ -155,6 +155,19 @@ export function configureNode(options: {
   return { attachments, writeSettled }
 }
 
+/** They are asked about only where sources are judged. */
+function relayRlocs({ closedNetwork }: NodeConfig) {
+  const relays = closedNetwork?.relays ?? []
+  return new Map(
+    relays.map(({ family, bytes }) => {
+      const address = new Uint8Array(16)
+      address.set(bytes)
+      const key = encodeBpfRlocKey({ family, address })
+      return [keyText(key), { key, value: u32Key(1) }]
+    }),
+  )
+}
+
 /** With any of them set nothing is settled: each packet is looked at before the kernel aggregates. */
 function closedFlags({ closedNetwork: wanted }: NodeConfig): number {
   if (wanted === undefined) return 0
@@ -205,6 +218,7 @@ export function configureInterfaces(options: {
   putOwnRlocs(nodeConfig, maps)
   writeInterworking(nodeConfig, maps)
   replaceAll(maps, 'site_interfaces', sites)
+  replaceAll(maps, 'relay_rlocs', relayRlocs(nodeConfig))
   const seen = new Map(attachments.map((one) => [`${one.program}_${one.interfaceIndex}`, one]))
   return [...seen.values()]
 }

@@ -77,6 +77,8 @@ export function createModelClosed(
   const doubts = new Map<string, number>()
   const tokens = { left: DOUBT_BURST, at: 0 }
 
+  const relays = new Set(switches.relays?.map(formatIpAddress))
+
   const find = (side: 'own' | 'remote', eid: Eid): Facts | undefined =>
     facts[side].longestCovering(hostPrefix(eid))?.value
   const pair = (eidPrefix: EidPrefix, sender: Rloc): string =>
@@ -107,6 +109,7 @@ export function createModelClosed(
       doubts.delete(key)
       return false
     }
+    if (relays.has(name)) return false
     report({ kind: 'source-doubted', eid: source, sender, why: 'rloc' })
     const until = doubts.get(key)
     if (until !== undefined) return until < around.now()
@@ -204,7 +207,7 @@ export function createModelClosed(
       const rlocs = around.rlocsOf(source)
       if (switches.checkSources && rlocs !== undefined && isSpoofed(source, sender, rlocs))
         return 'spoofed-source'
-      if (switches.glean && rlocs === undefined)
+      if (switches.glean && rlocs === undefined && !relays.has(formatIpAddress(sender)))
         report({ kind: 'source-unmapped', eid: source, sender })
       if (fields === undefined) return undefined
       if (switches.echoNonce) takeNonce(sender, fields)

@@ -3,6 +3,7 @@
  *
  * Texts and hash of a flow are computed once, because a world carries many packets and few flows.
  */
+import type { ClosedFields } from '../control/closed-vocabulary.js'
 import { type Eid, formatEid } from '../lisp/eid.js'
 
 export interface ModelFlow {
@@ -28,6 +29,8 @@ export interface ModelPacket {
   ttl: number
   /** How often it was sent on because its EID was away. */
   redirects: number
+  /** What the LISP header says that it travels under, in a closed network. */
+  marks?: ClosedFields | undefined
   /** It came from the core to an RTR and waits there. */
   relayed?: true
   /** What the source of a live move has written on it, on its way to the destination. */

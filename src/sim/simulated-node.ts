@@ -84,6 +84,11 @@ const RING_EVENTS = [
   'away-eid-hit',
   'sender-seen',
   'unknown-eid',
+  'nonce-echo',
+  'source-doubted',
+  'status-bits-changed',
+  'stale-map-version',
+  'source-unmapped',
   'eid-wanted',
 ]
 const LEAST_EVENT_MS = 0.05

@@ -177,7 +177,8 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
       if (node.isUp()) node.receive(datagram)
       else log(`${to}: nobody listens`)
     },
-    arrivePacket: (to, packet, source) => nodes.get(to)!.datapath?.fromCore(packet, source),
+    arrivePacket: (to, packet, source) =>
+      nodes.get(to)!.datapath?.fromCore(packet, source, packet.marks),
     packetLost: (packet, reason) => lose(packet, reason, 'core'),
     packetCopied: (packet) => ledger.copied(packet),
     note: (what, datagram, from, to) => log(`${from}>${to} ${what}: ${kindOf(datagram.bytes)}`),
@@ -210,6 +211,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         maximumMappings: config.datapath.maximumMappings,
         maximumLocalEids: config.datapath.maximumLocalEids,
         relay: relayOf(nodeConfig),
+        ...(nodeConfig.closedNetwork === undefined ? {} : { closed: nodeConfig.closedNetwork }),
       },
       {
         now: timeline.now,
@@ -217,7 +219,8 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         commandMs: () => chance.between(0, 2 * delays.meanHoldMs),
         raise,
         copied: (packet) => ledger.copied(packet),
-        transmit(packet, from, to) {
+        transmit(packet, from, to, how) {
+          packet.marks = how.fields
           invariants.redirected(packet, name)
           network.sendPacket(name, packet, from, to)
         },

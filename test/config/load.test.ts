@@ -434,6 +434,12 @@ t.test(
     t.same(pathsOf(`${GOOD}closedNetwork: {echoNonce: true}\nrlocProbe: {enabled: false}\n`), [
       'closedNetwork.echoNonce',
     ])
+    for (const key of ['checkSources', 'glean'])
+      t.same(
+        pathsOf(`${GOOD}closedNetwork: {${key}: true}\n`),
+        [`closedNetwork.${key}`],
+        'mobility.peers',
+      )
     const open = `${GOOD}${CLOSED}`.replace('address: 172.16.1.1,', 'address: 8.8.1.1,')
     t.same(pathsOf(open), ['rlocs[0].address'], 'a public RLOC')
   },

@@ -100,6 +100,24 @@ t.test('TCP with data goes through the GRO pair, marked with its instance', asyn
   dropped(t, 'unknown-eid', () => bench.run('gro_ingress', early), 'unknown behind the pair')
   dropped(t, 'unknown-eid', () => bench.fromCore(fromCore(4, stranger)), 'then before it')
   t.same(bench.fromCore(fromCore(4, segment)).packet, marked, 'what is known still goes there')
+
+  // An EID that is not here any more: its sender is told by the packets behind the first one.
+  const absent = '2001:db8:9::a'
+  bench.putLocal('2001:db8:9::/64', 'prefix')
+  const late = (payload: Uint8Array, protocol: number) =>
+    fromCore(4, inbound(6, { protocol, destination: absent }, payload))
+  bench.putNode({
+    groEntryInterfaceIndex: core,
+    gpeInterfaceIndex: core,
+    flags: NODE_FLAGS.settled,
+  })
+  const first = bench.fromCore(late(tcp(1, 2, data(1200)), PROTOCOL.tcp)).packet
+  dropped(t, 'unknown-eid', () => bench.run('gro_ingress', first), 'behind the pair')
+  t.equal(bench.countEvents('unknown-eid', absent), 0, 'who sent it is not known there')
+  const large = () => bench.fromCore(late(udp(1, 2, data(3000)), PROTOCOL.udp), { gsoSize: 1000 })
+  dropped(t, 'unknown-eid', large, 'and not rewritten for the VXLAN-GPE device', 3)
+  t.same((await bench.event('unknown-eid', absent))?.peer.slice(0, 4), addressBytes(PEER_RLOC[4]))
+  bench.deleteLocal('2001:db8:9::/64')
   bench.putNode({})
 })
 

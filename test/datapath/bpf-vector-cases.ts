@@ -3,8 +3,9 @@
  */
 import t from 'tap'
 import type { ClosedSwitches } from '../../src/control/closed-vocabulary.js'
-import { LOCAL_EID_FLAGS, NODE_FLAGS } from '../../src/datapath/abi.generated.js'
+import { encodeBpfRlocKey, LOCAL_EID_FLAGS, NODE_FLAGS } from '../../src/datapath/abi.generated.js'
 import { createClosedTables } from '../../src/datapath/bpf-closed.js'
+import { u32Key } from '../../src/datapath/bpf-maps.js'
 import { bench } from './bpf-fixtures.js'
 import { ipFrame, openFrame } from './frames.js'
 import { PACKET_VECTORS } from './vectors/all.js'
@@ -18,7 +19,7 @@ for (const { title, vectors } of PACKET_VECTORS)
 
 type Test = Pick<typeof t, 'same' | 'equal' | 'ok'>
 
-const SWITCHES: Readonly<Record<keyof ClosedSwitches, number>> = {
+const SWITCHES: Readonly<Record<Exclude<keyof ClosedSwitches, 'relays'>, number>> = {
   echoNonce: NODE_FLAGS['echo-nonce'],
   statusBits: NODE_FLAGS['status-bits'],
   mapVersions: NODE_FLAGS['map-versions'],
@@ -29,7 +30,15 @@ const SWITCHES: Readonly<Record<keyof ClosedSwitches, number>> = {
 async function run(test: Test, vector: PacketVector): Promise<void> {
   if (vector.steps.some((step) => step.raises)) await bench.drainEvents()
   const closed = createClosedTables(bench.maps)
-  const wanted = Object.entries(vector.closed ?? {}) as [keyof ClosedSwitches, boolean][]
+  const { relays = [], ...switches } = vector.closed ?? {}
+  const wanted = Object.entries(switches) as [keyof typeof SWITCHES, boolean][]
+  const relayKeys = relays.map(({ family, bytes }) =>
+    encodeBpfRlocKey({
+      family,
+      address: Uint8Array.of(...bytes, ...new Uint8Array(12)).slice(0, 16),
+    }),
+  )
+  for (const key of relayKeys) bench.maps.update('relay_rlocs', key, u32Key(1))
   const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), 0)
   bench.putNode({ flags, holdInterfaceIndex: vector.noHold ? 0 : bench.network.site })
   for (const [prefix, { state, reportSenders }] of Object.entries(vector.locals ?? {})) {
@@ -45,6 +54,7 @@ async function run(test: Test, vector: PacketVector): Promise<void> {
   }
   for (const prefix of Object.keys(vector.locals ?? {})) bench.deleteLocal(prefix)
   for (const prefix of Object.keys(vector.mappings ?? {})) bench.deleteMapCache(prefix)
+  for (const key of relayKeys) bench.maps.remove('relay_rlocs', key)
   bench.emptyHold()
   bench.putNode({})
 }

@@ -269,6 +269,19 @@ const SOURCES: readonly PacketVector[] = [
       arrives(31, PLAIN, 'delivered', [], 'asked already'),
     ],
   }),
+  between(34, {
+    name: 'what a relay sends on says nothing about its source',
+    closed: { checkSources: true, glean: true, relays: [rloc(peer(35))] },
+    steps: [arrives(35, PLAIN, 'delivered', [])],
+  }),
+  {
+    ...between(36, {
+      name: 'nor is it gleaned from',
+      closed: { glean: true, relays: [rloc(peer(36))] },
+      steps: [arrives(36, PLAIN, 'delivered', [])],
+    }),
+    mappings: {},
+  },
   {
     ...between(32, {
       name: 'a source without a mapping cannot be judged, and is gleaned',
