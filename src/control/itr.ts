@@ -108,6 +108,8 @@ export interface Itr {
   /** Entries of the map-cache. */
   size(): number
   unreachableLocators(): number
+  /** Probing holds this locator for down. */
+  isDown(rloc: Rloc): boolean
   locatorViews(now: Instant): LocatorStateView[]
   subscriptionViews(now: Instant): SubscriptionView[]
   subscriptionCount(): number
@@ -465,6 +467,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     views: (now) => mappings.views(now),
     page: (query, now) => mappings.page(query, now),
     size: () => cache.size,
+    isDown: (rloc) => mappings.probe.isDown(rloc),
     unreachableLocators: () => mappings.probe.unreachable(),
     locatorViews: (now) => mappings.probe.views(now),
   }

@@ -200,6 +200,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
+          if (xtr.multicast.handleReply(message, from, now, outputs)) return
           xtr.itr.handleReply(message, bytes, from, now, outputs)
           return
         }
@@ -209,6 +210,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
+          if (xtr.multicast.handleNotify(message, bytes, from, now, outputs)) return
           if (xtr.itr.handleNotify(message, bytes, from, now, outputs)) return
           xtr.etr.handleNotify(message, bytes, from, now, outputs)
           return
@@ -285,6 +287,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         ],
         locators: () => xtr?.views.locators(now) ?? [],
         moves: () => xtr?.views.moves(now) ?? [],
+        groups: () => [...(mapServer?.groupViews() ?? []), ...(xtr?.views.groups() ?? [])],
       }),
     tables: {
       sizes() {
