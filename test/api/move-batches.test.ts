@@ -111,11 +111,11 @@ t.test('a list that is too long, empty or wrong is refused before anything begin
   t.same(node.commands, [])
 })
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are compared as JSON
 function call(
   method: string,
   path: string,
   body?: unknown,
+  // biome-ignore lint/suspicious/noExplicitAny: answers are compared as JSON
 ): Promise<{ status: number; json: any }> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' }
