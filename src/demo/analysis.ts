@@ -11,7 +11,7 @@
 import type { PacketRecord } from './records.js'
 
 export type Family = 'ipv4' | 'ipv6'
-export type Trigger = 'orchestrated' | 'blackout' | 'detected'
+export type Trigger = 'orchestrated' | 'blackout' | 'live' | 'detected'
 export type Direction = 'toEndpoint' | 'fromEndpoint'
 
 export interface StreamDescription {

@@ -17,7 +17,7 @@ import { labPaths, packageFile } from '../lab/names.js'
 import { openPanel } from '../lab/panel.js'
 import { missingRequirements } from '../lab/requirements.js'
 import { type LoadedTopology, loadTopology, panelOf } from '../lab/topology.js'
-import { computeFigures } from './analysis.js'
+import { computeFigures, type Trigger } from './analysis.js'
 import { type Captures, startCaptures } from './captures.js'
 import { monotonicNs, type PerformedMove, performMove } from './perform-move.js'
 import { decodeRecords, type PacketRecord } from './records.js'
@@ -28,6 +28,9 @@ import { startTraffic, type Traffic } from './traffic.js'
 
 const MECHANISMS = ['hold', 'redirect', 'smr'] as const
 type Mechanism = (typeof MECHANISMS)[number]
+
+/** One of the file's moves, in a way that it may not know. */
+type DemoMove = Omit<TopologyMove, 'trigger'> & { readonly trigger: Trigger }
 
 interface DemoOptions {
   readonly json: boolean
@@ -75,7 +78,7 @@ async function main(): Promise<number> {
 
 async function run(
   loaded: LoadedTopology,
-  moves: readonly TopologyMove[],
+  moves: readonly DemoMove[],
   options: DemoOptions,
 ): Promise<number> {
   const { topology } = loaded
@@ -135,7 +138,7 @@ async function run(
 
 async function performAll(
   { topology }: LoadedTopology,
-  moves: readonly TopologyMove[],
+  moves: readonly DemoMove[],
   traffic: Traffic,
   story: Story,
   options: DemoOptions,
@@ -221,8 +224,8 @@ function wholeNumber(text: string): number {
 }
 
 /** The file's moves, or as many of given triggers, there and back between the file's clouds. */
-function chooseMoves(moves: readonly TopologyMove[], options: DemoOptions): TopologyMove[] {
-  const triggers = options.triggers?.split(',') as TopologyMove['trigger'][] | undefined
+function chooseMoves(moves: readonly DemoMove[], options: DemoOptions): DemoMove[] {
+  const triggers = options.triggers?.split(',') as Trigger[] | undefined
   const chosen = triggers
     ? triggers.map((trigger, index) => ({ ...moves[index % moves.length]!, trigger }))
     : [...moves]

@@ -13,6 +13,7 @@ export const moveCommands: readonly CliCommand[] = [
     options: [
       ['--source <rloc>', 'RLOC of the xTR they leave; else the mapping system is asked'],
       ['--instance-id <number>', 'instance-ID of EIDs without brackets'],
+      ['--live', 'it runs on at its source until it is said to have stopped'],
       ['--wait', 'follow the timeline until the move has converged or failed'],
       ['--timeout <seconds>', 'how long to wait (default 30)'],
       ['--idempotency-key <text>', 'a repetition with the same key does not move again'],
@@ -50,6 +51,7 @@ async function runMove(context: CommandContext): Promise<void> {
     eids,
     ...(source === undefined ? {} : { source }),
     ...(instanceId === undefined ? {} : { instanceId }),
+    ...(context.options['live'] === true ? { mode: 'live' } : {}),
   }
   const headers = { 'idempotency-key': textOption(context, 'idempotencyKey') ?? randomUUID() }
   let move = await client.post<MoveEntryView>('/v1/moves', body, headers)
