@@ -227,7 +227,7 @@ const anySecuredEncapsulatedControl = fc
   )
   .map(([message, securityData, bits]) => ({ ...message, security: true, securityData, ...bits }))
 
-const anyPlainMove = fc
+const anyMove = fc
   .record({
     kind: fc.constant('move' as const),
     ...authenticated,
@@ -244,7 +244,6 @@ const anyPlainMove = fc
       ? fc.nat(0xfffff).map((stamp) => ({ ...move, endpointMac: new Uint8Array(6), stamp }))
       : fc.constant(move),
   )
-const anyMove = maybeStructured(anyPlainMove, anyStructuredMapping)
 
 const anySignature = fc.record({
   originalTtl: u32,
