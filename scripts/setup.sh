@@ -23,6 +23,8 @@ need_command ethtool ethtool
 need_command ping iputils-ping
 need_command tcpdump tcpdump
 need_command nsenter util-linux
+need_command mount mount    # bpffs and namespaces; not in minimal systems
+need_command sysctl procps
 need_file '/usr/include/bpf/libbpf.h' libbpf-dev
 need_file '/usr/include/pcap/pcap.h' libpcap-dev
 if [ "${#missing[@]}" -gt 0 ]; then

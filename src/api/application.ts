@@ -21,6 +21,7 @@ import { locatorRoutes } from './routes/locators.js'
 import { mapCacheRoutes } from './routes/map-cache.js'
 import { mappingDatabaseRoutes } from './routes/mapping-database.js'
 import { metricRoutes } from './routes/metrics.js'
+import { moveBatchRoutes } from './routes/move-batches.js'
 import { moveRoutes } from './routes/moves.js'
 import { nodeRoutes } from './routes/node.js'
 import { queryRoutes } from './routes/queries.js'
@@ -212,6 +213,7 @@ const ALL_ROUTES = [
   subscriptionRoutes,
   locatorRoutes,
   moveRoutes,
+  moveBatchRoutes,
   endpointEventRoutes,
   eventRoutes,
   queryRoutes,

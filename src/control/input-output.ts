@@ -295,7 +295,8 @@ export type DatapathOperation =
    * From a site interface: one copy to each of `copies` (only at level 0), one out of each of
    * `localInterfaces` except where it came from. From the core: one out of each of `localInterfaces`;
    * at a level above 0 (an RTR of a replication tree) also one to each of `copies`, never to the outer
-   * source. Without an entry a packet from the core is dropped and counted.
+   * source. From the core, what has no entry is dropped and counted, and so is what has a source that is
+   * local here: it has come back over a relay.
    */
   | {
       readonly kind: 'put-replication'

@@ -20,7 +20,7 @@ import {
 } from '../lisp/authentication.js'
 import { type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
-import type { Mapping } from '../lisp/mapping.js'
+import type { Mapping, StructuredMapping } from '../lisp/mapping.js'
 import type { MapNotifyAck } from '../lisp/message.js'
 import { CONTROL_PORT, sourceRloc } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
@@ -40,6 +40,8 @@ export interface Notice {
   readonly key: AuthenticationKey
   readonly authenticationLength: number
   readonly records: readonly Mapping[]
+  /** One record about a group instead, and the group's name; not stored: ITRs ask again themselves. */
+  readonly structured?: { readonly name: string; readonly record: StructuredMapping }
 }
 
 /** A former owner that has not acknowledged, and its RLOCs that were told. */
@@ -57,9 +59,13 @@ export interface MapNotifyOutbox {
   announce(notice: Notice, now: Instant, durable: DurableOutputs): void
   /** What was said about the prefix is no longer true. */
   supersede(eidPrefix: EidPrefix): void
+  /** The same of what `owner` was told about a group; true when that was unacknowledged. */
+  supersedeGroup(name: string, owner: string): boolean
+  isGroupUnacknowledged(name: string, owner: string): boolean
   /** Whether `owner` was told about the prefix and has not acknowledged. */
   isUnacknowledged(owner: string, eidPrefix: EidPrefix): boolean
-  handleAck(message: MapNotifyAck, datagram: Datagram, outputs: Output[]): void
+  /** The group that was acknowledged, when it was about one. */
+  handleAck(message: MapNotifyAck, datagram: Datagram, outputs: Output[]): string | undefined
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   restore(record: Extract<StoredRecord, { kind: 'reservation' }>): void
@@ -129,9 +135,14 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     return nextNonce - 1n
   }
 
+  /** Groups have no EID-prefix and are not stored. */
+  const touch = (name: string) => {
+    if (!name.includes('(')) book.touch(name)
+  }
+
   const forget = (id: string) => {
     for (const prefix of pending.get(id)?.prefixes ?? []) {
-      book.touch(prefix)
+      touch(prefix)
       const ids = byPrefix.get(prefix)
       ids?.delete(id)
       if (ids?.size === 0) byPrefix.delete(prefix)
@@ -142,7 +153,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
 
   /** The prefix need no longer be told by these messages. */
   const settle = (prefix: string, isSettled: (notify: Pending) => boolean) => {
-    if (byPrefix.has(prefix)) book.touch(prefix)
+    if (byPrefix.has(prefix)) touch(prefix)
     for (const id of [...(byPrefix.get(prefix) ?? [])]) {
       const notify = pending.get(id)!
       if (!isSettled(notify)) continue
@@ -156,6 +167,11 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
         for (const oldest of settled) if (settled.delete(oldest)) break
     }
     if (byPrefix.get(prefix)?.size === 0) byPrefix.delete(prefix)
+  }
+
+  const isPending = (name: string, owner: string): boolean => {
+    for (const id of byPrefix.get(name) ?? []) if (pending.get(id)?.owner === owner) return true
+    return false
   }
 
   const transmit = (id: string, notify: Pending, now: Instant, outputs: Output[]) => {
@@ -188,7 +204,8 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
         home: notice.home,
         target,
         key: notice.key,
-        prefixes: new Set(notice.records.map((record) => formatEidPrefix(record.eidPrefix))),
+        group: notice.structured?.name,
+        prefixes: new Set(namesOf(notice)),
         eidPrefixes: notice.records.map((record) => record.eidPrefix),
         send: { kind: 'send', from, to: notice.target, toPort: CONTROL_PORT, bytes },
         nonce,
@@ -197,7 +214,7 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
       const id = String(nonce)
       pending.set(id, notify)
       for (const prefix of notify.prefixes) {
-        book.touch(prefix)
+        touch(prefix)
         const ids = byPrefix.get(prefix) ?? new Set()
         byPrefix.set(prefix, ids.add(id))
       }
@@ -209,30 +226,32 @@ export function createMapNotifyOutbox(config: NodeConfig, hmac: Hmac): MapNotify
     supersede(eidPrefix) {
       settle(formatEidPrefix(eidPrefix), () => true)
     },
-    isUnacknowledged(owner, eidPrefix) {
-      for (const id of byPrefix.get(formatEidPrefix(eidPrefix)) ?? []) {
-        if (pending.get(id)?.owner === owner) return true
-      }
-      return false
+    supersedeGroup(name, owner) {
+      const before = pending.size
+      settle(name, (notify) => notify.owner === owner)
+      return pending.size < before
     },
+    isGroupUnacknowledged: (name, owner) => isPending(name, owner),
+    isUnacknowledged: (owner, eidPrefix) => isPending(formatEidPrefix(eidPrefix), owner),
 
     handleAck(message, datagram, outputs) {
       const id = String(message.nonce)
       const notify = pending.get(id)
       const from = formatIpAddress(datagram.from)
-      if (notify === undefined && settled.delete(id)) {
-        return outputs.push(rejected(from, 'settled-already', 'debug'))
+      const reject = (reason: string, severity?: Severity): undefined => {
+        outputs.push(rejected(from, reason, severity))
       }
-      if (notify === undefined) return outputs.push(rejected(from, 'unknown-nonce'))
-      if (!verifyMessage(datagram.bytes, notify.key, hmac)) {
-        return outputs.push(rejected(from, 'authentication-failed'))
-      }
+      if (notify === undefined && settled.delete(id)) return reject('settled-already', 'debug')
+      if (notify === undefined) return reject('unknown-nonce')
+      if (!verifyMessage(datagram.bytes, notify.key, hmac)) return reject('authentication-failed')
       forget(id)
+      if (notify.group !== undefined) return notify.group
       // The xTR knows now, whichever of its RLOCs the message reached.
       for (const prefix of notify.home ? notify.prefixes : []) {
         settle(prefix, ({ home, owner }) => home && owner === notify.owner)
       }
       persist(outputs)
+      return undefined
     },
 
     handleDeadline(now, outputs) {
@@ -276,6 +295,8 @@ export interface Pending {
   readonly home: boolean
   readonly target: string
   readonly key: AuthenticationKey
+  /** The name of the group that it is about. */
+  readonly group: string | undefined
   /** All that the message names. */
   readonly eidPrefixes: readonly EidPrefix[]
   /** Canonical text of the prefixes that the message is still right about. */
@@ -286,6 +307,11 @@ export interface Pending {
   sent: number
 }
 
+function namesOf({ records, structured }: Notice): string[] {
+  if (structured !== undefined) return [structured.name]
+  return records.map((record) => formatEidPrefix(record.eidPrefix))
+}
+
 function notifyMessage(nonce: bigint, notice: Notice) {
   return {
     kind: 'map-notify',
@@ -294,6 +320,7 @@ function notifyMessage(nonce: bigint, notice: Notice) {
     algorithm: notice.key.algorithm,
     authenticationData: new Uint8Array(notice.authenticationLength),
     records: notice.records,
+    ...(notice.structured === undefined ? {} : { structuredRecords: [notice.structured.record] }),
     identity: undefined,
   } as const
 }

@@ -58,10 +58,10 @@ function innerSource(config: NodeConfig, request: PendingRequest, destination: R
 /** RFC 9301 §5.2: more cannot be written (IRC has five bits). */
 const MAXIMUM_ITR_RLOCS = 32
 
-/** A Map-Request of ours for one EID-prefix with all flags clear but those given. */
+/** A Map-Request of ours for one EID-prefix, or what is given, with all flags clear but those given. */
 export function mapRequest(
   config: NodeConfig,
-  eidPrefix: EidPrefix,
+  eidPrefix: EidPrefix | undefined,
   nonce: bigint,
   given: Partial<MapRequest>,
 ): MapRequest {
@@ -78,7 +78,7 @@ export function mapRequest(
     nonce,
     sourceEid: undefined,
     itrRlocs: config.rlocs.slice(0, MAXIMUM_ITR_RLOCS).map((one) => one.address),
-    records: [{ subscribe: false, eidPrefix }],
+    records: eidPrefix === undefined ? [] : [{ subscribe: false, eidPrefix }],
     mapReplyRecord: undefined,
     identity: undefined,
     ...given,

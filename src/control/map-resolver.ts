@@ -74,10 +74,35 @@ export function createMapResolver(
   // Forwards and negative replies for one ITR are limited as Map-Replies are.
   const limits = createAnswerLimits(config)
 
+  /** RFC 8378 §5.2.2: a group is known to the Map-Server here, or to one of those that we ask. */
+  function askForGroup(received: EncapsulatedRequest, now: Instant, outputs: Output[]): void {
+    const { request, ecm, datagram } = received
+    if (mapServer !== undefined) {
+      mapServer.handleRequest(request, ecm, datagram, now, outputs, true)
+      return
+    }
+    const from = formatIpAddress(datagram.from)
+    const onward = others.filter((address) => !equalIpAddresses(address, datagram.from))
+    const chosen = onward[Number(request.nonce % BigInt(onward.length || 1))]
+    const replyTo = request.itrRlocs[0] ?? datagram.from
+    const fresh =
+      perNonce.take(request.nonce.toString(16), now) &&
+      limits.take(datagram.from, replyTo, undefined, now)
+    if (chosen !== undefined && fresh) forwardRequest(config, received, chosen, outputs)
+    else {
+      const reason = fresh ? 'no-map-server' : 'rate-limited'
+      report(outputs, 'group-request-suppressed', 'debug', { reason, from })
+    }
+  }
+
   return {
     handleRequest(request, ecm, datagram, now, outputs, security) {
       const received = { request, ecm, datagram, security }
       const first = request.records[0]
+      if (isAboutGroups(request)) {
+        askForGroup(received, now, outputs)
+        return true
+      }
       if (mapServer !== undefined && first !== undefined) {
         const elsewhere =
           (others.length > 0 || ddt !== undefined) && !mapServer.isResponsibleFor(first.eidPrefix)
@@ -137,6 +162,10 @@ function forwardTo(
   if (security !== undefined && key === undefined)
     outputs.push(suppressed('no-key-for-map-server', received))
   else forwardRequest(config, received, mapServer, outputs, key && security?.wrappedFor(key))
+}
+
+function isAboutGroups({ records, structuredRecords = [] }: MapRequest): boolean {
+  return records.length === 0 && structuredRecords.some(({ eid }) => eid.kind === 'multicast-info')
 }
 
 /** Where the xTR is that takes back a subscription: its request has no ITR-RLOC (RFC 9437 §5). */

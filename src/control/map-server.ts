@@ -21,10 +21,14 @@ import {
 } from '../tables/registrations.js'
 import { tellAgain } from './former-rlocs.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
+import { earliest } from './installed-mappings.js'
 import type { ProtectedRequest } from './lisp-sec-requests.js'
 import { createMapNotifyOutbox, type DurableOutputs } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
 import { createMapRequestAnswers, type Standing } from './map-request-answers.js'
+import { createGroupServer } from './multicast/group-server.js'
+import type { GroupCounts } from './multicast/group-table.js'
+import type { GroupView } from './multicast/group-views.js'
 import { createPublisher, type Publisher } from './publisher.js'
 import { createRegisterGuard, type Datagram } from './register-guard.js'
 import { expireRegistrations, restoreRegistration } from './registration-lifetime.js'
@@ -60,6 +64,8 @@ export interface MapServer {
   registrationViews(now: Instant): RegistrationView[]
   siteViews(): SiteView[]
   subscriptionViews(now: Instant): SubscriptionView[]
+  groupViews(): GroupView[]
+  groupCounts(): GroupCounts
   subscriptionCounts: Publisher['counts']
   /** Prefixes with registrants; `registrationPage` by prefix, whole prefixes only. */
   registrationCount(): number
@@ -78,20 +84,40 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     registrations,
     answerFor: answers.signedAnswer,
   })
-  const state = { config, capabilities, registrations, guard, outbox, publisher }
+  const { admission } = publisher
+  const groups = createGroupServer(config, capabilities, {
+    guard,
+    outbox,
+    registrations,
+    admission,
+  })
+  const listening: Publisher = {
+    ...publisher,
+    changed(eidPrefix, now, outputs) {
+      publisher.changed(eidPrefix, now, outputs)
+      groups.sourceChanged(eidPrefix, now, outputs)
+    },
+  }
+  const state = { config, capabilities, registrations, guard, outbox, publisher: listening }
   let flushAt: Instant | undefined
 
   return {
     handleRegister(message, datagram, now, outputs) {
-      handleRegister(state, message, datagram, now, outputs)
+      const aboutGroups = message.records.length === 0 && message.structuredRecords !== undefined
+      if (aboutGroups) groups.handleRegister(message, datagram, now, outputs)
+      else handleRegister(state, message, datagram, now, outputs)
       if (guard.dirtyCount > 0) flushAt ??= now + NONCE_FLUSH_MS
     },
     handleNotifyAck(message, datagram, now, outputs) {
       if (publisher.handleAck(message, datagram, now, outputs)) return
-      outbox.handleAck(message, datagram, outputs)
+      const group = outbox.handleAck(message, datagram, outputs)
+      if (group !== undefined) groups.acknowledged(group, now, outputs)
     },
-    handleRequest: (request, ecm, datagram, now, outputs, viaResolver = false, security) =>
-      answers.answer({ request, ecm, datagram, viaResolver, security }, now, outputs),
+    handleRequest(request, ecm, datagram, now, outputs, viaResolver = false, security) {
+      const received = { request, ecm, datagram, viaResolver, security }
+      if (groups.handleRequest(received, now, outputs)) return true
+      return answers.answer(received, now, outputs)
+    },
     standingOf: (asked) => answers.standingOf(asked),
     isResponsibleFor: (eidPrefix) => guard.sitePrefix(eidPrefix) !== undefined,
 
@@ -111,13 +137,15 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
         if (record.kind === 'subscription') publisher.restore(record, now)
       }
       publisher.open(now)
+      groups.restore(records, now)
       const again: DurableOutputs = { records: [outbox.open(now)], then: [] }
       tellAgain(state, records, now, again)
       outputs.push({ kind: 'persist', ...again })
     },
     handleDeadline(now, outputs) {
       for (const eidPrefix of expireRegistrations(registrations, now, outputs))
-        publisher.changed(eidPrefix, now, outputs)
+        listening.changed(eidPrefix, now, outputs)
+      groups.handleDeadline(now, outputs)
       outbox.handleDeadline(now, outputs)
       publisher.handleDeadline(now, outputs)
       if (flushAt === undefined || flushAt > now) return
@@ -126,9 +154,8 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       flushAt = guard.dirtyCount > 0 ? now + NONCE_FLUSH_MS : undefined
     },
     deadline() {
-      const moments = [registrations.nextExpiry(), outbox.deadline(), publisher.deadline(), flushAt]
-      const set = moments.filter((moment) => moment !== undefined)
-      return set.length === 0 ? undefined : Math.min(...set)
+      const told = earliest(outbox.deadline(), publisher.deadline(), groups.deadline())
+      return earliest(registrations.nextExpiry(), told, flushAt)
     },
 
     registrationViews(now) {
@@ -136,6 +163,8 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     },
     siteViews: () => siteViews(config, registrations),
     subscriptionViews: (now) => publisher.views(now),
+    groupViews: () => groups.views(),
+    groupCounts: () => groups.counts(),
     subscriptionCounts: () => publisher.counts(),
     registrationCount: () => registrations.sizeOf(undefined),
     registrationPage: (query, now) =>

@@ -20,7 +20,12 @@ import { createReplayWindow, type ReplayWindow } from './replay-window.js'
 import { persistLastNonce, type RisingCounter } from './rising-counter.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
-  Partial<Pick<MoveMessage, 'reason' | 'records' | 'endpointMac' | 'stamp' | 'senders'>>
+  Partial<
+    Pick<
+      MoveMessage,
+      'reason' | 'records' | 'structuredRecords' | 'endpointMac' | 'stamp' | 'senders'
+    >
+  >
 
 /** Called once: with the answer, or with undefined when there was none in time. */
 export type OnMoveAnswer = (

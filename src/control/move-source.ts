@@ -19,7 +19,7 @@ import {
 } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
-import type { Mapping } from '../lisp/mapping.js'
+import type { Mapping, StructuredMapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import type { MoveReason } from '../lisp/move-phases.js'
 import { stampOf } from '../lisp/move-stamp.js'
@@ -72,6 +72,10 @@ export interface MoveSourceParts {
   readonly etr: Etr
   readonly exchange: MoveExchange
   readonly log: MoveLog
+  /** What the new site of these EIDs should know of groups. */
+  groupsOf(eids: readonly Eid[]): readonly StructuredMapping[]
+  /** The same, at the new site. */
+  expectGroups(records: readonly StructuredMapping[], now: Instant, outputs: Output[]): void
 }
 
 /** The SMR waits so long for the Map-Notify, so that its receiver does not fetch the old mapping. */
@@ -327,7 +331,9 @@ export function createMoveSource(config: NodeConfig, parts: MoveSourceParts): Mo
       ownMapping(entry.eidPrefix, locators, 0, newest(entry)),
     )
     const { moveId } = message
-    const content = { phase: 'prepared' as const, moveId, records }
+    const structuredRecords = parts.groupsOf(departure.entries.map((entry) => entry.eid))
+    const groups = structuredRecords.length === 0 ? {} : { structuredRecords }
+    const content = { phase: 'prepared' as const, moveId, records, ...groups }
     const known = mac === undefined ? {} : { endpointMac: mac }
     exchange.answer(message, to, { ...content, ...known }, outputs)
   }

@@ -290,6 +290,7 @@ export function createMoves(
   ): void {
     arrival.prepared.add(formatIpAddress(source))
     if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
+    parts.expectGroups(answer.structuredRecords ?? [], now, outputs)
     for (const one of passengersFrom(arrival, source)) {
       const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))
       if (told === undefined) continue

@@ -200,6 +200,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
+          if (xtr.multicast.handleReply(message, from, now, outputs)) return
           xtr.itr.handleReply(message, bytes, from, now, outputs)
           return
         }
@@ -209,6 +210,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
         {
+          if (xtr.multicast.handleNotify(message, bytes, from, now, outputs)) return
           if (xtr.itr.handleNotify(message, bytes, from, now, outputs)) return
           xtr.etr.handleNotify(message, bytes, from, now, outputs)
           return
@@ -222,11 +224,6 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           xtr.handleMove(message, bytes, from, now, outputs)
           return
         }
-      case 'info-request':
-      case 'info-reply':
-        // Without NAT traversal there is nobody to ask and nothing to learn.
-        ignore(datagram, 'no-nat-traversal', outputs)
-        return
     }
   }
 
@@ -290,6 +287,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         ],
         locators: () => xtr?.views.locators(now) ?? [],
         moves: () => xtr?.views.moves(now) ?? [],
+        groups: () => [...(mapServer?.groupViews() ?? []), ...(xtr?.views.groups() ?? [])],
       }),
     tables: {
       sizes() {

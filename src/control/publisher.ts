@@ -31,7 +31,11 @@ import {
 } from './map-request-answers.js'
 import type { Datagram } from './register-guard.js'
 import type { SubscriptionView } from './snapshot.js'
-import { createSubscriptionAdmission, type Speaker } from './subscription-admission.js'
+import {
+  createSubscriptionAdmission,
+  type Speaker,
+  type SubscriptionAdmission,
+} from './subscription-admission.js'
 import { createSubscriptionBook, WITHDRAWN } from './subscription-book.js'
 import {
   createSubscriptionIntake,
@@ -42,6 +46,8 @@ import {
 import { restoredSubscription } from './subscription-records.js'
 
 export interface Publisher {
+  /** Who may subscribe, to anything. */
+  readonly admission: SubscriptionAdmission
   /** An authenticated Map-Register of this xTR has come: we share a key with it. */
   heard(speaker: Speaker): void
   readonly subscribe: SubscriptionIntake['subscribe']
@@ -141,6 +147,7 @@ export function createPublisher(config: NodeConfig, hmac: Hmac, parts: Publisher
   }
 
   return {
+    admission,
     heard: (speaker) => admission.heard(speaker),
 
     subscribe: intake.subscribe,

@@ -72,6 +72,8 @@ export interface RegisterGuard {
   /** The largest prefix around the address that overlaps no configured prefix (RFC 9301 §8.4). */
   hole(eidPrefix: EidPrefix): EidPrefix | undefined
   admit(message: MapRegister, datagram: Datagram): Admission
+  /** The same for records that say nothing of the site: is it genuine of one of these? */
+  admitFrom(sites: readonly SiteConfig[], message: MapRegister, datagram: Datagram): Admission
   /** Remembers the nonce of an admitted message; it is to be written sometime. */
   accept(admission: Extract<Admission, { ok: true }>, message: MapRegister): void
   /** Records to be written now, because what they guard is written now. */
@@ -87,7 +89,7 @@ export interface RegisterGuard {
 /** Our choice: each sender costs some 200 bytes; only holders of a site's key can add one. */
 export const MAXIMUM_SENDERS = 1_000_000
 /** Our choice: with one key anybody can invent xTR-IDs; this many are no use to other sites. */
-export const MAXIMUM_SENDERS_PER_SITE = 50_000
+export const MAXIMUM_SENDERS_PER_SITE = 100_000
 /** Our choice: an ETR that resends 1, 2, 4 … 60 s apart has given up or registered anew by then. */
 export const MAXIMUM_REPEATED_ANSWERS = 16
 /** Our choice, the least that IPsec asks of its receivers (RFC 4303 §3.4.3: 32 or 64). */
@@ -119,6 +121,41 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
     return found.acceptMoreSpecifics || found.eidPrefix.maskLength === eidPrefix.maskLength
   }
 
+  /** @param objection what is wrong with it although it is genuine */
+  function authenticated(
+    candidates: readonly SiteConfig[],
+    message: MapRegister,
+    datagram: Datagram,
+    objection?: RejectionReason,
+  ): Admission {
+    const found = signerOf(candidates, message, datagram, hmac)
+    if (typeof found === 'string') return refuse(found, candidates[0]?.name)
+    const { site, key, xtrIdCovered } = found
+    const xtrId = xtrIdCovered ? message.identity?.xtrId : undefined
+    const owner = xtrId === undefined ? ownerByLocator(message, datagram) : hexOf(xtrId)
+    if (site.xtrIds.length > 0 && (xtrId === undefined || !site.xtrIds.includes(owner))) {
+      return refuse('xtr-not-allowed', site.name)
+    }
+    if (objection !== undefined) return refuse(objection, site.name)
+    const sender = senderName(site.name, owner, key.keyId)
+    const admitted = { ok: true, site, key, owner, sender, late: false } as const
+    const last = senders.get(sender)
+    if (siteProfile(site).anyNonce) return { ...admitted, repeated: false }
+    if (last === undefined) {
+      const isFull =
+        senders.size >= MAXIMUM_SENDERS || (perSite.get(site.name) ?? 0) >= MAXIMUM_SENDERS_PER_SITE
+      if (isFull) return refuse('too-many-senders', site.name)
+      return { ...admitted, repeated: false }
+    }
+    if (message.nonce > last.nonce) return { ...admitted, repeated: false }
+    if (isOvertaken(last, message.nonce)) return { ...admitted, repeated: false, late: true }
+    if (!isLastMessage(last, message)) return refuse('replayed', site.name)
+    // RFC 9301 §5.7: an ETR that missed the Map-Notify sends the same message again.
+    if (last.repeats >= MAXIMUM_REPEATED_ANSWERS) return refuse('repeated-too-often', site.name)
+    last.repeats += 1
+    return { ...admitted, repeated: true }
+  }
+
   return {
     sitePrefix: (eidPrefix) => prefixes.longestCovering(eidPrefix)?.value,
     hole: (eidPrefix) => prefixes.leastSpecificHole(eidPrefix),
@@ -128,39 +165,11 @@ export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGua
       if (first === undefined) return refuse('no-records')
       const site = prefixes.longestCovering(first.eidPrefix)?.value.site
       if (site === undefined) return refuse('prefix-not-configured')
-      const keys = keysFor(site, message)
-      if (keys.length === 0) return refuse('unknown-key', site.name)
-      const genuine = authenticate(keys, datagram.bytes, hmac)
-      if (genuine === undefined) return refuse('authentication-failed', site.name)
-      const { key, xtrIdCovered } = genuine
-
-      const xtrId = xtrIdCovered ? message.identity?.xtrId : undefined
-      const owner = xtrId === undefined ? ownerByLocator(message, datagram) : hexOf(xtrId)
-      if (site.xtrIds.length > 0 && (xtrId === undefined || !site.xtrIds.includes(owner))) {
-        return refuse('xtr-not-allowed', site.name)
-      }
-      if (!message.records.every((record) => covers(site, record.eidPrefix))) {
-        return refuse('prefix-not-allowed', site.name)
-      }
-      const sender = senderName(site.name, owner, key.keyId)
-      const admitted = { ok: true, site, key, owner, sender, late: false } as const
-      const last = senders.get(sender)
-      if (siteProfile(site).anyNonce) return { ...admitted, repeated: false }
-      if (last === undefined) {
-        const isFull =
-          senders.size >= MAXIMUM_SENDERS ||
-          (perSite.get(site.name) ?? 0) >= MAXIMUM_SENDERS_PER_SITE
-        if (isFull) return refuse('too-many-senders', site.name)
-        return { ...admitted, repeated: false }
-      }
-      if (message.nonce > last.nonce) return { ...admitted, repeated: false }
-      if (isOvertaken(last, message.nonce)) return { ...admitted, repeated: false, late: true }
-      if (!isLastMessage(last, message)) return refuse('replayed', site.name)
-      // RFC 9301 §5.7: an ETR that missed the Map-Notify sends the same message again.
-      if (last.repeats >= MAXIMUM_REPEATED_ANSWERS) return refuse('repeated-too-often', site.name)
-      last.repeats += 1
-      return { ...admitted, repeated: true }
+      if (!message.records.every((record) => covers(site, record.eidPrefix)))
+        return authenticated([site], message, datagram, 'prefix-not-allowed')
+      return authenticated([site], message, datagram)
     },
+    admitFrom: (candidates, message, datagram) => authenticated(candidates, message, datagram),
 
     accept(admission, message) {
       if (siteProfile(admission.site).anyNonce) return
@@ -261,6 +270,24 @@ function keysFor(site: SiteConfig, message: MapRegister): AuthenticationKey[] {
       return algorithm === message.algorithm && (anyId || keyId === message.keyId)
     })
     .map((key) => (key.keyId === message.keyId ? key : { ...key, keyId: message.keyId }))
+}
+
+/** Whose message it is, or why it is nobody's. */
+function signerOf(
+  sites: readonly SiteConfig[],
+  message: MapRegister,
+  datagram: Datagram,
+  hmac: Hmac,
+) {
+  let reason: RejectionReason = 'unknown-key'
+  for (const site of sites) {
+    const keys = keysFor(site, message)
+    if (keys.length === 0) continue
+    const genuine = authenticate(keys, datagram.bytes, hmac)
+    if (genuine !== undefined) return { site, ...genuine }
+    reason = 'authentication-failed'
+  }
+  return reason
 }
 
 function authenticate(keys: readonly AuthenticationKey[], bytes: Uint8Array, hmac: Hmac) {

@@ -38,6 +38,8 @@ export interface Registrar {
   withdraw(entries: readonly DatabaseEntry[], now: Instant, outputs: Output[]): void
   /** The entry is no longer ours to register: nothing that names it is repeated. */
   forget(entry: DatabaseEntry): void
+  /** A register of another kind has gone to that Map-Server: ours before it are not repeated as bytes. */
+  spoken(serverIndex: number, nonce: bigint): void
   /** Begins the periodic refresh. */
   start(now: Instant): void
   /** True when the (already verified) notify answers one of our registers, fresh or repeated. */
@@ -280,6 +282,9 @@ export function createRegistrar(
     forget(entry) {
       gathered.delete(entry)
       forget(entry)
+    },
+    spoken(serverIndex, nonce) {
+      lastNonce[serverIndex] = nonce
     },
     start(now) {
       for (let index = 0; index < config.mapServers.length; index += 1) scheduleRefresh(index, now)

@@ -6,6 +6,8 @@
  * A table is made when it is first read: read what you need at once, not later. Large tables are
  * read page by page (table-pages.ts).
  */
+import type { GroupView } from './multicast/group-views.js'
+
 export interface NodeSnapshot {
   readonly node: string
   readonly roles: readonly string[]
@@ -18,6 +20,7 @@ export interface NodeSnapshot {
   readonly subscriptions: readonly SubscriptionView[]
   readonly locators: readonly LocatorStateView[]
   readonly moves: readonly MoveView[]
+  readonly groups: readonly GroupView[]
 }
 
 export interface LocatorView {

@@ -47,6 +47,8 @@ export interface SubscriptionAdmission {
   /** An authenticated Map-Register of this xTR has come. */
   heard(speaker: Speaker): void
   judge(received: EncapsulatedRequest): SubscriptionVerdict
+  /** What its registers have told of an xTR. */
+  known(xtrId: string): Speaker | undefined
   /** The present key of an xTR whose key was `keyOwner`'s; undefined when that is gone. */
   keyOf(xtrId: string, keyOwner: string, keyId: number): AuthenticationKey | undefined
 }
@@ -79,6 +81,7 @@ export function createSubscriptionAdmission(config: NodeConfig): SubscriptionAdm
       if (speakers.size <= MAXIMUM_SPEAKERS) return
       for (const oldest of speakers.keys()) if (speakers.delete(oldest)) break
     },
+    known: (xtrId) => speakers.get(xtrId),
     judge(received) {
       const { identity, itrRlocs } = received.request
       if (!subscriptions.accept) return { kind: 'plain', reason: 'not-offered' }

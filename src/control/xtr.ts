@@ -30,6 +30,8 @@ import { createMoveExchange } from './move-exchange.js'
 import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
+import type { GroupView } from './multicast/group-views.js'
+import { createSiteMulticast, type SiteMulticast } from './multicast/site-multicast.js'
 import { createOwnFacts, type OwnFacts } from './own-facts.js'
 import { createOwnLocatorChange } from './own-locator-change.js'
 import { createRedirectLoops } from './redirect-loops.js'
@@ -49,6 +51,7 @@ export interface Xtr {
   readonly itr: Itr
   readonly etr: Etr
   readonly replies: RequestReplies
+  readonly multicast: SiteMulticast
   /** The first thing asked of it; `restored` is what an earlier run left. */
   start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void
   handleDatapath(event: DatapathEvent, now: Instant, outputs: Output[]): void
@@ -71,6 +74,7 @@ export interface Xtr {
     locators(now: Instant): LocatorStateView[]
     subscriptions(now: Instant): SubscriptionView[]
     moves(now: Instant): MoveView[]
+    groups(): GroupView[]
   }
   readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
     sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind'>
@@ -101,6 +105,12 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const log = createMoveLog()
   const exchange = createMoveExchange(config, capabilities, nonces)
   // The roles below tell each other what happened; who is told is known once all of them are there.
+  const multicast = createSiteMulticast(config, capabilities, {
+    database,
+    nonces,
+    spoken: (serverIndex, nonce) => etr.registrar.spoken(serverIndex, nonce),
+    isDown: (rloc) => itr.isDown(rloc),
+  })
   const hears: { callbacks: EtrCallbacks; source: MoveSource | undefined } = {
     callbacks: { arrived() {}, registered() {}, departed() {} },
     source: undefined,
@@ -122,7 +132,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
     },
   )
-  const parts = { database, itr, placement, smr, etr, exchange, log }
+  const parts = {
+    ...{ database, itr, placement, smr, etr, exchange, log },
+    groupsOf: multicast.handOver,
+    expectGroups: multicast.expect,
+  }
   const source = createMoveSource(config, parts)
   const moves: Moves = createMoves(config, random, moveCounter, parts, source)
   hears.source = source
@@ -132,9 +146,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       moves.convergence.registered(entry, now, outputs)
       ownChange.registered(entry, now)
     },
-    departed(entry, now) {
+    departed(entry, now, outputs) {
       source.departed(entry, now)
       moves.convergence.departed(entry)
+      multicast.departed(now, outputs)
     },
   }
   const isMoving = (entry: DatabaseEntry): boolean =>
@@ -158,6 +173,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     const first: Output[] = []
     ownChange.restore(restored?.records ?? [], now, first)
     etr.start(now, first)
+    multicast.start(now)
     if (restored !== undefined) {
       restoredEids.restore(restored, now, first)
       itr.restore(restored, now, first)
@@ -191,11 +207,13 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     // The former site first: until it redirects, packets are lost.
     moves.endBatch(now, outputs)
     etr.registrar.flush(now, outputs)
+    multicast.endBatch(now, outputs)
   }
 
   return {
     itr,
     etr,
+    multicast,
     replies: createRequestReplies(config, database),
     start,
     handleDatapath(event, now, outputs) {
@@ -257,7 +275,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'multicast-source-seen':
         case 'site-querier':
         case 'replication-usage':
-          return
+          return multicast.handleEvent(event, now, outputs)
         case 'operation-failed':
           return report(outputs, 'datapath-operation-failed', 'error', {
             reason: event.reason,
@@ -302,6 +320,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           const { withdraw, keeping = [] } = command
           ownChange.handOver(now, outputs)
           const withdrawn = withdraw ? etr.withdrawAll(keeping, now, outputs) : 0
+          if (withdraw) multicast.withdrawAll(now, outputs)
           return result({ ok: true, value: { withdrawn } })
         }
       }
@@ -316,6 +335,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       source.handleDeadline(now, outputs)
       restoredEids.handleDeadline(now, outputs)
       ownChange.handleDeadline(now, outputs)
+      multicast.handleDeadline(now, outputs)
     },
     deadline: () =>
       earliest(
@@ -328,6 +348,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         source.deadline(),
         restoredEids.deadline(),
         ownChange.deadline(),
+        multicast.deadline(),
       ),
     views: {
       mapCache: (now) => itr.views(now),
@@ -335,6 +356,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       locators: (now) => itr.locatorViews(now),
       subscriptions: (now) => itr.subscriptionViews(now),
       moves: (now) => log.views(now),
+      groups: () => multicast.views(),
     },
     tables: {
       mapCache: (query, now) => itr.page(query, now),

@@ -92,6 +92,7 @@ export function describeMessage(message: Message | Malformed): string {
         message.endpointMac.some((byte) => byte !== 0) && `mac ${formatMac(message.endpointMac)}`,
         message.senders.length > 0 && `senders ${rlocsText(message.senders)}`,
         listText(message.records, mappingText),
+        structuredText(message.structuredRecords),
         identityText(message.identity),
       ])
   }

@@ -201,6 +201,8 @@ export interface MoveMessage extends Authenticated {
   readonly reason: MoveReason
   /** One record per EID; in `prepare` and `confirm` the locator is the destination's. */
   readonly records: readonly Mapping[]
+  /** In `prepared`: groups that go with the endpoint. */
+  readonly structuredRecords?: readonly StructuredMapping[]
   /** 6 bytes; the endpoint's Ethernet address in `prepared`, all zero when unknown. */
   readonly endpointMac: Uint8Array
   /**

@@ -18,7 +18,10 @@
  * |                 xTR-ID (128), Site-ID (64)                    |
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
- * In a *stopped* the field of the MAC address is Reserved (28) and Stamp (20). The first 16 bytes and the authentication data are those of a Map-Register, so that one signature
+ * In a *stopped* the field of the MAC address is Reserved (28) and Stamp (20). Records whose EID is an
+ * (S,G) are groups that go with the endpoint: those it listens to, and those that it sends to with their
+ * replication lists; in `prepared` only.
+ * The first 16 bytes and the authentication data are those of a Map-Register, so that one signature
  * code serves all. Both ends are ours: what is not understood is malformed, nothing is stepped
  * over.
  */
@@ -36,7 +39,7 @@ import {
 import { type ByteWriter, writeExactly, writeU16, writeU32, writeU64 } from './byte-writer.js'
 import { MESSAGE_TYPE, MOVE_SUB_TYPE } from './iana.js'
 import type { Rloc } from './locator.js'
-import { readMappings, writeMappings } from './mapping.js'
+import { readMappings, recordCount, writeMappings } from './mapping.js'
 import type { MoveMessage } from './message.js'
 import { MOVE_PHASES, MOVE_REASONS } from './move-phases.js'
 import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
@@ -65,12 +68,10 @@ export function readMove(reader: ByteReader, word: number): MoveMessage {
   const moveId = readU64(reader, 'Move ID')
   const endpointMac = readBytes(reader, 6, 'Endpoint MAC')
   const senders = readSenders(reader)
-  const recordsAt = reader.offset
   const { records, structuredRecords } = readMappings(reader, word & 0xff)
-  if (structuredRecords !== undefined) failDecoding('unsupported-eid', recordsAt, 'EID-Prefix')
   const identity = readXtrIdentity(reader)
   if (remaining(reader) > 0) failDecoding('trailing-bytes', reader.offset, 'Site-ID')
-  return {
+  const message: MoveMessage = {
     kind: 'move',
     phase,
     reason,
@@ -83,22 +84,24 @@ export function readMove(reader: ByteReader, word: number): MoveMessage {
     records,
     identity,
   }
+  return structuredRecords === undefined ? message : { ...message, structuredRecords }
 }
 
 export function writeMove(writer: ByteWriter, message: MoveMessage): void {
-  const { senders, records } = message
+  const { senders, records, structuredRecords } = message
   if (senders.length > MAX_MOVE_SENDERS) throw new RangeError(`${senders.length} senders`)
   const type = (MESSAGE_TYPE.sharedExtension << 28) | (MOVE_SUB_TYPE << 16)
   const phase = MOVE_PHASES.indexOf(message.phase) << 12
   const reason = MOVE_REASONS.indexOf(message.reason) << 8
-  writeU32(writer, (type | phase | reason | records.length) >>> 0)
+  const count = recordCount(records, structuredRecords)
+  writeU32(writer, (type | phase | reason | count) >>> 0)
   writeAuthenticatedHeader(writer, message)
   writeU64(writer, message.moveId)
   const stopped = message.phase === 'stopped'
   writeExactly(writer, stopped ? stampBytes(message.stamp ?? 0) : message.endpointMac, 6)
   writeU16(writer, senders.length)
   for (const sender of senders) writeIpAddress(writer, sender)
-  writeMappings(writer, records)
+  writeMappings(writer, records, structuredRecords)
   writeXtrIdentity(writer, message.identity)
 }
 

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'
 import type { StreamDescription } from '../demo/analysis.js'
 import { decodeRecords, type PacketRecord } from '../demo/records.js'
-import { PROBE } from '../lab/daemons.js'
+import { PROBE, poll } from '../lab/daemons.js'
 import { signalProcess, startProcess } from '../lab/processes.js'
 import { addressesOf } from '../lab/topology.js'
 import { GUEST, inGuest } from './guest.js'
@@ -60,7 +60,9 @@ export async function startGuestTraffic(
     `cd /tmp
 run() { name=$1; shift; "$@" > $name.out 2> $name.err < /dev/null & echo $! > $name.pid; }
 run receiver godwit-probe stream recv --port 5000 --records received
-run tcp godwit-probe tcp serve --port 5001 --rate ${TCP_RATE}`,
+run tcp godwit-probe tcp serve --port 5001 --rate ${TCP_RATE}
+for i in 1 2 3 4 5 6 7 8 9; do grep -q listening receiver.err && grep -q listening tcp.err && break; sleep 1; done`,
+    LISTEN_LIMIT_MS,
   )
   const receiver = await probe(
     'stream',
@@ -71,6 +73,7 @@ run tcp godwit-probe tcp serve --port 5001 --rate ${TCP_RATE}`,
     '--records',
     file('in'),
   )
+  await receiver.says('listening')
   await inGuest(
     topology,
     host,
@@ -80,6 +83,7 @@ godwit-probe stream send --stream 3,${host4},5000 --stream 4,${host6},5000 --rat
 echo $! > sender.pid`,
   )
   const connect = await probe('tcp', 'tcp', 'connect', '--to', GUEST.ipv4, '--port', '5001', '--rate', TCP_RATE) // biome-ignore format: one command
+  await connect.says('connected')
   const streams = ['--stream', `1,${GUEST.ipv4},5000`, '--stream', `2,${GUEST.ipv6},5000`]
   const sender = await probe('send', 'stream', 'send', ...streams, '--rate', RATE, '--size', '200', '--records', file('out')) // biome-ignore format: one command
   return {
@@ -118,6 +122,8 @@ interface Ended {
   /** SIGTERM, then the last line of its stdout. */
   end(): Promise<string>
   signal(signal: NodeJS.Signals): void
+  /** Resolves when it has said `word` on stderr; rejects when it ends before. */
+  says(word: string): Promise<void>
 }
 
 async function startOnHost(
@@ -133,12 +139,20 @@ async function startOnHost(
     command: [...command],
     output: 'pipe',
   })
-  let output = ''
+  let [output, words] = ['', '']
   child.stdout?.on('data', (data) => {
     output += data
   })
-  child.stderr?.resume()
+  child.stderr?.on('data', (data) => {
+    words = (words + data).slice(-MAXIMUM_WORDS)
+  })
   return {
+    says: (word) =>
+      poll(START_LIMIT_MS, async () => {
+        if (words.includes(word)) return undefined
+        if (child.exitCode !== null) throw new Error(`${name} has ended: ${words.trim()}`)
+        return `${name} has not started: ${words.trim()}`
+      }),
     signal: (signal) => signalProcess(child.pid!, signal),
     async end() {
       const closed = whenClosed(child)
@@ -167,6 +181,9 @@ function tcpEnd(text: string): TcpEnd {
 
 const RATE = '500'
 const TCP_RATE = '200000'
+const MAXIMUM_WORDS = 4_096
 const STRAGGLER_MS = 1_500
 const END_LIMIT_MS = 15_000
 const FETCH_LIMIT_MS = 60_000
+const LISTEN_LIMIT_MS = 20_000
+const START_LIMIT_MS = 15_000

@@ -68,6 +68,8 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/map-cache/{prefix}',
     '/v1/mapping-database',
     '/v1/mapping-database/{prefix}',
+    '/v1/move-batches',
+    '/v1/move-batches/{batchId}',
     '/v1/moves',
     '/v1/moves/{moveId}',
     '/v1/node',

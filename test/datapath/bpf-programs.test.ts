@@ -9,12 +9,7 @@ if (reason !== undefined) {
   const { default: t } = await import('tap')
   t.test('BPF programs, packet in and packet out', { skip: reason }, async () => {})
 } else if (process.env['GODWIT_TEST_NAMESPACE'] === 'bpf-programs') {
-  await import('./bpf-itr-cases.js')
-  await import('./bpf-etr-cases.js')
-  await import('./bpf-vector-cases.js')
-  await import('./bpf-site-cases.js')
-  await import('./bpf-interwork-cases.js')
-  await import('./bpf-panel-cases.js')
+  await import('./bpf-cases.js')
 } else {
   const child = spawnSync(
     'unshare',

@@ -227,7 +227,7 @@ const anySecuredEncapsulatedControl = fc
   )
   .map(([message, securityData, bits]) => ({ ...message, security: true, securityData, ...bits }))
 
-const anyMove = fc
+const anyPlainMove = fc
   .record({
     kind: fc.constant('move' as const),
     ...authenticated,
@@ -244,6 +244,7 @@ const anyMove = fc
       ? fc.nat(0xfffff).map((stamp) => ({ ...move, endpointMac: new Uint8Array(6), stamp }))
       : fc.constant(move),
   )
+const anyMove = maybeStructured(anyPlainMove, anyStructuredMapping)
 
 const anySignature = fc.record({
   originalTtl: u32,

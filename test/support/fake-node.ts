@@ -193,6 +193,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
   return {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
+    groups: [],
     mapCache: [
       { ...cached, eidPrefix: '[7]10.20.0.0/24' },
       { ...cached, eidPrefix: '[7]10.20.0.128/25', locators: [], action: 'drop' },

@@ -1,0 +1,508 @@
+/**
+ * The Map-Server's part in multicast (RFC 8378): receivers register, lists are merged and published.
+ *
+ * Supported standards: RFC 8378 §5.1.3 (merge by xTR, a later registration replaces, each ages alone), §5.3
+ * (every change goes to the Source-ITRs as Map-Notify), §8 (the receivers of (0/0,G) are part of every
+ * (S,G)), §9 (relays; filtered replies: each replicator is told what it copies to itself). A list goes to
+ * those who follow it (N bit, RFC 9437), to the xTRs that registered the source with M=1, so that the
+ * new site of a source has it, and to relays: these first, and the others when they have acknowledged.
+ * Not implemented: telling a source whose Map-Server is another one (§5.3); each receiver
+ * registers at every configured Map-Server instead.
+ */
+import type { NodeConfig, SiteConfig } from '../../config/node-config.js'
+import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
+import type { AfiAddress, ReplicationEntry } from '../../lisp/afi-address.js'
+import { coversEid, type EidPrefix, hostPrefix, parseEid } from '../../lisp/eid.js'
+import { isUsableRloc, type Rloc } from '../../lisp/locator.js'
+import { nextMapVersion } from '../../lisp/map-version.js'
+import type { StructuredMapping } from '../../lisp/mapping.js'
+import type { MapRegister } from '../../lisp/message.js'
+import type { Registrations } from '../../tables/registrations.js'
+import { createDeadlines } from '../deadlines.js'
+import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
+import { earliest, report } from '../installed-mappings.js'
+import type { DurableOutputs, MapNotifyOutbox } from '../map-notify-outbox.js'
+import type { EncapsulatedRequest } from '../map-request-answers.js'
+import { createRateLimit } from '../rate-limit.js'
+import { type Admission, type Datagram, hexOf, type RegisterGuard } from '../register-guard.js'
+import {
+  type Speaker,
+  type SubscriptionAdmission,
+  siteKeyOwner,
+} from '../subscription-admission.js'
+import { createGroupAnswers } from './group-answers.js'
+import {
+  type Addressee,
+  createGroupTable,
+  type GroupCounts,
+  type GroupEntry,
+} from './group-table.js'
+import type { GroupView } from './group-views.js'
+import { anySource, formatGroup, groupOf, type MulticastGroup } from './multicast-group.js'
+import { entriesOf, listMapping, RECEIVER_LEVEL } from './replication-list.js'
+import { addressText, type TreeNode } from './replication-tree.js'
+
+export interface GroupServer {
+  /** A Map-Register whose records are about groups alone. */
+  handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): void
+  /** True when the request is about groups; then it was answered or dropped with an event. */
+  handleRequest(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
+  /** This group's list has arrived at an addressee. */
+  acknowledged(name: string, now: Instant, outputs: Output[]): void
+  /** A unicast registration has come, changed or gone: sources in it may be elsewhere. */
+  sourceChanged(eidPrefix: EidPrefix, now: Instant, outputs: Output[]): void
+  /** After a restart receivers are not known yet: nobody is told a list that lacks them. */
+  restore(records: readonly StoredRecord[], now: Instant): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  views(): GroupView[]
+  counts(): GroupCounts
+}
+
+export interface GroupServerParts {
+  readonly guard: RegisterGuard
+  readonly outbox: MapNotifyOutbox
+  readonly registrations: Registrations
+  readonly admission: SubscriptionAdmission
+}
+
+/** Our choice: a relay that does not acknowledge delays nobody for longer. */
+const RELAYS_FIRST_MS = 1000
+/** Our choice, of the lifetime of a registration: a refresh and some; then all have registered again. */
+const LEARNING_SHARE = 0.4
+/** HMACs tried per second for xTRs that are not known: an attacker's datagrams cost no more. */
+const TRIALS = { burst: 2000, refillPerSecond: 2000, maximumKeys: 1 }
+/** Withdrawals remembered, so that an overtaken registration does not undo them. */
+const MAXIMUM_WITHDRAWN = 10_000
+/** Records of one Map-Register that are looked at: all that it can have. */
+const MAXIMUM_RECORDS = 255
+
+export function createGroupServer(
+  config: NodeConfig,
+  capabilities: Capabilities,
+  parts: GroupServerParts,
+): GroupServer {
+  const { guard, outbox, registrations, admission } = parts
+  const { sites, registrationMs } = config.mapServer
+  const table = createGroupTable(config.groupServer)
+  const trials = createRateLimit(TRIALS)
+  const withdrawn = new Map<string, bigint>()
+  /** Names whose lists are to be told, and since when the relays of them are waited for. */
+  const dirty = new Set<GroupEntry>()
+  const waits = createDeadlines()
+  let learningUntil: Instant | undefined
+  const answers = createGroupAnswers(config, capabilities, {
+    admission,
+    table,
+    listFor: (group, owner) => recordFor(group, owner),
+    isLearning: () => learningUntil !== undefined,
+    followed(entry, addressee, record) {
+      entry.told.set(addressee.owner, textOf(record))
+      // Relays of a name that nobody has asked for yet are to be told of it.
+      dirty.add(entry)
+    },
+  })
+
+  // ------------------------------------------------------------------ registrations
+
+  function rejected(reason: string, datagram: Datagram, group: string, outputs: Output[]): void {
+    const from = formatIpAddress(datagram.from)
+    report(outputs, 'group-register-rejected', 'notice', { reason, from, group })
+  }
+
+  function admit(message: MapRegister, datagram: Datagram, now: Instant): Admission {
+    const owner = message.identity === undefined ? '' : hexOf(message.identity.xtrId)
+    const known = admission.known(owner)
+    const own = sites.filter(({ name }) => siteKeyOwner(name) === known?.keyOwner)
+    if (own.length > 0) return guard.admitFrom(own, message, datagram)
+    const tried = sites.filter(() => trials.take('', now))
+    return guard.admitFrom(tried, message, datagram)
+  }
+
+  /** The receiver that a record registers; a reason when it may not. */
+  function nodeOf(
+    record: StructuredMapping,
+    about: { readonly owner: string; readonly nonce: bigint; readonly rlocs: readonly Rloc[] },
+  ): TreeNode | string {
+    const [first] = entriesOf(record).entries
+    if (first === undefined) return 'no-entry'
+    // Nobody may order copies for others: the way must end at an RLOC of the xTR itself.
+    const end = endOf(first.address)
+    if (end === undefined || !isUsableRloc(end)) return 'unusable-rloc'
+    if (!about.rlocs.some((one) => equalIpAddresses(one, end))) return 'foreign-rloc'
+    const { owner, nonce } = about
+    return { owner, address: first.address, level: first.level, nonce }
+  }
+
+  function apply(
+    record: StructuredMapping,
+    about: Registering,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { site, owner, nonce, datagram } = about
+    const offered = relayInstanceOf(record)
+    if (offered !== undefined) {
+      applyRelay(record, offered, about, now, outputs)
+      return
+    }
+    const group = groupOf(record.eid)
+    if (group === undefined) {
+      rejected('unsupported-group', datagram, '', outputs)
+      return
+    }
+    const key = formatGroup(group)
+    if (!site.prefixes.some(({ eidPrefix }) => eidPrefix.instanceId === group.instanceId)) {
+      rejected('foreign-instance', datagram, key, outputs)
+      return
+    }
+    const there = table.get(group)?.members.get(owner)
+    const last = there?.nonce ?? withdrawn.get(`${key} ${owner}`)
+    if (about.late && last !== undefined && last > nonce) {
+      rejected('overtaken', datagram, key, outputs)
+      return
+    }
+    // RFC 8378 names no way to withdraw: TTL 0 or no locators, with a=1, of this xTR alone.
+    if (record.ttlMinutes === 0 || record.locators.length === 0) {
+      remember(`${key} ${owner}`, nonce)
+      if (!table.leave(group, owner)) return
+      report(outputs, 'group-withdrawn', 'info', { group: key, owner })
+      markDirty(group)
+      return
+    }
+    const node = nodeOf(record, about)
+    if (typeof node === 'string') {
+      rejected(node, datagram, key, outputs)
+      return
+    }
+    const receiver = { ...node, level: RECEIVER_LEVEL }
+    const outcome = table.join(group, receiver, now + registrationMs)
+    if (outcome === 'full') {
+      rejected('too-many-members', datagram, key, outputs)
+      return
+    }
+    if (outcome === 'same') return
+    report(outputs, 'group-registered', 'info', {
+      group: key,
+      owner,
+      rloc: addressText(node.address),
+      members: table.get(group)?.members.size,
+    })
+    markDirty(group)
+  }
+
+  function applyRelay(
+    record: StructuredMapping,
+    instanceId: number,
+    about: Registering,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const { site, owner, datagram, addressee } = about
+    const name = `[${instanceId}](*,*)`
+    if (site.multicastRelay !== true) {
+      rejected('no-relay', datagram, name, outputs)
+      return
+    }
+    const withdraws = record.ttlMinutes === 0 || record.locators.length === 0
+    const node = withdraws ? undefined : nodeOf(record, about)
+    if (typeof node === 'string') {
+      rejected(node, datagram, name, outputs)
+      return
+    }
+    if (node !== undefined && (node.level === 0 || node.level >= RECEIVER_LEVEL)) {
+      rejected('bad-level', datagram, name, outputs)
+      return
+    }
+    const changed =
+      node === undefined
+        ? table.withdrawOffer(instanceId, owner)
+        : table.offer(instanceId, { ...addressee, ...node }, now + registrationMs)
+    if (!changed) return
+    const what = node === undefined ? 'group-withdrawn' : 'group-registered'
+    report(outputs, what, 'info', { group: name, owner, reason: 'relay' })
+    for (const entry of table.ofInstance(instanceId)) dirty.add(entry)
+  }
+
+  function remember(key: string, nonce: bigint): void {
+    withdrawn.delete(key)
+    withdrawn.set(key, nonce)
+    if (withdrawn.size <= MAXIMUM_WITHDRAWN) return
+    for (const oldest of withdrawn.keys()) if (withdrawn.delete(oldest)) break
+  }
+
+  function markDirty(group: MulticastGroup): void {
+    for (const entry of table.dependants(group)) dirty.add(entry)
+    // Sources that are registered are told of their first receiver, whoever asked or not.
+    const own = table.get(group)
+    if (own !== undefined) dirty.add(own)
+  }
+
+  // ------------------------------------------------------------------ publication
+
+  function arrange(entry: GroupEntry): void {
+    entry.tree.arrange(table.receiversOf(entry), table.relaysOf(entry.group.instanceId))
+  }
+
+  function recordOf(entry: GroupEntry, entries: readonly ReplicationEntry[]): StructuredMapping {
+    const { mapVersion, group } = entry
+    return listMapping(group, entries, { ttlMinutes: LIST_TTL_MINUTES, mapVersion, own: false })
+  }
+
+  function isRelay(entry: GroupEntry, owner: string): boolean {
+    return table.relaysOf(entry.group.instanceId).some((one) => one.owner === owner)
+  }
+
+  /** What this xTR is answered about the group. */
+  function recordFor(group: MulticastGroup, owner: string | undefined): StructuredMapping {
+    const isKnown = table.get(group) !== undefined || table.get(anySource(group)) !== undefined
+    const exact = isKnown ? table.open(group) : undefined
+    if (exact === undefined) return listMapping(group, [], NOBODY)
+    arrange(exact)
+    const relay = owner !== undefined && isRelay(exact, owner)
+    const entries = relay ? exact.tree.relayEntries(owner) : exact.tree.rootEntries()
+    const record = recordOf(exact, entries)
+    table.tidy(exact)
+    return record
+  }
+
+  /** The xTRs that registered the source with M=1 (RFC 8378 §5.2). */
+  function sourceXtrs({ instanceId, source }: MulticastGroup): Addressee[] {
+    if (source === undefined) return []
+    const eid = hostPrefix({ instanceId, address: source })
+    const found = registrations.longestCovering(eid)
+    if (found === undefined) return []
+    const site = sites.find(({ name }) => name === found.site)
+    if (site === undefined) return []
+    return found.registrants
+      .filter((one) => one.wantMapNotify)
+      .map((one) => ({
+        owner: one.owner,
+        target: one.source,
+        key: site.keys.find(({ keyId }) => keyId === one.keyId) ?? site.keys[0]!,
+        authenticationLength: one.authenticationLength,
+      }))
+  }
+
+  /** Tells who has not been told; true when somebody was. */
+  function tell(
+    entry: GroupEntry,
+    addressees: Iterable<Addressee>,
+    entries: (owner: string) => readonly ReplicationEntry[],
+    now: Instant,
+    durable: DurableOutputs,
+  ): boolean {
+    let told = false
+    for (const addressee of addressees) {
+      const { owner } = addressee
+      const record = recordOf(entry, entries(owner))
+      const text = textOf(record)
+      if (entry.told.get(owner) === text || (!entry.told.has(owner) && text === '')) continue
+      entry.told.set(owner, text)
+      told = true
+      outbox.supersedeGroup(entry.key, owner)
+      const structured = { name: entry.key, record }
+      outbox.announce({ ...addressee, home: false, records: [], structured }, now, durable)
+    }
+    return told
+  }
+
+  function publish(entry: GroupEntry, now: Instant, durable: DurableOutputs): void {
+    arrange(entry)
+    const relays = table.relaysOf(entry.group.instanceId)
+    const inUse = new Set(entry.tree.relaysInUse())
+    for (const owner of inUse) entry.relays.add(owner)
+    const concerned = relays.filter(({ owner }) => entry.relays.has(owner))
+    const news = concerned.filter(({ owner }) => inUse.has(owner))
+    entry.mapVersion = nextMapVersion(entry.mapVersion)
+    const below = (owner: string): readonly ReplicationEntry[] => entry.tree.relayEntries(owner)
+    // What gets more below it first, so that no copy is sent to a relay that knows of nobody.
+    const isWaiting = waits.get(entry.key) !== undefined
+    if (tell(entry, news, below, now, durable) || isWaiting) {
+      // Not longer for every further change: others would never be told.
+      if (!isWaiting) waits.set(entry.key, now + RELAYS_FIRST_MS)
+      return
+    }
+    tellReplicators(entry, now, durable)
+  }
+
+  function tellReplicators(entry: GroupEntry, now: Instant, durable: DurableOutputs): void {
+    waits.cancel(entry.key)
+    const addressees = new Map(sourceXtrs(entry.group).map((one) => [one.owner, one]))
+    for (const [owner, one] of entry.followers) addressees.set(owner, one)
+    for (const { owner } of table.relaysOf(entry.group.instanceId)) addressees.delete(owner)
+    tell(entry, addressees.values(), () => entry.tree.rootEntries(), now, durable)
+    const inUse = new Set(entry.tree.relaysInUse())
+    const idle = table
+      .relaysOf(entry.group.instanceId)
+      .filter(({ owner }) => entry.relays.has(owner) && !inUse.has(owner))
+    tell(entry, idle, () => [], now, durable)
+    for (const owner of entry.relays) if (!inUse.has(owner)) entry.relays.delete(owner)
+    for (const [owner, text] of entry.told) {
+      const isKept = addressees.has(owner) || entry.relays.has(owner)
+      if (text === '' || !isKept) entry.told.delete(owner)
+    }
+    table.tidy(entry)
+  }
+
+  function flush(now: Instant, outputs: Output[]): void {
+    if (dirty.size === 0 || learningUntil !== undefined) return
+    const durable: DurableOutputs = { records: [], then: [] }
+    for (const entry of dirty) publish(entry, now, durable)
+    dirty.clear()
+    perform(durable, outputs)
+  }
+
+  return {
+    handleRegister(message, datagram, now, outputs) {
+      const verdict = admit(message, datagram, now)
+      const records = message.structuredRecords ?? []
+      if (!verdict.ok) {
+        rejected(verdict.reason, datagram, '', outputs)
+        return
+      }
+      if (verdict.repeated) return rejected('repeated', datagram, '', outputs)
+      guard.accept(verdict, message)
+      const speaker = speakerOf(message, datagram, verdict, admission.known(verdict.owner))
+      if (message.identity !== undefined) admission.heard(speaker)
+      const { owner, late, site, key } = verdict
+      const target = datagram.from
+      const length = message.authenticationData.length
+      const addressee = { owner, target, key, authenticationLength: length }
+      const { nonce } = message
+      const about = { site, owner, nonce, late, datagram, rlocs: speaker.rlocs, addressee }
+      if (!message.mergeRequest) {
+        rejected('no-merge', datagram, '', outputs)
+        return
+      }
+      for (const record of records.slice(0, MAXIMUM_RECORDS)) apply(record, about, now, outputs)
+      flush(now, outputs)
+    },
+    handleRequest(received, now, outputs) {
+      const outcome = answers.handleRequest(received, now, outputs)
+      flush(now, outputs)
+      return outcome
+    },
+    acknowledged(name, now, outputs) {
+      if (waits.get(name) === undefined) return
+      const entry = table.byKey(name)
+      if (entry === undefined) return
+      const relays = table.relaysOf(entry.group.instanceId)
+      const isWaiting = relays.some(({ owner }) => outbox.isGroupUnacknowledged(name, owner))
+      if (isWaiting) return
+      const durable: DurableOutputs = { records: [], then: [] }
+      tellReplicators(entry, now, durable)
+      perform(durable, outputs)
+    },
+    sourceChanged(eidPrefix, now, outputs) {
+      for (const text of table.sources()) {
+        const eid = parseEid(text)
+        if (eid === undefined || !coversEid(eidPrefix, eid)) continue
+        for (const entry of table.ofSource(eid)) dirty.add(entry)
+      }
+      flush(now, outputs)
+    },
+    restore(records, now) {
+      if (records.length > 0) learningUntil = now + registrationMs * LEARNING_SHARE
+    },
+    handleDeadline(now, outputs) {
+      if (learningUntil !== undefined && learningUntil <= now) learningUntil = undefined
+      for (const gone of table.expire(now)) {
+        if (gone.kind === 'follower') continue
+        const name = gone.kind === 'relay' ? `[${gone.instanceId}](*,*)` : formatGroup(gone.group)
+        report(outputs, 'group-expired', 'notice', { group: name, owner: gone.owner })
+        if (gone.kind === 'member') markDirty(gone.group)
+        else for (const entry of table.ofInstance(gone.instanceId)) dirty.add(entry)
+      }
+      const durable: DurableOutputs = { records: [], then: [] }
+      for (const key of waits.due(now)) {
+        const entry = table.byKey(key)
+        if (entry !== undefined) tellReplicators(entry, now, durable)
+      }
+      perform(durable, outputs)
+      flush(now, outputs)
+    },
+    deadline: () => earliest(table.deadline(), waits.next(), learningUntil),
+    views: () => [...table.entries()].map((entry) => viewOf(entry)),
+    counts: () => table.counts(),
+  }
+
+  function viewOf(entry: GroupEntry): GroupView {
+    const receivers = table.receiversOf(entry)
+    return {
+      group: entry.key,
+      instanceId: entry.group.instanceId,
+      side: 'map-server',
+      listeners: 0,
+      interfaces: [],
+      registered: entry.members.size > 0,
+      followed: entry.followers.size > 0,
+      copies: receivers.slice(0, MAXIMUM_SHOWN).map(({ address }) => addressText(address)),
+      level: 0,
+      members: receivers.length,
+    }
+  }
+}
+
+interface Registering {
+  readonly site: SiteConfig
+  readonly owner: string
+  readonly nonce: bigint
+  readonly late: boolean
+  readonly datagram: Datagram
+  readonly rlocs: readonly Rloc[]
+  readonly addressee: Addressee
+}
+
+/** How long an ITR that hears nothing believes a list; ours asks every minute. */
+const LIST_TTL_MINUTES = 15
+const NOBODY = { ttlMinutes: 1, mapVersion: 0, own: false }
+const MAXIMUM_SHOWN = 64
+/** RLOCs of one xTR that are remembered. */
+const MAXIMUM_RLOCS = 64
+
+/** The speaker that a register about groups shows, beside what is known of it already. */
+function speakerOf(
+  message: MapRegister,
+  datagram: Datagram,
+  verdict: Extract<Admission, { ok: true }>,
+  known: Speaker | undefined,
+): Speaker {
+  const rlocs = [datagram.from, ...(known?.rlocs ?? [])]
+  const distinct = new Map(rlocs.map((one) => [formatIpAddress(one), one]))
+  return {
+    xtrId: verdict.owner,
+    siteId: message.identity?.siteId,
+    rlocs: [...distinct.values()].slice(0, MAXIMUM_RLOCS),
+    key: verdict.key,
+    keyOwner: siteKeyOwner(verdict.site.name),
+    authenticationLength: message.authenticationData.length,
+  }
+}
+
+/** RFC 8060 §4.7 with both mask lengths 0: the offer of a relay for an instance. */
+function relayInstanceOf({ eid }: StructuredMapping): number | undefined {
+  if (eid.kind !== 'multicast-info') return undefined
+  return eid.sourceMaskLength === 0 && eid.groupMaskLength === 0 ? eid.instanceId : undefined
+}
+
+/** The RLOC where a copy ends: the last hop of a path. */
+function endOf(address: AfiAddress): Rloc | undefined {
+  if (address.kind === 'ip') return address.address
+  if (address.kind !== 'explicit-locator-path') return undefined
+  const last = address.hops.at(-1)
+  return last === undefined ? undefined : endOf(last.address)
+}
+
+/** What a record says, without its version; empty for a list without entries. */
+function textOf(record: StructuredMapping): string {
+  return entriesOf(record)
+    .entries.map(({ level, address }) => `${level} ${addressText(address)}`)
+    .sort()
+    .join(' ')
+}
+
+function perform({ records, then }: DurableOutputs, outputs: Output[]): void {
+  if (records.length > 0) outputs.push({ kind: 'persist', records, then })
+  else outputs.push(...then)
+}

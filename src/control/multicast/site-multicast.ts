@@ -1,0 +1,339 @@
+/**
+ * Multicast of one xTR: listeners, sources and what the datapath is told of both (RFC 8378).
+ *
+ * A group has one replication entry per name. (S,G) serves the listeners of (S,G) and of (*,G), because
+ * the datapath takes the first name that matches and no other. Copies to other sites are made only by
+ * the xTR of the site that is designated for the segment (§7.1): the IGMP or MLD querier where one is
+ * elected, else the lowest RLOC of the configured xTRs of the site. A relay (§9) has no listeners of its
+ * own. A source that moves takes its lists with it, an endpoint that listens its groups: the former
+ * site names them in the preparation of the move.
+ */
+import type { NodeConfig } from '../../config/node-config.js'
+import { compareIpAddresses, equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
+import type { Eid } from '../../lisp/eid.js'
+import type { Rloc } from '../../lisp/locator.js'
+import type { StructuredMapping } from '../../lisp/mapping.js'
+import type { MapNotify, MapReply } from '../../lisp/message.js'
+import type { MappingDatabase } from '../../tables/mapping-database.js'
+import { isOwnRloc } from '../control-datagram.js'
+import type {
+  Capabilities,
+  DatapathEvent,
+  DatapathOperation,
+  Instant,
+  Output,
+} from '../input-output.js'
+import { earliest, push, report } from '../installed-mappings.js'
+import type { RisingCounter } from '../rising-counter.js'
+import { createGroupFollowing } from './group-following.js'
+import { createGroupReceivers } from './group-receivers.js'
+import type { GroupView } from './group-views.js'
+import { anySource, formatGroup, groupOf, type MulticastGroup } from './multicast-group.js'
+import { chooseCopies, listMapping } from './replication-list.js'
+
+export interface SiteMulticast {
+  handleEvent(event: MulticastEvent, now: Instant, outputs: Output[]): void
+  /** After the last of the datapath events that came together. */
+  endBatch(now: Instant, outputs: Output[]): void
+  /** True when it answers a request about a group. */
+  handleReply(reply: MapReply, from: Rloc, now: Instant, outputs: Output[]): boolean
+  /** True when the Map-Notify is about groups. */
+  handleNotify(
+    notify: MapNotify,
+    bytes: Uint8Array,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): boolean
+  /** What the new site of these EIDs should know: groups they listen to, and lists of what they send. */
+  handOver(eids: readonly Eid[]): readonly StructuredMapping[]
+  /** The same, at the new site: joined and followed before the endpoint is there. */
+  expect(records: readonly StructuredMapping[], now: Instant, outputs: Output[]): void
+  /** An EID has left for good: its groups are no longer followed from here. */
+  departed(now: Instant, outputs: Output[]): void
+  start(now: Instant): void
+  withdrawAll(now: Instant, outputs: Output[]): number
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  views(): GroupView[]
+}
+
+export type MulticastEvent = Extract<
+  DatapathEvent,
+  {
+    kind:
+      | 'group-joined'
+      | 'group-left'
+      | 'multicast-source-seen'
+      | 'site-querier'
+      | 'replication-usage'
+  }
+>
+
+export interface SiteMulticastParts {
+  readonly database: MappingDatabase
+  readonly nonces: RisingCounter
+  spoken(serverIndex: number, nonce: bigint): void
+  isDown(rloc: Rloc): boolean
+}
+
+type PutReplication = Extract<DatapathOperation, { kind: 'put-replication' }>
+
+/** Groups that are handed over with one move; more are found by the first report or packet. */
+const MAXIMUM_HANDED_OVER = 32
+/** Our choice: an endpoint that was to come is given up after this. */
+const EXPECTATION_MS = 30_000
+
+export function createSiteMulticast(
+  config: NodeConfig,
+  capabilities: Capabilities,
+  parts: SiteMulticastParts,
+): SiteMulticast {
+  const { database } = parts
+  const { enabled, relayLevel } = config.multicast
+  const level = relayLevel ?? 0
+  /** `interface family` → whether we are the querier there. */
+  const queriers = new Map<string, boolean>()
+  const installed = new Map<string, string>()
+  const groups = new Map<string, MulticastGroup>()
+  const isLowest = isLowestOfSite(config)
+  const receivers = createGroupReceivers(config, capabilities, {
+    nonces: parts.nonces,
+    spoken: parts.spoken,
+    isDesignated,
+  })
+  const following = createGroupFollowing(config, capabilities, {
+    changed: (group, _now, outputs) => install(group, outputs),
+    isOurs: (group) => relayLevel !== undefined || isHere(group),
+  })
+
+  function isDesignated(interfaceName: string, family: 4 | 6): boolean {
+    return queriers.get(`${interfaceName} ${family}`) ?? isLowest
+  }
+
+  /** Whether the source of the group lives in this site. */
+  function isHere({ instanceId, source }: MulticastGroup): boolean {
+    if (source === undefined) return false
+    const entry = database.match({ instanceId, address: source })
+    return entry !== undefined && entry.state !== 'away'
+  }
+
+  /** A source that the datapath has seen before its EID was known to be here. */
+  function mayAppear({ instanceId, source }: MulticastGroup): boolean {
+    if (source === undefined) return false
+    const eid = { instanceId, address: source }
+    return database.match(eid) === undefined && database.dynamicPrefixOf(eid) !== undefined
+  }
+
+  /** Of the segment that the source is on. */
+  function mayReplicate({ instanceId, source, group }: MulticastGroup): boolean {
+    if (relayLevel !== undefined) return true
+    const entry = source && database.match({ instanceId, address: source })
+    return entry === undefined ? isLowest : isDesignated(entry.interfaceName, group.family)
+  }
+
+  // ------------------------------------------------------------------ the datapath
+
+  function install(group: MulticastGroup, outputs: Output[]): void {
+    const key = formatGroup(group)
+    const entries = following.entriesOf(group)
+    const local = interfacesFor(group)
+    if (entries === undefined && local.length === 0) {
+      groups.delete(key)
+      if (!installed.delete(key)) return
+      push(outputs, { kind: 'delete-replication', group })
+      report(outputs, 'replication-removed', 'info', { group: key })
+      return
+    }
+    groups.set(key, group)
+    const wanted = mayReplicate(group) ? (entries ?? []) : []
+    const { copies, ignored } = chooseCopies(config, wanted, level, parts.isDown)
+    const put = { kind: 'put-replication', group, copies, localInterfaces: local, level } as const
+    const text = textOf(put)
+    if (installed.get(key) === text) return
+    installed.set(key, text)
+    push(outputs, put)
+    const rlocs = copies.map(({ locator }) => formatIpAddress(locator.rloc))
+    report(outputs, 'replication-installed', 'info', {
+      group: key,
+      copies: copies.length,
+      rlocs: rlocs.slice(0, MAXIMUM_SHOWN),
+      localInterfaces: local,
+    })
+    for (const [reason, entries] of Object.entries(ignored))
+      if (entries > 0 && reason !== 'ownRloc')
+        report(outputs, 'replication-entries-ignored', 'notice', {
+          reason: REASONS[reason as keyof typeof REASONS],
+          group: key,
+          entries,
+        })
+  }
+
+  function interfacesFor(group: MulticastGroup): readonly string[] {
+    const exact = receivers.interfacesOf(group)
+    const others = group.source === undefined ? [] : receivers.interfacesOf(anySource(group))
+    const all = others.length === 0 ? exact : [...new Set([...exact, ...others])].sort()
+    // Of two xTRs on a segment only the designated one gets copies, and delivers them.
+    return all.filter((name) => isDesignated(name, group.group.family))
+  }
+
+  /** The name itself and, of (*,G), every (S,G) that has an entry. */
+  function installAll(group: MulticastGroup, outputs: Output[]): void {
+    install(group, outputs)
+    if (group.source !== undefined) return
+    for (const one of [...groups.values()])
+      if (one.source !== undefined && formatGroup(anySource(one)) === formatGroup(group))
+        install(one, outputs)
+  }
+
+  function follow(group: MulticastGroup, now: Instant, outputs: Output[]): void {
+    if (!isHere(group) && !mayAppear(group)) return
+    if (!following.follow(group, now, outputs)) return
+    // An entry even before the answer: the site's own listeners get the packets.
+    install(group, outputs)
+  }
+
+  function handleListener(
+    event: Extract<MulticastEvent, { kind: 'group-joined' | 'group-left' }>,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const group = receivers.handleChange(event, now, outputs)
+    if (group === undefined) return
+    installAll(group, outputs)
+    // With an entry for the listeners here, the datapath would not report this source.
+    if (event.kind === 'group-joined') follow(group, now, outputs)
+  }
+
+  function handleQuerier(
+    event: Extract<MulticastEvent, { kind: 'site-querier' }>,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    queriers.set(`${event.interfaceName} ${event.family}`, event.ours)
+    receivers.redesignate(now)
+    for (const group of [...groups.values()]) install(group, outputs)
+  }
+
+  return {
+    handleEvent(event, now, outputs) {
+      if (!enabled) return
+      switch (event.kind) {
+        case 'group-joined':
+        case 'group-left':
+          handleListener(event, now, outputs)
+          return
+        case 'multicast-source-seen':
+          follow(event.group, now, outputs)
+          return
+        case 'site-querier':
+          handleQuerier(event, now, outputs)
+          return
+        case 'replication-usage':
+          following.handleUsage(event, now, outputs)
+          return
+      }
+    },
+    endBatch: (now, outputs) => receivers.flush(now, outputs),
+    handleReply: (reply, from, now, outputs) =>
+      enabled && following.handleReply(reply, from, now, outputs),
+    handleNotify(notify, bytes, from, now, outputs) {
+      const records = notify.structuredRecords ?? []
+      if (!enabled || records.length === 0) return false
+      if (!records.every(({ eid }) => eid.kind === 'multicast-info')) return false
+      following.handleNotify(notify, bytes, from, now, outputs)
+      return true
+    },
+    handOver(eids) {
+      if (!enabled) return []
+      const records: StructuredMapping[] = []
+      for (const { instanceId, address } of eids) {
+        for (const group of receivers.groupsOf(address, instanceId, MAXIMUM_HANDED_OVER))
+          records.push(listMapping(group, [], HANDED_OVER))
+        for (const group of following.followed()) {
+          if (group.instanceId !== instanceId || group.source === undefined) continue
+          if (!equalIpAddresses(group.source, address)) continue
+          const entries = following.entriesOf(group) ?? []
+          records.push(listMapping(group, entries.slice(0, MAXIMUM_HANDED_ENTRIES), HANDED_OVER))
+        }
+      }
+      return records.slice(0, MAXIMUM_HANDED_OVER)
+    },
+    expect(records, now, outputs) {
+      if (!enabled || relayLevel !== undefined) return
+      const listens: MulticastGroup[] = []
+      for (const record of records.slice(0, MAXIMUM_HANDED_OVER)) {
+        const group = groupOf(record.eid)
+        if (group === undefined) continue
+        // Groups whose source is among the EIDs that come; of any other source it listens to them.
+        if (isHere(group)) {
+          following.adopt(group, record, now, outputs)
+          install(group, outputs)
+        } else listens.push(group)
+      }
+      receivers.expect(listens, now + EXPECTATION_MS, outputs)
+      receivers.flush(now, outputs)
+    },
+    departed(now, outputs) {
+      if (enabled && relayLevel === undefined) following.sweep(isHere, now, outputs)
+    },
+    start(now) {
+      if (enabled) receivers.start(now)
+    },
+    withdrawAll: (now, outputs) => (enabled ? receivers.withdrawAll(now, outputs) : 0),
+    handleDeadline(now, outputs) {
+      receivers.handleDeadline(now, outputs)
+      following.handleDeadline(now, outputs)
+    },
+    deadline: () => earliest(receivers.deadline(), following.deadline()),
+    views,
+  }
+
+  function views(): GroupView[] {
+    const listening = new Map(receivers.views().map((one) => [formatGroup(one.group), one]))
+    const names = new Map(groups)
+    for (const [key, { group }] of listening) names.set(key, group)
+    return [...names].map(([name, group]) => {
+      const one = listening.get(name)
+      const entries = following.entriesOf(group)
+      const copies = chooseCopies(config, entries ?? [], level, parts.isDown).copies
+      return {
+        group: name,
+        instanceId: group.instanceId,
+        side: relayLevel === undefined ? 'xtr' : 'relay',
+        listeners: one?.listeners ?? 0,
+        interfaces: interfacesFor(group),
+        registered: one?.registered ?? false,
+        followed: entries !== undefined,
+        copies: mayReplicate(group)
+          ? copies.map(({ locator }) => formatIpAddress(locator.rloc))
+          : [],
+        level,
+        members: entries?.length ?? 0,
+      }
+    })
+  }
+}
+
+const HANDED_OVER = { ttlMinutes: 1, mapVersion: 0, own: false }
+/** What fits beside the rest of a move message; the Map-Server tells all of them soon after. */
+const MAXIMUM_HANDED_ENTRIES = 32
+const MAXIMUM_SHOWN = 16
+
+const REASONS = {
+  ownRloc: 'own-rloc',
+  duplicate: 'duplicate',
+  unsupported: 'unsupported-rloc',
+  tooMany: 'too-many',
+} as const
+
+/** RFC 8378 §7: until a querier is elected, the lowest RLOC of the site's xTRs. */
+function isLowestOfSite(config: NodeConfig): boolean {
+  const [lowest] = [...config.multicast.siteXtrs].sort(compareIpAddresses)
+  return lowest === undefined || isOwnRloc(config, lowest)
+}
+
+function textOf({ copies, localInterfaces, level }: PutReplication): string {
+  const to = copies.map(({ locator }) => formatIpAddress(locator.rloc)).sort()
+  return `${level} ${to.join(' ')} | ${localInterfaces.join(' ')}`
+}

@@ -1,0 +1,396 @@
+/**
+ * Signal-free multicast (RFC 8378) of several sites and one Map-Server, message by message.
+ */
+import t from 'tap'
+import type { StructuredMapping } from '../../../src/lisp/mapping.js'
+import { aMulticastPolicy, anAddress, aPrefix, aSite } from '../../support/builders.js'
+import {
+  createGroupWorld,
+  mapServerConfig,
+  type WorldMessage,
+  xtrConfig,
+} from '../../support/group-world.js'
+
+const SSM = '(10.1.0.5,232.1.1.1)'
+const ASM = '(*,239.1.1.1)'
+
+t.test('a receiver site registers (S,G) with its RLOC at level 128, a=1, P=1, M=0', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  world.join('site-2', SSM)
+  const [register] = registersOf(world.sent)
+  t.match(register, { mergeRequest: true, proxyReply: true, wantMapNotify: false })
+  const record = register!.structuredRecords![0]!
+  t.match(record.eid, {
+    kind: 'multicast-info',
+    instanceId: 0,
+    sourceMaskLength: 32,
+    groupMaskLength: 32,
+    source: { address: anAddress('10.1.0.5') },
+    group: { address: anAddress('232.1.1.1') },
+  })
+  t.match(listOf(record), [{ level: 128, address: { address: anAddress('192.0.2.2') } }])
+  t.ok(record.ttlMinutes > 0)
+  t.equal(world.xtr('site-2').entries.get(SSM), '0 | site')
+})
+
+t.test('(*,G) is registered as (0/0,G)', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  world.join('site-2', ASM)
+  const record = registersOf(world.sent)[0]!.structuredRecords![0]!
+  t.match(record.eid, { kind: 'multicast-info', sourceMaskLength: 0, groupMaskLength: 32 })
+})
+
+t.test('a change is said three times within a second, and a leave is a withdrawal', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  world.join('site-2', SSM)
+  world.run(3000)
+  t.equal(registersOf(world.sent).length, 3)
+  world.leave('site-2', SSM)
+  world.run(3000)
+  const all = registersOf(world.sent)
+  t.equal(all.length, 6)
+  t.equal(all.at(-1)!.structuredRecords![0]!.ttlMinutes, 0)
+  t.equal(all.at(-1)!.mergeRequest, true)
+  t.notOk(world.xtr('site-2').entries.has(SSM))
+  t.same(world.groups('mapping'), [])
+})
+
+t.test('the last of several listeners withdraws, none before', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  world.join('site-2', SSM, '10.2.0.1')
+  world.join('site-2', SSM, '10.2.0.2')
+  world.run(5000)
+  const before = registersOf(world.sent).length
+  world.leave('site-2', SSM, '10.2.0.1')
+  world.run(5000)
+  t.equal(registersOf(world.sent).length, before)
+  world.leave('site-2', SSM, '10.2.0.2')
+  world.run(5000)
+  t.equal(registersOf(world.sent).length, before + 3)
+})
+
+t.test('the xTR of a source is told of every receiver before the source sends', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+  world.join('site-2', SSM)
+  world.run(10)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
+  world.join('site-3', SSM)
+  world.run(10)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 192.0.2.3 |')
+  world.leave('site-2', SSM)
+  world.run(10)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.3 |')
+  t.equal(notifiesTo(world.sent, '192.0.2.1').length, 3, 'one Map-Notify for each change')
+})
+
+t.test(
+  'a source is asked for with LCAF 9 when it sends, and its list comes as LCAF 13',
+  async (t) => {
+    const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+    world.join('site-2', ASM)
+    world.run(10)
+    t.notOk(world.xtr('site-1').entries.has('(10.1.0.5,239.1.1.1)'))
+    world.send('site-1', '(10.1.0.5,239.1.1.1)')
+    world.run(10)
+    t.equal(world.xtr('site-1').entries.get('(10.1.0.5,239.1.1.1)'), '0 192.0.2.2 |')
+    const [notify] = notifiesTo(world.sent, '192.0.2.1')
+    const record = notify!.structuredRecords![0]!
+    t.match(record.eid, { kind: 'multicast-info', source: { address: anAddress('10.1.0.5') } })
+    t.equal(listOf(record).length, 1)
+  },
+)
+
+t.test('receivers of (*,G) and of (S,G) are both in the list of (S,G), each once', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+  world.send('site-1', '(10.1.0.5,239.1.1.1)')
+  world.join('site-2', ASM)
+  world.join('site-3', '(10.1.0.5,239.1.1.1)')
+  world.join('site-3', ASM)
+  world.run(20)
+  const entry = world.xtr('site-1').entries.get('(10.1.0.5,239.1.1.1)')
+  t.equal(entry, '0 192.0.2.2 192.0.2.3 |')
+})
+
+t.test('a register repeated five times is one member', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+  for (let time = 0; time < 5; time += 1) {
+    world.join('site-2', SSM)
+    world.run(2000)
+    world.run(60_000)
+  }
+  t.equal(world.groups('mapping')[0]?.members, 1)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
+})
+
+t.test(
+  'each site ages on its own: one that falls silent is left out, the others stay',
+  async (t) => {
+    const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+    world.join('site-2', SSM)
+    world.join('site-3', SSM)
+    world.run(1500)
+    world.lose(({ from }) => from === '192.0.2.3')
+    world.run(200_000)
+    t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
+    t.ok(world.names('mapping').includes('group-expired'))
+  },
+)
+
+t.test('the same (S,G) in two instances never meet', async (t) => {
+  const server = mapServerConfig()
+  const sites = ['10.0.0.0/8', '[7]10.0.0.0/8'].map((prefix, index) =>
+    aSite({
+      name: `all-${index}`,
+      prefixes: [{ eidPrefix: aPrefix(prefix), acceptMoreSpecifics: true }],
+    }),
+  )
+  const both = aSite({ name: 'both', prefixes: sites.flatMap((one) => one.prefixes) })
+  const config = { ...server, mapServer: { ...server.mapServer, sites: [both] } }
+  const source = xtrConfig(1, {
+    eidPrefixes: ['10.1.0.0/16', '[7]10.1.0.0/16'].map((prefix) => ({
+      eidPrefix: aPrefix(prefix),
+      interfaceName: 'site',
+    })),
+  })
+  const world = createGroupWorld([source, xtrConfig(2), xtrConfig(3)], config)
+  world.join('site-2', SSM)
+  world.join('site-3', `[7]${SSM}`)
+  world.run(20)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
+  t.equal(world.xtr('site-1').entries.get(`[7]${SSM}`), '0 192.0.2.3 |')
+})
+
+t.test('a group of an instance that the site does not have is refused', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  world.join('site-2', `[9]${SSM}`)
+  world.run(20)
+  t.ok(world.names('mapping').includes('group-register-rejected foreign-instance'))
+  t.same(world.groups('mapping'), [])
+})
+
+t.test(
+  'of two xTRs of a site one registers and replicates, the querier if there is one',
+  async (t) => {
+    const siteXtrs = [anAddress('192.0.2.1'), anAddress('192.0.2.4')]
+    const multicast = aMulticastPolicy({ enabled: true, siteXtrs })
+    const shared = [{ eidPrefix: aPrefix('10.1.0.0/16'), interfaceName: 'site' }]
+    const world = createGroupWorld([
+      xtrConfig(1, { multicast }),
+      xtrConfig(4, { multicast, eidPrefixes: shared }),
+      xtrConfig(2),
+    ])
+    const group = '(10.1.0.5,239.1.1.1)'
+    world.join('site-2', ASM)
+    world.join('site-1', '(*,239.9.9.9)')
+    world.join('site-4', '(*,239.9.9.9)')
+    for (const name of ['site-1', 'site-4']) world.send(name, group)
+    world.run(20)
+    t.equal(world.xtr('site-1').entries.get(group), '0 192.0.2.2 |')
+    t.equal(world.xtr('site-4').entries.get(group), '0 |', 'the other one makes no copies')
+    t.same(receiversOf(world, '(*,239.9.9.9)'), ['192.0.2.1'])
+    world.raise('site-1', { kind: 'site-querier', interfaceName: 'site', family: 4, ours: false })
+    world.raise('site-4', { kind: 'site-querier', interfaceName: 'site', family: 4, ours: true })
+    world.run(20)
+    t.equal(world.xtr('site-1').entries.get(group), '0 |')
+    t.equal(world.xtr('site-4').entries.get(group), '0 192.0.2.2 |')
+    t.same(receiversOf(world, '(*,239.9.9.9)'), ['192.0.2.4'])
+    t.equal(world.xtr('site-1').entries.get('(*,239.9.9.9)'), undefined)
+  },
+)
+
+t.test(
+  'beyond the fan-out relays copy: an ITR to the relays, these to the receivers',
+  async (t) => {
+    const multicast = aMulticastPolicy({ enabled: true, relayLevel: 1 })
+    const relay = { multicast, eidPrefixes: [], dynamicEidPrefixes: [], siteInterfaces: [] }
+    const server = mapServerConfig({
+      groupServer: { fanOut: 2, maximumMembers: 1000, maximumMembersPerGroup: 1000 },
+    })
+    const world = createGroupWorld(
+      [
+        xtrConfig(1),
+        xtrConfig(51, relay),
+        xtrConfig(52, relay),
+        ...[2, 3, 4, 5].map((n) => xtrConfig(n)),
+      ],
+      server,
+    )
+    world.run(100)
+    world.join('site-2', SSM)
+    world.join('site-3', SSM)
+    world.run(20)
+    t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 192.0.2.3 |', 'two: no relay')
+    world.join('site-4', SSM)
+    world.join('site-5', SSM)
+    world.run(20)
+    t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.51 192.0.2.52 |')
+    const below = ['site-51', 'site-52'].map((name) => world.xtr(name).entries.get(SSM))
+    t.equal(
+      below.every((text) => text!.startsWith('1 ')),
+      true,
+    )
+    const reached = below.flatMap((text) => text!.split(' ').filter((one) => one.includes('.')))
+    t.same(reached.sort(), ['192.0.2.2', '192.0.2.3', '192.0.2.4', '192.0.2.5'])
+    const stays = below[1]
+    world.leave('site-2', SSM)
+    world.run(20)
+    t.ok(
+      [below[0], stays].some(
+        (text) =>
+          [...world.xtr('site-52').entries.values()].includes(text!) ||
+          [...world.xtr('site-51').entries.values()].includes(text!),
+      ),
+      'nobody else was moved',
+    )
+    for (const name of ['site-3', 'site-4', 'site-5']) world.leave(name, SSM)
+    world.run(2000)
+    t.notOk(world.xtr('site-51').entries.has(SSM), 'a relay of nobody forgets the group')
+    t.notOk(world.xtr('site-52').entries.has(SSM))
+  },
+)
+
+t.test('relays know before the ITR does', async (t) => {
+  const multicast = aMulticastPolicy({ enabled: true, relayLevel: 1 })
+  const relay = { multicast, eidPrefixes: [], dynamicEidPrefixes: [], siteInterfaces: [] }
+  const server = mapServerConfig({
+    groupServer: { fanOut: 1, maximumMembers: 1000, maximumMembersPerGroup: 1000 },
+  })
+  const world = createGroupWorld(
+    [xtrConfig(1), xtrConfig(51, relay), xtrConfig(2), xtrConfig(3)],
+    server,
+  )
+  world.run(100)
+  world.join('site-2', SSM)
+  world.run(20)
+  world.lose(({ from, message }) => from === '192.0.2.51' && message.kind === 'map-notify-ack')
+  world.join('site-3', SSM)
+  world.run(500)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |', 'waits for the relay')
+  t.equal(world.xtr('site-51').entries.get(SSM), '1 192.0.2.2 192.0.2.3 |')
+  world.run(600)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.51 |', 'but not for ever')
+})
+
+t.test('who asks to be copied to elsewhere than at itself is refused', async (t) => {
+  const world = createGroupWorld([xtrConfig(2)])
+  const liar = xtrConfig(2, {
+    rlocs: [
+      { address: anAddress('198.51.100.9'), interfaceName: 'core', priority: 1, weight: 100 },
+    ],
+  })
+  const other = createGroupWorld([liar])
+  other.join('site-2', SSM)
+  const forged = other.sent.find(({ message }) => isGroupRegister(message))!
+  const [from, to] = [anAddress('192.0.2.2'), anAddress('203.0.113.1')]
+  const outputs: unknown[] = []
+  const input = { kind: 'datagram', from, fromPort: 4342, to, bytes: forged.bytes } as const
+  world.xtr('mapping').node.handle(input, world.now(), outputs as never)
+  t.match(outputs, [{ event: { name: 'group-register-rejected', reason: 'foreign-rloc' } }])
+  t.same(world.groups('mapping'), [])
+})
+
+t.test('what is lost on the way is repaired by the renewal', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+  world.send('site-1', SSM)
+  world.run(100)
+  world.lose(({ message, to }) => message.kind === 'map-notify' && to === '192.0.2.1')
+  world.join('site-2', SSM)
+  world.run(2000)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 |')
+  world.lose(() => false)
+  world.run(60_000)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
+})
+
+t.test('after a restart nobody is told a list that lacks receivers', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+  world.join('site-2', SSM)
+  world.join('site-3', SSM)
+  world.run(20)
+  const node = world.xtr('mapping')
+  const { createNode } = await import('../../../src/control/node.js')
+  const { someCapabilities } = await import('../../support/builders.js')
+  const fresh = createNode(mapServerConfig(), someCapabilities(9))
+  const records = [
+    { kind: 'reservation', scope: 'map-notify', ceiling: (1n << 63n) + 5000n } as const,
+  ]
+  fresh.handle(
+    { kind: 'restored', state: { records, localEids: [], mapCache: [] } },
+    world.now(),
+    [],
+  )
+  Object.assign(node, { node: fresh })
+  world.run(120_000)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 192.0.2.3 |')
+  const lists = notifiesTo(world.sent, '192.0.2.1').map(
+    (one) => listOf(one.structuredRecords![0]!).length,
+  )
+  t.notOk(
+    lists.slice(2).some((length) => length < 2),
+    'never a shorter one',
+  )
+})
+
+t.test('an endpoint that will come brings its groups and lists along', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+  const vm = anAddress('10.200.0.7')
+  for (const kind of ['local-eid-seen'] as const)
+    world.raise('site-1', {
+      kind,
+      eid: { instanceId: 0, address: vm },
+      mac: new Uint8Array(6).fill(2),
+      interfaceName: 'site',
+      how: 'arp',
+    })
+  world.run(20)
+  world.send('site-1', '(10.200.0.7,239.5.5.5)')
+  world.join('site-3', '(*,239.5.5.5)')
+  world.join('site-1', '(*,239.6.6.6)', '10.200.0.7')
+  world.run(20)
+  world.raise('site-2', {
+    kind: 'local-eid-seen',
+    eid: { instanceId: 0, address: vm },
+    mac: new Uint8Array(6).fill(2),
+    interfaceName: 'site',
+    how: 'arp',
+  })
+  world.send('site-2', '(10.200.0.7,239.5.5.5)')
+  world.run(50)
+  t.equal(world.xtr('site-2').entries.get('(10.200.0.7,239.5.5.5)'), '0 192.0.2.3 |')
+  t.notOk(world.xtr('site-1').entries.has('(10.200.0.7,239.5.5.5)'), 'the former site forgets it')
+})
+
+t.test('a site joins no more groups than its limit', async (t) => {
+  const multicast = aMulticastPolicy({ enabled: true, maximumGroups: 3 })
+  const world = createGroupWorld([xtrConfig(2, { multicast })])
+  for (let index = 1; index <= 5; index += 1) world.join('site-2', `(*,239.1.1.${index})`)
+  t.equal(world.groups('site-2').length, 3)
+  t.equal(world.names('site-2').filter((one) => one === 'group-refused too-many-groups').length, 2)
+})
+
+function registersOf(sent: readonly WorldMessage[]) {
+  return sent.flatMap(({ message }) =>
+    message.kind === 'map-register' && message.structuredRecords !== undefined ? [message] : [],
+  )
+}
+
+function isGroupRegister(message: WorldMessage['message']): boolean {
+  return message.kind === 'map-register' && message.structuredRecords !== undefined
+}
+
+function notifiesTo(sent: readonly WorldMessage[], rloc: string) {
+  return sent.flatMap(({ message, to }) =>
+    message.kind === 'map-notify' && to === rloc && message.structuredRecords !== undefined
+      ? [message]
+      : [],
+  )
+}
+
+function listOf(record: StructuredMapping) {
+  const structure = record.locators[0]?.structure
+  return structure?.kind === 'replication-list' ? structure.entries : []
+}
+
+function receiversOf(world: ReturnType<typeof createGroupWorld>, group: string) {
+  return world.groups('mapping').find((one) => one.group === group)?.copies ?? []
+}

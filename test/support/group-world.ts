@@ -1,0 +1,204 @@
+/**
+ * A Map-Server and some xTRs in virtual time, for tests of multicast: what one sends, another receives
+ * after a millisecond. Replication entries are kept as the datapath would; nothing forwards packets.
+ */
+import type { NodeConfig } from '../../src/config/node-config.js'
+import type { Event } from '../../src/control/event.js'
+import type { DatapathEvent, Node, Output } from '../../src/control/input-output.js'
+import {
+  formatGroup,
+  type MulticastGroup,
+  parseGroup,
+} from '../../src/control/multicast/multicast-group.js'
+import { createNode } from '../../src/control/node.js'
+import { formatIpAddress } from '../../src/lisp/address.js'
+import { decodeMessage, type Message } from '../../src/lisp/message.js'
+import {
+  aKey,
+  aMulticastPolicy,
+  aNodeConfig,
+  anAddress,
+  aPrefix,
+  aSite,
+  someCapabilities,
+} from './builders.js'
+
+export interface WorldMessage {
+  readonly at: number
+  readonly from: string
+  readonly to: string
+  readonly message: Message
+  readonly bytes: Uint8Array
+}
+
+export interface GroupXtr {
+  readonly name: string
+  readonly node: Node
+  readonly rloc: string
+  /** Group → `level rloc … | interface …`. */
+  readonly entries: Map<string, string>
+  readonly events: Event[]
+}
+
+const MAP_SERVER = '203.0.113.1'
+
+/** Site n is 10.n.0.0/16 at 192.0.2.n, interface `site`; its hosts may move to any other site. */
+export function xtrConfig(index: number, about: Partial<NodeConfig> = {}): NodeConfig {
+  const server = { address: anAddress(MAP_SERVER), key: aKey(), proxyReply: true }
+  return aNodeConfig({
+    node: `site-${index}`,
+    xtrId: new Uint8Array(16).fill(index),
+    rlocs: [
+      { address: anAddress(`192.0.2.${index}`), interfaceName: 'core', priority: 1, weight: 100 },
+    ],
+    siteInterfaces: [{ name: 'site', instanceId: 0, proxyNeighbours: true }],
+    eidPrefixes: [{ eidPrefix: aPrefix(`10.${index}.0.0/16`), interfaceName: 'site' }],
+    dynamicEidPrefixes: [{ eidPrefix: aPrefix('10.200.0.0/16'), interfaceName: 'site' }],
+    mapServers: [{ ...server, registerMs: 60_000, ttlMinutes: 15 }],
+    mapResolvers: [anAddress(MAP_SERVER)],
+    multicast: aMulticastPolicy({ enabled: true }),
+    ...about,
+  })
+}
+
+export function mapServerConfig(about: Partial<NodeConfig> = {}): NodeConfig {
+  return aNodeConfig({
+    node: 'mapping',
+    roles: ['map-server', 'map-resolver'],
+    rlocs: [{ address: anAddress(MAP_SERVER), interfaceName: 'core', priority: 1, weight: 100 }],
+    mapServer: {
+      sites: [
+        aSite({
+          name: 'all',
+          prefixes: [{ eidPrefix: aPrefix('10.0.0.0/8'), acceptMoreSpecifics: true }],
+          multicastRelay: true,
+        }),
+      ],
+      registrationMs: 180_000,
+      maximumRegistrations: 10_000,
+    },
+    ...about,
+  })
+}
+
+export function aGroup(text: string): MulticastGroup {
+  const group = parseGroup(text)
+  if (group === undefined) throw new Error(`not a group: ${text}`)
+  return group
+}
+
+export function createGroupWorld(configs: readonly NodeConfig[], server = mapServerConfig()) {
+  const xtrs: GroupXtr[] = [server, ...configs].map((config, index) => ({
+    name: config.node,
+    node: createNode(config, someCapabilities(index + 1)),
+    rloc: formatIpAddress(config.rlocs[0]!.address),
+    entries: new Map(),
+    events: [],
+  }))
+  const byRloc = new Map(xtrs.map((one) => [one.rloc, one]))
+  const sent: WorldMessage[] = []
+  const flying: { at: number; order: number; one: WorldMessage }[] = []
+  /** True: this datagram is lost. */
+  let loses: (message: WorldMessage) => boolean = () => false
+  let now = 0
+  let order = 0
+
+  function perform(xtr: GroupXtr, output: Output): void {
+    if (output.kind === 'event') xtr.events.push(output.event)
+    if (output.kind === 'persist') for (const next of output.then) perform(xtr, next)
+    if (output.kind === 'send') {
+      const to = formatIpAddress(output.to)
+      const { bytes } = output
+      const message = decodeMessage(bytes)
+      if (message.kind === 'malformed') throw new Error(`malformed: ${message.code}`)
+      const one = { at: now, from: xtr.rloc, to, message, bytes }
+      sent.push(one)
+      order += 1
+      if (!loses(one)) flying.push({ at: now + 1, order, one })
+    }
+    if (output.kind !== 'datapath') return
+    const { operation } = output
+    if (operation.kind === 'delete-replication') xtr.entries.delete(formatGroup(operation.group))
+    if (operation.kind !== 'put-replication') return
+    const { group, copies, localInterfaces, level } = operation
+    const rlocs = copies.map(({ locator }) => formatIpAddress(locator.rloc)).sort()
+    const text = [...rlocs, '|', ...localInterfaces].join(' ')
+    xtr.entries.set(formatGroup(group), `${level} ${text}`)
+  }
+
+  function feed(xtr: GroupXtr, input: Parameters<Node['handle']>[0]): void {
+    const outputs: Output[] = []
+    xtr.node.handle(input, now, outputs)
+    for (const output of outputs) perform(xtr, output)
+  }
+
+  function runUntil(until: number): void {
+    for (let steps = 0; ; steps += 1) {
+      if (steps > 200_000) throw new Error('no end')
+      flying.sort((a, b) => a.at - b.at || a.order - b.order)
+      const next = flying[0]
+      const due = xtrs
+        .map((xtr) => ({ xtr, at: xtr.node.deadline() ?? Number.POSITIVE_INFINITY }))
+        .reduce((first, one) => (one.at < first.at ? one : first))
+      const at = Math.min(next?.at ?? Number.POSITIVE_INFINITY, due.at)
+      if (at > until) break
+      now = Math.max(now, at)
+      if (next !== undefined && next.at <= due.at) {
+        flying.shift()
+        const { one } = next
+        const target = byRloc.get(one.to)
+        if (target === undefined) continue
+        const [from, to] = [anAddress(one.from), anAddress(one.to)]
+        feed(target, { kind: 'datagram', from, fromPort: 4342, to, bytes: one.bytes })
+      } else feed(due.xtr, { kind: 'deadline' })
+    }
+    now = until
+  }
+
+  const state = { records: [], localEids: [], mapCache: [] }
+  for (const xtr of xtrs) feed(xtr, { kind: 'restored', state })
+  runUntil(1000)
+
+  const find = (name: string): GroupXtr => {
+    const found = xtrs.find((one) => one.name === name)
+    if (found === undefined) throw new Error(`no ${name}`)
+    return found
+  }
+  const raise = (name: string, event: DatapathEvent): void => {
+    feed(find(name), { kind: 'datapath', event })
+  }
+
+  return {
+    sent,
+    xtr: find,
+    raise,
+    now: () => now,
+    lose(which: (message: WorldMessage) => boolean): void {
+      loses = which
+    },
+    join(name: string, group: string, host?: string): void {
+      const about = host === undefined ? {} : { host: anAddress(host) }
+      raise(name, { kind: 'group-joined', group: aGroup(group), interfaceName: 'site', ...about })
+    },
+    leave(name: string, group: string, host?: string): void {
+      const about = host === undefined ? {} : { host: anAddress(host) }
+      raise(name, { kind: 'group-left', group: aGroup(group), interfaceName: 'site', ...about })
+    },
+    /** The first packet of a source. */
+    send(name: string, group: string): void {
+      raise(name, { kind: 'multicast-source-seen', group: aGroup(group), interfaceName: 'site' })
+    },
+    command(name: string, command: Parameters<Node['handle']>[0] & { kind: 'command' }): void {
+      feed(find(name), command)
+    },
+    run(ms: number): void {
+      runUntil(now + ms)
+    },
+    /** What a Map-Server or an xTR says of itself. */
+    groups: (name: string) => find(name).node.snapshot(now).groups,
+    names: (name: string) =>
+      find(name).events.map(({ name: what, reason }) =>
+        reason === undefined ? what : `${what} ${reason}`,
+      ),
+  }
+}
