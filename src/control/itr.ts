@@ -48,7 +48,7 @@ import {
   type PendingRequests,
 } from './pending-requests.js'
 import { createSmrFollowing } from './smr-following.js'
-import { createSmrLimits, MAXIMUM_SMR_EIDS } from './smr-limits.js'
+import { createSmrHandling } from './smr-handling.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapshot.js'
 import { createSourceDoubts, type SourceDoubts } from './source-doubts.js'
 import { createSubscriber } from './subscriber.js'
@@ -167,7 +167,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     (eid, now) => cache.lookup(eid, now).kind !== 'miss',
   )
 
-  const smrLimits = createSmrLimits(config, () => pending.size)
+  const handleSmr = createSmrHandling(config, cache, following, () => pending.size)
   const misses = createMissLimits(config)
   const guessing = createNonceGuessing()
   const adopted = createAdoptedMappings(cache, pending)
@@ -310,16 +310,6 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     following.settled(request.key, undefined, now, outputs)
   }
 
-  function suppressSmr(reason: string, eid: string, from: Rloc, outputs: Output[]): void {
-    report(outputs, 'smr-suppressed', 'info', { reason, eid, from: formatIpAddress(from) })
-  }
-
-  function followSmr(eid: Eid, from: Rloc, cached: Mapping, now: Instant, outputs: Output[]): void {
-    const objection = smrLimits.objectionTo(from, cached, now)
-    if (objection === undefined) following.follow(eid, from, cached.locators, now, outputs)
-    else suppressSmr(objection, formatEid(eid), from, outputs)
-  }
-
   return {
     doubts: createSourceDoubts(config, mappings, pending, following),
     handleNonceEcho: (event, now, outputs) => mappings.echo.handleEcho(event, now, outputs),
@@ -365,33 +355,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     handleNotify: (notify, bytes, from, now, outputs) =>
       subscriber.handleNotify(notify, bytes, from, now, outputs),
     open: (records, outputs) => subscriber.restore(records, outputs),
-    handleSmr(request, from, now, outputs) {
-      // The changed EID is in the record, in the Source-EID, or in both: implementations differ.
-      const eids = new Map(
-        request.records.map((one) => [
-          formatEid(eidFromPrefix(one.eidPrefix)),
-          eidFromPrefix(one.eidPrefix),
-        ]),
-      )
-      if (request.sourceEid !== undefined) eids.set(formatEid(request.sourceEid), request.sourceEid)
-      let looks = 0
-      for (const [name, eid] of eids) {
-        const found = cache.lookup(eid, now)
-        // RFC 9301 §6.1: without a cache entry there is nothing to bring up to date.
-        const ignored = found.kind === 'miss' || found.entry.origin === 'local'
-        report(outputs, 'smr-received', 'info', {
-          reason: ignored ? 'no-cache-entry' : 'accepted',
-          eid: name,
-          from: formatIpAddress(from),
-        })
-        if (found.kind === 'hit' && !ignored)
-          followSmr(eid, from, found.entry.mapping, now, outputs)
-        looks += 1
-        if (looks < MAXIMUM_SMR_EIDS || looks === eids.size) continue
-        suppressSmr('too-many-records', name, from, outputs)
-        return
-      }
-    },
+    handleSmr,
     handleUsage(one, now, outputs) {
       const entry = cache.exact(one.eidPrefix)
       if (entry === undefined || one.idleMs === undefined) return

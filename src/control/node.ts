@@ -224,6 +224,11 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           xtr.handleMove(message, bytes, from, now, outputs)
           return
         }
+      case 'info-request':
+      case 'info-reply':
+        // Without NAT traversal there is nobody to ask and nothing to learn.
+        ignore(datagram, 'no-nat-traversal', outputs)
+        return
     }
   }
 

@@ -287,6 +287,28 @@ t.test(
   },
 )
 
+t.test('RFC 9301 §8: a flood of Info-Requests is counted and not answered', async (t) => {
+  for (const talk of [aMappingSystem(1), createConversation(aNodeConfig())]) {
+    const flood = Array.from({ length: 1000 }, (_, at) =>
+      talk.bytes(
+        1000,
+        ATTACKER,
+        encodeMessage({
+          kind: 'info-request',
+          ...{ nonce: BigInt(at), keyId: 1, algorithm: 3, authenticationData: new Uint8Array(16) },
+          ...{ ttlMinutes: 1440, maskLength: 32 },
+          eid: { kind: 'ip', address: anAddress('10.1.0.1') },
+        }),
+      ),
+    )
+    t.same(
+      flood.flatMap(({ sent }) => sent),
+      [],
+    )
+    t.equal(flood.filter(({ names }) => names.length === 1).length, 1000, 'each is counted once')
+  }
+})
+
 t.test(
   'RFC 8111 §7.3: a Map-Referral is believed only of who was asked, with the nonce of the question, for the EID asked, and leads down',
   async (t) => {
