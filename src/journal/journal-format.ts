@@ -60,12 +60,15 @@ export interface JournalEncoder {
 
 export function createJournalEncoder(): JournalEncoder {
   let chain = ''
-  const line = (value: object): string => {
-    const body = encodeJson(value)
+  const line = (body: string): string => {
     chain = linked(chain, body)
     return `${chain} ${body}\n`
   }
-  return { header: line, step: line, end: line }
+  return {
+    header: (header) => line(encodeJson(header)),
+    step: (step) => line(encodeJson(step, true)),
+    end: (end) => line(encodeJson(end)),
+  }
 }
 
 /** Reads a journal line by line; what cannot be read is `damaged`, and so is all that follows. */
@@ -97,9 +100,9 @@ export function createJournalDecoder(): {
   }
 }
 
-/** 16 hexadecimal digits over all outputs, in order, with all their bytes. */
+/** 16 hexadecimal digits over all outputs, in order, with all their bytes but those of secrets. */
 export function decisionHash(outputs: readonly Output[]): string {
-  return hashOf(encodeJson(outputs))
+  return hashOf(encodeJson(outputs, true))
 }
 
 /** `send, datapath put-map-cache, event mapping-installed`. */
@@ -138,11 +141,15 @@ export function withoutSecrets(config: NodeConfig): NodeConfig {
   return copy(config, '') as NodeConfig
 }
 
-/** JSON with bytes, 64-bit numbers and infinities in it. */
-export function encodeJson(value: unknown): string {
+/**
+ * JSON with bytes, 64-bit numbers and infinities in it. With `hideSecrets` a field `secret` (the key of a
+ * stored subscription, RFC 9437 §7.1) leaves nothing but its length.
+ */
+export function encodeJson(value: unknown, hideSecrets = false): string {
   return JSON.stringify(value, function (this: Record<string, unknown>, key, seen: unknown) {
     // The value itself: a Buffer's toJSON has been called on what is handed in.
     const raw = this[key]
+    if (hideSecrets && key === 'secret' && raw instanceof Uint8Array) return { $hidden: raw.length }
     if (raw instanceof Uint8Array) return { $bytes: Buffer.from(raw).toString('base64') }
     if (typeof raw === 'bigint') return { $bigint: String(raw) }
     if (typeof raw === 'number' && !Number.isFinite(raw)) return { $number: String(raw) }
@@ -155,7 +162,8 @@ export function decodeJson(text: string): unknown {
   try {
     return JSON.parse(text, (_, value: unknown) => {
       if (typeof value !== 'object' || value === null) return value
-      const { $bytes, $bigint, $number } = value as Record<string, unknown>
+      const { $bytes, $bigint, $number, $hidden } = value as Record<string, unknown>
+      if (typeof $hidden === 'number') return new Uint8Array($hidden)
       if (typeof $bytes === 'string') return new Uint8Array(Buffer.from($bytes, 'base64'))
       if (typeof $bigint === 'string') return BigInt($bigint)
       if (typeof $number === 'string') return Number($number)

@@ -87,7 +87,12 @@ function heard(signatures: Signatures, drawn: <T extends Draw>(value: T) => T): 
 function watched(cipher: BlockCipher, drawn: <T extends Draw>(value: T) => T): BlockCipher {
   const salt = randomBytes(SALT_BYTES)
   return {
-    encrypt: (key, block) => drawn(cipher.encrypt(key, block)),
+    encrypt(key, block) {
+      const sealed = cipher.encrypt(key, block)
+      // A copy: the wrap goes on in the block itself.
+      drawn(new Uint8Array(sealed))
+      return sealed
+    },
     decrypt(key, block) {
       const opened = cipher.decrypt(key, block)
       const second = createHmac('sha256', salt).update(opened.subarray(HALF_BLOCK)).digest()

@@ -124,7 +124,10 @@ function createReplay(header: JournalHeader): Replay {
       verify: () => next(isVerdict),
       unixSeconds: () => next(isNumber),
     },
-    blockCipher: { encrypt: () => next(isBytes), decrypt: () => next(isBytes) },
+    blockCipher: {
+      encrypt: () => new Uint8Array(next(isBytes)),
+      decrypt: () => new Uint8Array(next(isBytes)),
+    },
     hmac(hash: 'sha1' | 'sha256', key: Uint8Array, data: Uint8Array): Uint8Array {
       const known = step?.macs.find(([index]) => index === computed)
       computed += 1

@@ -6,7 +6,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Input, Node, Output } from '../../src/control/input-output.js'
+import type { Input, Node, Output, StoredRecord } from '../../src/control/input-output.js'
+import { wrapOneTimeKey } from '../../src/control/lisp-sec-keys.js'
 import { createRecorder } from '../../src/daemon/recorder.js'
 import { createSignatures } from '../../src/daemon/referral-signatures.js'
 import {
@@ -28,12 +29,16 @@ import {
   aMapRequest,
   aNodeConfig,
   anAddress,
+  aPrefix,
   aSite,
+  aSubscriptionPolicy,
   someCapabilities,
 } from '../support/builders.js'
 import { aDdt, aTreeNode, encapsulated, toNodes } from '../support/delegation-tree.js'
 import { temporaryDirectory } from '../support/fake-node.js'
-import { simulatedFile } from '../support/simulated.js'
+import { aSecurityPolicy, blockCipher, RESOLVER_KEY } from '../support/protected-system.js'
+import { securedTopology } from '../support/secured-topology.js'
+import { simulatedFile, simulatedSize } from '../support/simulated.js'
 
 interface Recording {
   readonly node: string
@@ -213,6 +218,92 @@ t.test('signatures, verdicts and the time of day are told again as they were', a
     }),
   )
   t.match(replayJournal(textLines(later)).divergence?.why, /decides otherwise/, 'another day')
+})
+
+t.test('wrapped one-time keys are replayed, and no key is written', async (t) => {
+  const own = recordings()
+  const known: string[] = []
+  const makeNode: MakeNode = (config, capabilities) => {
+    const cipher = capabilities.blockCipher!
+    return own.makeNode(config, {
+      ...capabilities,
+      blockCipher: {
+        encrypt: cipher.encrypt,
+        decrypt(key, block) {
+          const opened = cipher.decrypt(key, block)
+          known.push(Buffer.from(opened.subarray(8)).toString('base64').slice(0, 10))
+          return opened
+        },
+      },
+    })
+  }
+  const clouds = securedTopology(simulatedSize({ endpoints: 2, proxyReply: false }))
+  const mix = { ...noFaults(USUAL_DELAYS), crashEveryMs: 1500, pauseMs: 300 }
+  const result = runSimulation(clouds, { seed: '5', mode: 'swarm', safetyMs: 4000, mix, makeNode })
+  t.equal(result.ok, true)
+  t.ok(known.length > 100, `${known.length} blocks opened`)
+  for (const { node, lines } of own.all) {
+    const text = lines.join('')
+    t.equal(replayJournal(textLines(lines)).divergence, undefined, node)
+    const found = known.filter((half) => text.includes(half))
+    t.same(found, [], 'no half of a one-time key')
+  }
+})
+
+t.test('a subscription under a key of its own is replayed without that key', async (t) => {
+  const own = recordings()
+  const [server, resolver] = ['192.0.2.60', '192.0.2.50'].map(anAddress)
+  const rloc = { address: server!, interfaceName: 'core', priority: 1, weight: 100 }
+  const identity = { xtrId: new Uint8Array(16).fill(7), siteId: 1n }
+  const itr = anAddress('198.51.100.1')
+  const listed = { xtrId: '07'.repeat(16), siteId: 1n, rlocs: [itr], key: undefined }
+  const config = aNodeConfig({
+    roles: ['map-server'],
+    rlocs: [rloc],
+    mapServer: { sites: [aSite()], registrationMs: 180_000, maximumRegistrations: 10 },
+    subscriptions: aSubscriptionPolicy({ subscribers: [listed], mapResolvers: [resolver!] }),
+    security: aSecurityPolicy({ requesterKeys: [RESOLVER_KEY] }),
+  })
+  const capabilities = { ...someCapabilities(), blockCipher }
+  const wrapping = { id: 2, keyId: RESOLVER_KEY.keyId, secret: RESOLVER_KEY.secret }
+  const otk = new Uint8Array(16).fill(0x5c)
+  const ask = (nonce: bigint, fill: number): Input => {
+    const key = wrapOneTimeKey(
+      otk.map((one) => one ^ fill),
+      wrapping,
+      nonce,
+      {
+        hmac: capabilities.hmac,
+        cipher: blockCipher,
+      },
+    )
+    const records = [{ subscribe: true, eidPrefix: aPrefix('10.1.0.5/32') }]
+    const request = aMapRequest({ nonce, identity, itrRlocs: [itr], records })
+    const eidAuthentication = { kdfId: 2 }
+    const securityData = { requestedHmacId: 2, oneTimeKey: key, eidAuthentication }
+    const bytes = encapsulated(request, false, { security: true, securityData })
+    return { kind: 'datagram', from: resolver!, fromPort: 4342, to: server!, bytes }
+  }
+  const written: StoredRecord[] = []
+  const live = (records: readonly StoredRecord[], inputs: readonly Input[]): void => {
+    const node = own.makeNode(config, capabilities)
+    const restored = { kind: 'restored', state: { records, localEids: [], mapCache: [] } } as const
+    for (const [index, input] of [restored, ...inputs, { kind: 'deadline' } as const].entries()) {
+      const outputs: Output[] = []
+      node.handle(input, 5000 * index, outputs)
+      for (const one of outputs) if (one.kind === 'persist') written.push(...one.records)
+    }
+  }
+  live([], [ask(70n, 0), ask(80n, 1), ask(80n, 1)])
+  const kept = written.filter((one) => one.kind === 'subscription').at(-1)!
+  const secret = kept.kind === 'subscription' ? kept.secret! : new Uint8Array(0)
+  live([kept], [ask(90n, 2)])
+  t.equal(own.all.length, 2)
+  for (const { lines } of own.all) {
+    const result = replayJournal(textLines(lines))
+    t.same([result.divergence, result.steps], [undefined, lines.length - 1])
+    t.notMatch(lines.join(''), Buffer.from(secret).toString('base64').slice(0, 12))
+  }
 })
 
 t.test('values survive the way through a line', async (t) => {
