@@ -1,9 +1,10 @@
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
+import { unwrapOneTimeKey, wrapOneTimeKey } from '../../src/control/lisp-sec-keys.js'
 import { coversPrefix } from '../../src/lisp/eid.js'
 import type { ReferralRecord } from '../../src/lisp/map-referral.js'
 import { encodeMessage, type Message } from '../../src/lisp/message.js'
-import { aLocator, aMapRequest, anAddress, aPrefix, aRandom } from '../support/builders.js'
+import { aLocator, aMapRequest, anAddress, aPrefix, aRandom, hmac } from '../support/builders.js'
 import type { SentMessage } from '../support/conversation.js'
 import {
   aDdt,
@@ -17,6 +18,9 @@ import {
   toNodes,
   treeConfigs,
 } from '../support/delegation-tree.js'
+import { aSecurityPolicy, aWrappingKey, blockCipher, ITR_KEY } from '../support/protected-system.js'
+
+const primitives = { hmac, cipher: blockCipher }
 
 type Tree = ReturnType<typeof createTree>
 const PROBER = '192.0.2.200'
@@ -598,6 +602,51 @@ t.test('security data of the ITR goes to Map-Servers and to nobody on the way', 
     ['192.0.2.1 plain', '192.0.2.21 plain', '192.0.2.21 secured'],
     'asked again with it',
   )
+})
+
+t.test('a one-time key is wrapped for the Map-Server that a walk has reached', async (t) => {
+  const [first, second] = [aWrappingKey('first'), aWrappingKey('second', { keyId: 4 })]
+  const resolver = aTreeNode(RESOLVER, {
+    roles: ['map-resolver'],
+    ddt: aDdt({ roots: [anAddress('192.0.2.1')] }),
+    security: aSecurityPolicy({
+      requesterKeys: [ITR_KEY],
+      mapServers: [
+        { address: anAddress('192.0.2.21'), key: first },
+        { address: anAddress('192.0.2.22'), key: second },
+      ],
+    }),
+  })
+  const asked = (servers: readonly string[], keys: NodeConfig['security']): SentMessage[] => {
+    const delegations = [toMapServers('10.0.0.0/8', ...servers)]
+    const root = aTreeNode('192.0.2.1', { ddt: aDdt({ root: true, delegations }) })
+    const tree = createTree(treeConfigs([root, { ...resolver, security: keys }]), { blockCipher })
+    const request = aMapRequest({
+      eidPrefix: '10.1.0.5/32',
+      nonce: 70n,
+      itrRlocs: [anAddress(ITR)],
+    })
+    const wrapped = { id: 2, keyId: ITR_KEY.keyId, secret: ITR_KEY.secret }
+    const oneTimeKey = wrapOneTimeKey(new Uint8Array(16).fill(7), wrapped, 70n, primitives)
+    const eidAuthentication = { kdfId: 2 }
+    const securityData = { requestedHmacId: 2, oneTimeKey, eidAuthentication }
+    const about = { security: true, securityData }
+    tree.deliver(RESOLVER, ITR, encapsulated(request, false, about))
+    tree.until(10_000)
+    return tree.carried.filter(({ from, to }) => from === RESOLVER && servers.includes(to))
+  }
+  const opened = ({ message }: SentMessage, key: typeof first): Uint8Array | undefined =>
+    message.kind === 'encapsulated-control' && message.securityData !== undefined
+      ? unwrapOneTimeKey(message.securityData.oneTimeKey, key.secret, 70n, false, primitives)
+      : undefined
+  const sent = asked(['192.0.2.21', '192.0.2.22'], resolver.security)
+  t.ok(sent.length >= 2, `${sent.length} requests`)
+  for (const one of sent) {
+    const key = one.to === '192.0.2.21' ? first : second
+    t.strictSame(opened(one, key), new Uint8Array(16).fill(7), one.to)
+  }
+  const stranger = aSecurityPolicy({ requesterKeys: [ITR_KEY] })
+  t.strictSame(asked(['192.0.2.21'], stranger), [], 'no key is shared with it')
 })
 
 t.test('lookups under loss, duplication and delay end, and end right', async (t) => {

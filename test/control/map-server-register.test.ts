@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { StoredRecord } from '../../src/control/input-output.js'
 import { verifyMessage } from '../../src/lisp/authentication.js'
 import {
   aKey,
@@ -353,6 +354,28 @@ t.test('a bit: locator-sets of several xTRs are merged, each expires alone', asy
   system.register(180_001, B, { nonce: 2n, identity: xtrB, records: [record(B)] })
   t.match(at(system, 180_001), [{ owner: ownerB }])
 })
+
+t.test(
+  'who signs Map-Replies is known after a restart, and a change of it is stored',
+  async (t) => {
+    const key = { keyId: 3, wrapping: 2, secret: new Uint8Array(16) } as const
+    const site = aSite({ security: { mode: 'offer', key } })
+    const about = {
+      mapServer: { sites: [site], registrationMs: 180_000, maximumRegistrations: 10 },
+    }
+    const config = aNodeConfig(about)
+    const system = createMappingSystem(config)
+    const signs = (written: readonly StoredRecord[]) =>
+      written.flatMap((one) => (one.kind === 'registration' ? [one.securityCapable] : []))
+    const first = system.register(0, A, { nonce: 1n, identity: xtrA, records: [record(A)] })
+    t.same(signs(first.written), [undefined])
+    const able = { nonce: 2n, identity: xtrA, records: [record(A)], securityCapable: true }
+    t.same(signs(system.register(1, A, able).written), [true])
+    t.same(signs(system.register(2, A, { ...able, nonce: 3n }).written), [], 'a refresh')
+    const again = restarted(config, system.store, 1000)
+    t.same(signs(again.system.register(1001, A, { ...able, nonce: 4n }).written), [], 'still known')
+  },
+)
 
 t.test('that a registration is merged is known after a restart', async (t) => {
   const system = createMappingSystem(config)

@@ -43,6 +43,7 @@ const registration: StoredRecord & { kind: 'registration' } = {
   proxyReply: true,
   wantMapNotify: false,
   merge: true,
+  securityCapable: true,
   expiresAt: 1_800_000_000_123.5,
 }
 const reservation: StoredRecord = {
