@@ -16,7 +16,7 @@
 
 #define LISP_NODE_RELAYS (LISP_NODE_PETR | LISP_NODE_RTR)
 
-static __noinline int is_attracted(const struct lisp_eid_key *eid)
+static __always_inline int is_attracted(const struct lisp_eid_key *eid)
 {
 	struct lisp_eid_prefix_key key;
 

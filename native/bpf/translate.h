@@ -4,8 +4,9 @@
  * one, and where they come back their destination. Stateless and one to one: the first bits of the
  * address change, the rest and the ports stay.
  *
- * Not done: addresses that a payload quotes, as ICMP errors do. What has a checksum over the addresses
- * at a place that is not known (IPv6 behind extension headers) is dropped and counted.
+ * The packet that an ICMP error quotes is translated too, or path MTU discovery would not work through
+ * it; other addresses in payloads are not. What has a checksum over the addresses at a place that is
+ * not known (IPv6 behind extension headers) is dropped and counted.
  */
 #ifndef GODWIT_TRANSLATE_H
 #define GODWIT_TRANSLATE_H
@@ -21,7 +22,10 @@ enum checksum_places {
 	IPV4_FRAGMENT_OFFSET = 0x1fff,
 	IPV4_CHECKSUM = 10,
 	IPV4_SOURCE = 12,
+	IPV4_DESTINATION = 16,
 	IPV6_SOURCE = 8,
+	IPV6_DESTINATION = 24,
+	ICMP_QUOTE = 8, /* behind type, code, checksum and four more bytes */
 	PROTOCOL_GRE = 47,
 	PROTOCOL_ESP = 50,
 	PROTOCOL_ICMPV6 = 58,
@@ -77,10 +81,65 @@ static __always_inline void apply_translation(const struct lisp_translation *tra
 	}
 }
 
-/* Replace the address at `place` of the IP header, and correct every checksum over it. 0 or -1. */
-static __noinline int translate(struct __sk_buff *skb, struct packet *packet, struct lisp_eid_key *eid,
-				const struct lisp_translation *translation, __u32 place)
+/* Whether it is an ICMP error: the types of RFC 792 and RFC 4443 that quote a packet. */
+static __always_inline int is_icmp_error(struct __sk_buff *skb, const struct packet *packet, __u32 offset)
 {
+	__u8 type = 0;
+
+	if (packet->protocol != (packet->family == IPV4_VERSION ? IPPROTO_ICMP : PROTOCOL_ICMPV6) ||
+	    is_later_fragment(skb, packet) || bpf_skb_load_bytes(skb, offset, &type, 1))
+		return 0;
+	if (packet->family == IPV6_VERSION)
+		return type >= 1 && type <= 4;
+	return type == 3 || type == 11 || type == 12;
+}
+
+/*
+ * An ICMP error quotes a packet that went the other way, with `before` at `place` of its IP header. In
+ * IPv4 the quoted header has a checksum over it, so that the sum of the message stays as it is. What is
+ * not quoted in full is left alone.
+ */
+static __noinline void translate_quote(struct __sk_buff *skb, const struct packet *packet, __u32 *before,
+				       __u32 *after, __u32 place)
+{
+	__u32 message = ETH_HLEN + (packet->header_length & 0x3c), quote = message + ICMP_QUOTE;
+	__u32 size = packet->family == IPV4_VERSION ? 4 : 16;
+	__u32 quoted[4] = {};
+	__s64 difference;
+
+	if (!is_icmp_error(skb, packet, message))
+		return;
+	if (size == 4 ? bpf_skb_load_bytes(skb, quote + place, quoted, 4) :
+			bpf_skb_load_bytes(skb, quote + place, quoted, 16))
+		return;
+	if (!addresses_equal(quoted, before))
+		return;
+	difference = bpf_csum_diff(before, 16, after, 16, 0);
+	if (difference < 0)
+		return;
+	if (size == 4) {
+		if (!bpf_l3_csum_replace(skb, quote + IPV4_CHECKSUM, 0, difference, 0))
+			bpf_skb_store_bytes(skb, quote + place, after, 4, 0);
+	} else if (!bpf_l4_csum_replace(skb, message + ICMPV6_CHECKSUM, 0, difference, 0)) {
+		bpf_skb_store_bytes(skb, quote + place, after, 16, 0);
+	}
+}
+
+enum translated_end { TRANSLATE_SOURCE, TRANSLATE_DESTINATION };
+
+static __always_inline __u32 find_address(const struct packet *packet, enum translated_end end)
+{
+	if (packet->family == IPV4_VERSION)
+		return end == TRANSLATE_SOURCE ? IPV4_SOURCE : IPV4_DESTINATION;
+	return end == TRANSLATE_SOURCE ? IPV6_SOURCE : IPV6_DESTINATION;
+}
+
+/* Replace one address of the IP header, and correct every checksum over it. 0 or -1. */
+static __noinline int translate(struct __sk_buff *skb, struct packet *packet,
+				const struct lisp_translation *translation, enum translated_end end)
+{
+	struct lisp_eid_key *eid = end == TRANSLATE_SOURCE ? &packet->source : &packet->destination;
+	__u32 place = find_address(packet, end);
 	__u32 before[4], after[4], offset;
 	int checksum = find_checksum(packet);
 	__s64 difference;
@@ -107,6 +166,9 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *packet, st
 	} else if (bpf_skb_store_bytes(skb, ETH_HLEN + place, after, 16, 0)) {
 		return -1;
 	}
+	/* it went the other way */
+	translate_quote(skb, packet, before, after,
+			find_address(packet, end == TRANSLATE_SOURCE ? TRANSLATE_DESTINATION : TRANSLATE_SOURCE));
 	__builtin_memcpy(eid->address, after, 16);
 	tally(skb, LISP_TALLY_TRANSLATED);
 	return 0;
@@ -129,8 +191,7 @@ static __noinline int translate_source(struct __sk_buff *skb, struct packet *pac
 	translation = bpf_map_lookup_elem(&nat_inside, &key);
 	if (!translation)
 		return PASS;
-	if (translate(skb, packet, &packet->source, translation,
-		      packet->family == IPV4_VERSION ? IPV4_SOURCE : IPV6_SOURCE))
+	if (translate(skb, packet, translation, TRANSLATE_SOURCE))
 		return drop(skb, LISP_DROP_UNTRANSLATABLE);
 	return PASS;
 }
@@ -150,8 +211,7 @@ static __noinline int translate_destination(struct __sk_buff *skb)
 	translation = bpf_map_lookup_elem(&nat_outside, &key);
 	if (!translation)
 		return PASS;
-	if (translate(skb, &packet, &packet.destination, translation,
-		      packet.family == IPV4_VERSION ? IPV4_SOURCE + 4 : IPV6_SOURCE + 16))
+	if (translate(skb, &packet, translation, TRANSLATE_DESTINATION))
 		return drop(skb, LISP_DROP_UNTRANSLATABLE);
 	return PASS;
 }

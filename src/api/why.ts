@@ -72,13 +72,17 @@ export function explain(input: WhyInput): Explanation {
   }
 }
 
+/** Roles with packets of their own; those that ask the mapping system for unknown EIDs. */
+const FORWARDING: readonly string[] = ['itr', 'etr', 'pitr', 'petr', 'rtr']
+const ASKING: readonly string[] = ['itr', 'pitr', 'rtr']
+
 type Found = Pick<Explanation, 'local' | 'mapCache' | 'registrations'>
 type Verdict = Explanation['verdict']
 
 function verdictOf(input: WhyInput, { local, mapCache, registrations }: Found): Verdict {
   const { snapshot } = input
   const { roles } = snapshot
-  if (!roles.includes('itr') && !roles.includes('etr')) return asked(input, registrations)
+  if (!roles.some((role) => FORWARDING.includes(role))) return asked(input, registrations)
   const host = formatEidPrefix(hostPrefix(input.eid))
   const isHostMapping = mapCache?.eidPrefix === host
   const own = local?.kind === 'dynamic-prefix' ? undefined : local
@@ -97,11 +101,14 @@ function verdictOf(input: WhyInput, { local, mapCache, registrations }: Found): 
   if (own !== undefined && !(isHostMapping && mapCache.origin !== 'local'))
     return { code: 'delivered-here', text: `is here, on ${own.interfaceName}${macText(own)}` }
   if (mapCache !== undefined && mapCache.origin !== 'local') return mapped(mapCache)
-  if (!roles.includes('itr'))
+  if (!roles.some((role) => ASKING.includes(role))) {
+    if (roles.includes('petr'))
+      return { code: 'native', text: 'is unknown here: packets of the sites served leave natively' }
     return {
       code: 'dropped',
       text: 'is unknown here, and this node is no ITR: packets are dropped',
     }
+  }
   const whom = input.mapResolvers.join(', ')
   return {
     code: 'asked-for',

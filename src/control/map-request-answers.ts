@@ -27,7 +27,7 @@ import type { EcmAuthenticationData } from '../lisp/security-data.js'
 import { usableLocators } from '../tables/locator-selection.js'
 import { mergedLocators, type Registration, type Registrations } from '../tables/registrations.js'
 import { createAnswerLimits } from './answer-limits.js'
-import { CONTROL_PORT, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
+import { CONTROL_PORT, endOfPath, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import {
   type EtrTask,
@@ -397,18 +397,19 @@ function forward(
   choice?: EtrChoice,
 ): boolean {
   const locators = choice?.locators ?? match.locators
-  const sendable = locators.filter((locator) => sourceRloc(config, locator.rloc) !== undefined)
+  // To the ETR itself: RTRs on the way to it answer for nobody.
+  const sendable = locators.filter((one) => sourceRloc(config, endOfPath(one)) !== undefined)
   const usable = usableLocators(sendable)
   const chosen = sendable[usable[Number(received.request.nonce % BigInt(usable.length || 1))] ?? -1]
   if (chosen === undefined) {
     outputs.push(suppressed('no-usable-locator', received, match.eidPrefix))
     return true
   }
-  if (isOwnRloc(config, chosen.rloc)) {
+  if (isOwnRloc(config, endOfPath(chosen))) {
     if (received.security !== undefined) received.security.localTask = choice?.task
     return false
   }
   const data = choice?.task.wrappedFor(choice.key)
-  forwardRequest(config, received, chosen.rloc, outputs, data)
+  forwardRequest(config, received, endOfPath(chosen), outputs, data)
   return true
 }

@@ -168,7 +168,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     maps,
     log,
   })
-  const settled = createSettledFlag(devices.writeSettled)
+  const settled = createSettledFlag((settled) => devices.writeSettled(settled, nodeConfig))
   const tables = { maps, sets, mapCache, localEids, closed: createClosedTables(maps) }
   const parts = { addon, object, ...tables, settled, releases, raise, interfaceNamed }
   let attachments: readonly Attachment[] = []
@@ -210,6 +210,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
       nodeConfig = nextConfig
       interfaces = nextInterfaces
       configure()
+      settled.rewrite()
       putOwnAddresses(nodeConfig, interfaces, mapCache)
       attach()
     },

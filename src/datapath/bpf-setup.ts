@@ -110,8 +110,8 @@ export function openHold(options: {
 /** What `configureNode` leaves to its caller. */
 export interface NodeDevices {
   readonly attachments: readonly Attachment[]
-  /** Whether no EID is on the move (settled-flag.ts). */
-  readonly writeSettled: (settled: boolean) => void
+  /** Whether no EID is on the move (settled-flag.ts), and what the configuration switches on. */
+  readonly writeSettled: (settled: boolean, nodeConfig: NodeConfig) => void
 }
 
 /** Make the devices that are wanted; their indexes go into `node_config`. */
@@ -144,14 +144,13 @@ export function configureNode(options: {
     attachments.push({ program: 'hold_ingress', interfaceIndex: holdInterfaceIndex })
   }
   const indexes = { holdInterfaceIndex, groEntryInterfaceIndex, gpeInterfaceIndex }
-  const writeSettled = (settled: boolean): void => {
-    const { nodeConfig } = options
+  const writeSettled = (settled: boolean, nodeConfig: NodeConfig): void => {
     const lasting = relayFlags(nodeConfig) | closedFlags(nodeConfig)
     const flags = lasting | (settled ? NODE_FLAGS['settled'] : 0)
     const value = encodeBpfNodeConfig({ ...indexes, flags, unsettledUntilNs: 0n })
     options.maps.update('node_config', u32Key(0), value)
   }
-  writeSettled(false)
+  writeSettled(false, options.nodeConfig)
   return { attachments, writeSettled }
 }
 

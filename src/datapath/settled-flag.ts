@@ -11,6 +11,8 @@ import type { EidPrefix } from '../lisp/eid.js'
 import { eidPrefixKey, keyText } from './eid-keys.js'
 
 export interface SettledFlag {
+  /** What is written beside the flag has changed. */
+  rewrite(): void
   /** What was restored: from now on the flag may be on. `prefixes` are on the move or watched. */
   begin(prefixes: readonly EidPrefix[]): void
   /** Carries out `write`, an operation on a local EID, with the flag right before and after. */
@@ -34,6 +36,7 @@ export function createSettledFlag(write: (settled: boolean) => void): SettledFla
     write(now)
   }
   return {
+    rewrite: () => write(settled),
     begin(prefixes) {
       for (const prefix of prefixes) unsettled.add(keyText(eidPrefixKey(prefix)))
       begun = true

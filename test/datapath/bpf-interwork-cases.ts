@@ -208,6 +208,18 @@ t.test(
   },
 )
 
+/** An ICMP error of a router on the way about a packet of `host`. */
+function tooBig(family: Family, host: string): Uint8Array {
+  const quoted = ip({ source: host, destination: INTERNET[family] }, data(24))
+  const ends = { source: PEER_RLOC[family], destination: host }
+  const head = family === 4 ? [3, 4, 0, 0, 0, 0, 5, 0] : [2, 0, 0, 0, 0, 0, 5, 0]
+  const message = concat(Uint8Array.from(head), quoted)
+  if (family === 6) return summed(6, ends, PROTOCOL.icmp6, message, 2)
+  const sum = checksum(message)
+  message.set([sum >> 8, sum & 255], 2)
+  return ip({ ...ends, protocol: PROTOCOL.icmp }, message)
+}
+
 t.test('LISP-NAT translates the destination where packets come back', async (t) => {
   bench.putNode({ flags: NODE_FLAGS.nat })
   for (const family of FAMILIES) {
@@ -230,6 +242,16 @@ t.test('LISP-NAT translates the destination where packets come back', async (t) 
   t.same(packet.slice(34), later.slice(20), 'a later fragment has no transport header to correct')
   t.equal(checksum(packet.slice(14, 34)), 0, 'its own header is right')
   t.same(packet.slice(30, 34), addressBytes(HOST[4]))
+  for (const family of FAMILIES) {
+    const error = (to: string) => tooBig(family, to)
+    const back = bench.fromCore(ipFrame(MAC.core, MAC.router, error(SEEN[family]))).packet
+    t.same(back.slice(14), error(HOST[family]), `IPv${family} too-big, also what it quotes`)
+    const pong = { source: INTERNET[family], destination: SEEN[family] }
+    const reply = family === 4 ? ip({ ...pong, protocol: 1 }, data(60)) : undefined
+    if (reply === undefined) continue
+    const plain = bench.fromCore(ipFrame(MAC.core, MAC.router, reply)).packet
+    t.same(plain.slice(34), reply.slice(20), 'what is no error quotes nothing')
+  }
   bench.putNode({})
   const frame = ipFrame(MAC.core, MAC.router, later)
   t.same(bench.fromCore(frame).packet, frame, 'without translations nothing is looked at')
