@@ -8,11 +8,11 @@
  * believe frames of that EID again only after 300 ms (stragglers). Frames that never cease mean that
  * there are two of it: they are believed ever more slowly, while an endpoint that left and comes back
  * was silent here meanwhile and is believed at once, however often it moves. Orchestrated moves are in
- * moves.ts; Map-Registers and their repetition in registrar.ts.
+ * moves.ts; Map-Registers and their repetition in registrar.ts; what a Map-Notify says and whether it
+ * counts in notify-reception.ts.
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
-import { encodeSigned, verifyMessage } from '../lisp/authentication.js'
 import {
   coversPrefix,
   type Eid,
@@ -23,20 +23,19 @@ import {
   isHostPrefix,
 } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
-import { isNewerMapVersion, nextMapVersion } from '../lisp/map-version.js'
+import { nextMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapNotify } from '../lisp/message.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
-import { namesUs, sendControl } from './control-datagram.js'
 import { createDeadlines } from './deadlines.js'
 import type { EidPlacement } from './eid-placement.js'
+import { hear } from './heard-version.js'
 import type { Capabilities, CommandResult, Instant, Output, StoredRecord } from './input-output.js'
 import { earliest, push, report } from './installed-mappings.js'
 import type { Itr, OfKind } from './itr.js'
-import { keyTowards } from './peer-profile.js'
+import { createNotifyReception } from './notify-reception.js'
 import { createRegistrar, type Registrar } from './registrar.js'
-import { createReplayWindow } from './replay-window.js'
-import { persistLastNonce, type RisingCounter } from './rising-counter.js'
+import type { RisingCounter } from './rising-counter.js'
 import type { Smr } from './smr.js'
 
 export interface EtrCallbacks {
@@ -106,8 +105,6 @@ export function createEtr(
 ): Etr {
   const { database, itr, placement, smr, nonces } = parts
   const deadlines = createDeadlines()
-  /** Of the Map-Notifies that each Map-Server sends unasked. */
-  const windows = config.mapServers.map(() => createReplayWindow(0n))
   const registrar = createRegistrar(config, capabilities, database, nonces, {
     acknowledged(entry, now, outputs) {
       report(outputs, 'registration-acknowledged', 'info', {
@@ -117,6 +114,13 @@ export function createEtr(
       callbacks.registered(entry, now, outputs)
     },
     refused: handleRefusal,
+  })
+  const notified = createNotifyReception(config, capabilities, parts, registrar, {
+    depart,
+    settleDeparture(entry, now, outputs) {
+      settleDeparture(entry, now, now, outputs)
+      callbacks.departed(entry, now, outputs)
+    },
   })
 
   // -------------------------------------------------------------------- arrivals
@@ -252,91 +256,6 @@ export function createEtr(
     else deadlines.set(`claim/${entry.key}`, now + backOff)
   }
 
-  // -------------------------------------------------------------------- Map-Notify
-
-  function serverOf(bytes: Uint8Array, from: Rloc): number | undefined {
-    const name = formatIpAddress(from)
-    // A Map-Server with several addresses may answer from any: its key tells who it is.
-    const order = config.mapServers.map((server, index) => ({ server, index }))
-    order.sort((a, b) => rank(a.server.address, name) - rank(b.server.address, name))
-    return order.find(({ server }) => verifyMessage(bytes, keyTowards(server), capabilities.hmac))
-      ?.index
-  }
-
-  function acknowledge(index: number, notify: MapNotify, to: Rloc, outputs: Output[]): void {
-    const ack = { ...notify, kind: 'map-notify-ack' as const }
-    sendControl(
-      config,
-      to,
-      encodeSigned(ack, keyTowards(config.mapServers[index]!), capabilities.hmac),
-      outputs,
-    )
-  }
-
-  /** @param late overtaken by a later Map-Notify, so that only its version tells what it is worth */
-  function applyRecord(record: Mapping, late: boolean, now: Instant, outputs: Output[]): void {
-    const entry = database.get(record.eidPrefix)
-    const ignore = (reason: string): void =>
-      report(outputs, 'map-notify-rejected', 'info', {
-        reason,
-        eidPrefix: formatEidPrefix(record.eidPrefix),
-      })
-    if (entry === undefined) {
-      ignore('not-ours')
-      return
-    }
-    if (record.locators.length === 0) {
-      ignore('negative')
-      return
-    }
-    if (namesUs(config, record.locators)) {
-      ignore('names-us')
-      return
-    }
-    if (late && record.mapVersion === 0) {
-      ignore('out-of-order')
-      return
-    }
-    if (entry.state === 'away' && !namesSame(entry.awayLocators, record.locators)) {
-      if (isNewerMapVersion(entry.heardVersion, record.mapVersion)) {
-        ignore('older-version')
-        return
-      }
-      const options = { committed: true, mapVersion: record.mapVersion, release: false }
-      placement.away(entry, record.locators, options, now, outputs)
-    }
-    if (entry.state === 'away') {
-      hear(entry, record.mapVersion)
-      if (!entry.committed) {
-        settleDeparture(entry, now, now, outputs)
-        callbacks.departed(entry, now, outputs)
-      }
-      smr.mappingKnown(entry, now, outputs)
-      return
-    }
-    if (entry.state === 'standby') {
-      hear(entry, record.mapVersion)
-      ignore('expected-here')
-      return
-    }
-    if (entry.kind === 'static') {
-      ignore('static-prefix')
-      return
-    }
-    if (record.mapVersion !== 0 && isKnown(entry, record.mapVersion)) {
-      ignore('older-version')
-      return
-    }
-    depart(entry, record, now, outputs)
-  }
-
-  /** True when the version is not newer than what we were granted, heard or claim ourselves. */
-  function isKnown(entry: DatabaseEntry, version: number): boolean {
-    return [entry.grantedVersion, entry.heardVersion, entry.claimVersion].some(
-      (one) => one !== 0 && !isNewerMapVersion(version, one),
-    )
-  }
-
   function isRegistered(entry: DatabaseEntry): boolean {
     return entry.state === 'local' && entry.registering
   }
@@ -392,28 +311,7 @@ export function createEtr(
         )
           arrive(entry.eid, one.mac, one.interfaceName, 'rarp', now, outputs)
     },
-    handleNotify(notify, bytes, from, now, outputs) {
-      const reject = (reason: string): void =>
-        report(outputs, 'map-notify-rejected', 'notice', { reason, from: formatIpAddress(from) })
-      const index = serverOf(bytes, from)
-      if (index === undefined) return reject('authentication-failed')
-      if (registrar.handleAcknowledgement(index, notify, now, outputs)) return
-      const former = windows[index]!.highest
-      const freshness = windows[index]!.accept(notify.nonce)
-      if (freshness === 'replayed') return reject('replayed')
-      // Repeated: our acknowledgement was lost.
-      if (freshness === 'new') {
-        const late = notify.nonce < former
-        const sender = notifySender(config.mapServers[index]!.address)
-        if (!late) persistLastNonce(sender, notify.nonce, outputs)
-        report(outputs, 'map-notify-received', 'info', {
-          from: formatIpAddress(from),
-          records: notify.records.length,
-        })
-        for (const record of notify.records) applyRecord(record, late, now, outputs)
-      }
-      acknowledge(index, notify, from, outputs)
-    },
+    handleNotify: notified.handle,
     settleDeparture,
     keepAway,
     add(eidPrefix, interfaceName, now, outputs) {
@@ -454,18 +352,7 @@ export function createEtr(
       registrar.withdraw(entries, now, outputs)
       return entries.length
     },
-    restoreNonces(records) {
-      for (const record of records) {
-        if (record.kind !== 'last-nonce') continue
-        const index = config.mapServers.findIndex(
-          (one) => notifySender(one.address) === record.sender,
-        )
-        if (index < 0) continue
-        // The last one itself may come again: whether it was acknowledged is not known.
-        windows[index] = createReplayWindow(record.nonce - 1n)
-        windows[index].accept(record.nonce)
-      }
-    },
+    restoreNonces: notified.restoreNonces,
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
         const entry = database.byKey(key.slice(key.indexOf('/') + 1))
@@ -479,13 +366,6 @@ export function createEtr(
   }
 }
 
-/** Notes the highest version anyone claimed. */
-export function hear(entry: DatabaseEntry, version: number): void {
-  if (version === 0) return
-  if (entry.heardVersion === 0 || isNewerMapVersion(version, entry.heardVersion))
-    entry.heardVersion = version
-}
-
 export function refusal(status: number, code: string, message: string): CommandResult {
   return { ok: false, status, code, message }
 }
@@ -493,22 +373,4 @@ export function refusal(status: number, code: string, message: string): CommandR
 /** How long claims that contradict each other are held back: 1, 2, 4 … 60 s. */
 function backOffMs(conflicts: number): number {
   return conflicts < 1 ? STRAGGLER_MS : Math.min(1000 * 2 ** (conflicts - 1), MAXIMUM_BACK_OFF_MS)
-}
-
-function rank(address: Rloc, name: string): number {
-  return formatIpAddress(address) === name ? 0 : 1
-}
-
-function notifySender(address: Rloc): string {
-  return `map-notify/${formatIpAddress(address)}`
-}
-
-/** Whether both sets name the same RLOCs; priorities may differ. */
-function namesSame(a: readonly Locator[], b: readonly Locator[]): boolean {
-  const names = (set: readonly Locator[]): string =>
-    set
-      .map((one) => formatIpAddress(one.rloc))
-      .sort()
-      .join(' ')
-  return names(a) === names(b)
 }
