@@ -23,6 +23,7 @@ import { mappingDatabaseRoutes } from './routes/mapping-database.js'
 import { metricRoutes } from './routes/metrics.js'
 import { moveBatchRoutes } from './routes/move-batches.js'
 import { moveRoutes } from './routes/moves.js'
+import { multicastRoutes } from './routes/multicast.js'
 import { nodeRoutes } from './routes/node.js'
 import { queryRoutes } from './routes/queries.js'
 import { registrationRoutes } from './routes/registrations.js'
@@ -211,6 +212,7 @@ const ALL_ROUTES = [
   registrationRoutes,
   siteRoutes,
   subscriptionRoutes,
+  multicastRoutes,
   locatorRoutes,
   moveRoutes,
   moveBatchRoutes,

@@ -181,6 +181,11 @@ function registerTables(register: Registry, sources: MetricSources): () => void 
       gauge('godwit_registration_entries', 'EID-prefixes registered at the Map-Server'),
       'registrations',
     ],
+    [gauge('godwit_multicast_groups', 'Multicast groups, at a Map-Server and of an xTR'), 'groups'],
+    [
+      gauge('godwit_multicast_members', 'Receiver sites of all groups at the Map-Server'),
+      'groupMembers',
+    ],
     [
       gauge('godwit_subscription_entries', 'Subscriptions, at a Map-Server and of an xTR'),
       'subscriptions',

@@ -131,6 +131,21 @@ export const SubscriptionView = Type.Object({
   expiresInMs: Milliseconds('until it ends unless renewed; on an xTR, until it is looked at again'),
 })
 
+export const MulticastGroupView = Type.Object({
+  group: Type.String({ description: 'As `[7](10.1.0.5,232.1.1.1)` or `(*,ff3e::1)`' }),
+  instanceId: Type.Integer(),
+  side: Type.Enum(['xtr', 'relay', 'map-server']),
+  listeners: Type.Integer({ description: 'On our segments, as far as they are tracked' }),
+  interfaces: Type.Array(Type.String(), { description: 'With listeners that we serve' }),
+  registered: Type.Boolean({ description: 'We have registered it; of a Map-Server: a site has' }),
+  followed: Type.Boolean({ description: 'We follow its list; of a Map-Server: somebody does' }),
+  copies: Type.Array(Type.String(), {
+    description: 'RLOCs that we copy to; of a Map-Server, receivers (the first 64)',
+  }),
+  level: Type.Integer({ description: 'Of a relay, else 0' }),
+  members: Type.Integer({ description: 'Entries of the list; of a Map-Server, receiver sites' }),
+})
+
 export const LocatorStateView = Type.Object({
   rloc: Type.String(),
   reachable: Type.Boolean(),

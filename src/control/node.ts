@@ -303,6 +303,8 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           registrations: mapServer?.registrationCount() ?? 0,
           subscriptions: own.subscriptions + told.subscriptions,
           subscribersBehind: told.behind,
+          groups: own.groups + (mapServer?.groupCounts().groups ?? 0),
+          groupMembers: mapServer?.groupCounts().members ?? 0,
         }
       },
       mapCache: (query, now) => xtr?.tables.mapCache(query, now) ?? EMPTY_PAGE,
@@ -319,6 +321,7 @@ const NO_XTR_SIZES = {
   mapCache: 0,
   mappingDatabase: 0,
   subscriptions: 0,
+  groups: 0,
   moves: 0,
   movesUnderWay: 0,
   unreachableLocators: 0,

@@ -36,6 +36,10 @@ export interface TableSizes {
   readonly subscriptions: number
   /** Subscribers that have not acknowledged the newest mapping. */
   readonly subscribersBehind: number
+  /** Multicast groups, at a Map-Server and of an xTR. */
+  readonly groups: number
+  /** Receiver sites of all groups at the Map-Server. */
+  readonly groupMembers: number
   readonly moves: number
   readonly movesUnderWay: number
   readonly unreachableLocators: number

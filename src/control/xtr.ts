@@ -77,7 +77,7 @@ export interface Xtr {
     groups(): GroupView[]
   }
   readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
-    sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind'>
+    sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind' | 'groupMembers'>
   }
 }
 
@@ -365,6 +365,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         mapCache: itr.size(),
         mappingDatabase: shown.size(),
         subscriptions: itr.subscriptionCount(),
+        groups: multicast.size(),
         moves: log.size,
         movesUnderWay: log.underWay(),
         unreachableLocators: itr.unreachableLocators(),

@@ -83,6 +83,8 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
         mappingDatabase: mappingDatabase.length,
         registrations: registrations.length,
         subscriptions: subscriptions.length,
+        groups: 0,
+        groupMembers: 0,
         subscribersBehind: subscriptions.filter(({ upToDate }) => !upToDate).length,
         moves: moves.length,
         movesUnderWay: underWay.length,

@@ -7,6 +7,7 @@ import type {
   MapCacheEntry,
   MappingDatabaseEntry,
   MoveEntryView,
+  MulticastGroupView,
   NodeInformation,
   RegistrationView,
   SiteView,
@@ -34,6 +35,12 @@ const SELECTION = [
   ['--instance-id <number>', 'only this instance-ID'],
   ['--limit <number>', 'at most so many (default 1000)'],
   ['--after <prefix>', 'only what comes after this EID-prefix'],
+] as const
+
+const GROUP_SELECTION = [
+  SELECTION[1],
+  SELECTION[2],
+  ['--after <group>', 'only what comes after this group'],
 ] as const
 
 type MapCache = Static<typeof MapCacheEntry>
@@ -105,6 +112,21 @@ const subscriptionColumns: readonly Column<Static<typeof SubscriptionView>>[] = 
   { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
 ]
 
+const groupColumns: readonly Column<Static<typeof MulticastGroupView>>[] = [
+  { title: 'GROUP', text: ({ group }) => group },
+  { title: 'SIDE', text: ({ side, level }) => (level > 0 ? `${side} ${level}` : side) },
+  { title: 'LISTENERS', text: ({ listeners }) => String(listeners), align: 'right' },
+  { title: 'INTERFACES', text: ({ interfaces }) => interfaces.join('\n') },
+  { title: 'STATE', text: stateOfGroup },
+  { title: 'COPIES TO', text: ({ copies }) => copies.join('\n') },
+  { title: 'MEMBERS', text: ({ members }) => String(members), align: 'right' },
+]
+
+function stateOfGroup({ registered, followed }: Static<typeof MulticastGroupView>): string {
+  const words = [registered ? 'registered' : '', followed ? 'followed' : '']
+  return words.filter((one) => one !== '').join(', ')
+}
+
 const locatorColumns: readonly Column<Static<typeof LocatorStateView>>[] = [
   { title: 'RLOC', text: ({ rloc }) => rloc },
   { title: 'STATE', text: ({ reachable }) => (reachable ? 'up' : 'down') },
@@ -154,6 +176,12 @@ export const showCommands: readonly CliCommand[] = [
     subscriptionColumns,
     true,
   ),
+  {
+    usage: 'show multicast',
+    summary: 'multicast groups: listeners, copies, receiver sites (RFC 8378)',
+    options: GROUP_SELECTION,
+    run: showMulticast,
+  },
   tableCommand('locators', 'reachability of locators', 'locators', locatorColumns, false),
   {
     usage: 'show moves [move]',
@@ -205,6 +233,25 @@ function tableCommand<Row>(
         context.print(`… of ${total} in all: --after '${next}', or narrow with --eid`)
     },
   }
+}
+
+async function showMulticast(context: CommandContext): Promise<void> {
+  const query = queryString({
+    instanceId: numberOption(context, 'instanceId'),
+    limit: numberOption(context, 'limit'),
+    after: textOption(context, 'after'),
+  })
+  const answer = await context.client().get<GroupsAnswer>(`/v1/multicast/groups${query}`)
+  if (context.json) return printJson(context, answer)
+  const { groups, total, next } = answer
+  context.print(formatTable(groupColumns, groups, 'no multicast groups', context.colour))
+  if (next !== undefined) context.print(`… of ${total} in all: --after '${next}'`)
+}
+
+interface GroupsAnswer {
+  readonly total: number
+  readonly next?: string
+  readonly groups: readonly Static<typeof MulticastGroupView>[]
 }
 
 async function showMoves(context: CommandContext): Promise<void> {

@@ -56,6 +56,8 @@ export interface SiteMulticast {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(): GroupView[]
+  /** Groups with an entry in the datapath. */
+  size(): number
 }
 
 export type MulticastEvent = Extract<
@@ -287,6 +289,7 @@ export function createSiteMulticast(
     },
     deadline: () => earliest(receivers.deadline(), following.deadline()),
     views,
+    size: () => installed.size,
   }
 
   function views(): GroupView[] {
