@@ -164,7 +164,9 @@ static __noinline int check_source_version(struct __sk_buff *skb, const struct o
 {
 	const struct lisp_mapping_facts *facts = find_remote_facts(&packet->source);
 
-	if (!version || !facts || !facts->map_version || version == facts->map_version)
+	if (!facts)
+		return CONTINUE;
+	if (!version || !facts->map_version || version == facts->map_version)
 		return CONTINUE;
 	if (!is_newer_version(version, facts->map_version))
 		return drop(skb, LISP_DROP_STALE_MAP_VERSION);

@@ -221,7 +221,16 @@ function socketsOf(nodeConfig: NodeConfig): string {
 
 /** Keys whose new values a running daemon does not take up. */
 function needsRestart(before: Config, after: Config): string[] {
-  const fixed = ['node', 'datapath', 'hold', 'store', 'record', 'api', 'log'] as const
+  const fixed = [
+    'node',
+    'datapath',
+    'closedNetwork',
+    'hold',
+    'store',
+    'record',
+    'api',
+    'log',
+  ] as const
   return fixed.filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
 }
 
