@@ -1,12 +1,14 @@
 /**
- * What hypervisors and their orchestrators do to a host: the seven ways in which a move can go.
+ * What hypervisors and their orchestrators do to a host: the ways in which a move can go.
  *
  * orchestrated: prepared, then the link switches. blackout: the same with a pause in between.
  * absent: prepared, and never comes. aborted: prepared and taken back. late: comes after the
  * destination gave up. impatient: switches before the destination is ready. detected: just switches.
+ * live: a machine that runs on at its source, stops there and runs at the destination; live-failed: and
+ * runs at its source again. Its hypervisors tell of it late, and not always.
  * A move is asked for at the destination; whoever asks waits for "ready" as an API client does.
  */
-
+import type { Command } from '../control/input-output.js'
 import type { Host } from './host.js'
 import type { Prng } from './prng.js'
 import type { Socket } from './topology.js'
@@ -20,6 +22,8 @@ export const MOVE_KINDS = [
   'late',
   'impatient',
   'detected',
+  'live',
+  'live-failed',
 ] as const
 export type MoveKind = (typeof MOVE_KINDS)[number]
 
@@ -47,6 +51,9 @@ export interface MoveTiming {
   readonly how: 'arp' | 'rarp'
   /** Beyond the endpoint time-out. */
   readonly lateMs: number
+  /** How late the news of hypervisors is; undefined: it is lost. */
+  readonly stoppedNewsMs?: number | undefined
+  readonly runningNewsMs?: number | undefined
 }
 
 export function drawTiming(prng: Prng): MoveTiming {
@@ -56,6 +63,8 @@ export function drawTiming(prng: Prng): MoveTiming {
     announceMs: prng.between(0, 5),
     how: prng.chance(0.3) ? 'rarp' : 'arp',
     lateMs: prng.between(100, 2000),
+    stoppedNewsMs: prng.chance(0.8) ? prng.exponential(5) : undefined,
+    runningNewsMs: prng.chance(0.8) ? prng.exponential(5) : undefined,
   }
 }
 
@@ -105,10 +114,41 @@ export function moveHost(
     world.command(socket.site, { kind: 'cancel-move', moveId }, () => end(undefined, 'ready'))
   }
 
+  /** What a hypervisor says; whether anybody listens is another matter. */
+  function tell(site: string, command: Command, afterMs: number | undefined): void {
+    if (afterMs !== undefined) timeline.after(afterMs, () => world.command(site, command, () => {}))
+  }
+
+  function migrate(moveId: string): void {
+    const { eids } = host.specification
+    const home = host.socket
+    if (home === undefined) {
+      end(undefined, 'ready')
+      return
+    }
+    const { stoppedNewsMs, runningNewsMs, blackoutMs } = timing
+    hosts.pause(host)
+    const agoMs = stoppedNewsMs ?? 0
+    tell(home.site, { kind: 'endpoint-stopped', eids, agoMs }, stoppedNewsMs)
+    timeline.after(blackoutMs, () => {
+      if (kind === 'live') {
+        hosts.resume(host, socket)
+        tell(socket.site, { kind: 'endpoint-running', eids }, runningNewsMs)
+        arrive('ready')
+        return
+      }
+      hosts.resume(host, home)
+      tell(home.site, { kind: 'endpoint-resumed', eids }, runningNewsMs)
+      cancel(moveId)
+    })
+  }
+
   function ready(moveId: string): void {
     const { endpointTimeoutMs } = world.node(socket.site).specification.config.mobility
     const wait = timing.switchMs
-    if (kind === 'absent')
+    if (kind === 'live' || kind === 'live-failed')
+      timeline.after(LIVE_MS + wait, () => migrate(moveId))
+    else if (kind === 'absent')
       timeline.after(endpointTimeoutMs + SETTLE_MS, () => end(undefined, 'ready'))
     else if (kind === 'aborted') timeline.after(wait, () => cancel(moveId))
     else if (kind === 'late')
@@ -124,7 +164,8 @@ export function moveHost(
     return
   }
   const eids = host.specification.eids
-  world.command(socket.site, { kind: 'start-move', eids, source: undefined }, (result) => {
+  const mode = kind === 'live' || kind === 'live-failed' ? ('live' as const) : ('switch' as const)
+  world.command(socket.site, { kind: 'start-move', eids, source: undefined, mode }, (result) => {
     if (kind === 'impatient') return
     if (result.ok) ready((result.value as { readonly moveId: string }).moveId)
     else end(undefined, result.code)
@@ -132,6 +173,8 @@ export function moveHost(
   if (kind === 'impatient') timeline.after(timing.switchMs, () => depart(0, 'none'))
 }
 
+/** So long a machine runs on at its source at least. */
+const LIVE_MS = 100
 /** Gratuitous ARP is sent three times. */
 const REPETITIONS_MS = [0, 100, 300]
 /** After this the mover thinks of something else. */

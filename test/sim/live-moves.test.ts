@@ -7,10 +7,16 @@
 import t from 'tap'
 import { decodeMessage, type MoveMessage } from '../../src/lisp/message.js'
 import { judgeRest } from '../../src/sim/at-rest.js'
+import { drawFaultMix, noFaults } from '../../src/sim/faults.js'
 import type { Traffic } from '../../src/sim/host.js'
+import type { MoveKind } from '../../src/sim/mover.js'
 import type { Datagram } from '../../src/sim/network.js'
-import { createWorld, type World } from '../../src/sim/world.js'
+import { createPrng } from '../../src/sim/prng.js'
+import { runSimulation } from '../../src/sim/run.js'
+import { createWorld, USUAL_DELAYS, type World } from '../../src/sim/world.js'
 import { simulatedSize } from '../support/simulated.js'
+
+t.setTimeout(180_000)
 
 const BEGIN = 2000
 /** From "prepared" on the VM runs on so long, then stands still so long. */
@@ -246,3 +252,34 @@ for (const [who, name] of [
       if (who !== 'cloud-2') t.same(lost, [])
       t.equal(stateAt(course.world, 'cloud-2'), 'local')
     })
+
+const LIVE: readonly MoveKind[] = ['live', 'live', 'live-failed']
+const threeClouds = simulatedSize({ customers: 2, endpoints: 2, proxyReply: false })
+
+t.test('machines wander live, news of them late or lost: not one packet is', async (t) => {
+  for (let seed = 1; seed <= 10; seed += 1) {
+    const mix = { ...noFaults(USUAL_DELAYS), pauseMs: 500, moves: LIVE }
+    const about = { mode: 'swarm', safetyMs: 4000, mix } as const
+    const { ok, violation, moves, totals } = runSimulation(threeClouds, {
+      seed: `${seed}`,
+      ...about,
+    })
+    t.ok(ok, `seed ${seed}: ${violation?.message ?? 'ok'}`)
+    t.ok(moves.length >= 3)
+    t.equal(totals.lost - (totals.reasons['stale-neighbour'] ?? 0), 0, `seed ${seed}`)
+  }
+})
+
+t.test('live moves under every kind of fault: invariants hold, all is found at rest', async (t) => {
+  let moves = 0
+  for (let seed = 1; seed <= 30; seed += 1) {
+    const drawn = drawFaultMix(createPrng(`live ${seed}`).split('mix'))
+    const mix = { ...drawn, pauseMs: 500, moves: LIVE }
+    const about = { mode: 'swarm', safetyMs: 4000, mix } as const
+    const result = runSimulation(threeClouds, { seed: `live ${seed}`, ...about })
+    moves += result.moves.filter(({ switchedAt }) => switchedAt !== undefined).length
+    const { invariant, message } = result.violation ?? {}
+    t.ok(result.ok, `seed ${seed}: ${invariant ?? 'ok'} ${message ?? ''} (${result.faults})`)
+  }
+  t.ok(moves > 60, `${moves} machines arrived`)
+})
