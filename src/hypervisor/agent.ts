@@ -2,6 +2,7 @@
  * The agent of a hypervisor: brings hooks, events, polls and the bridge's forwarding database to
  * the domain watch. A process of its own, so that neither libvirt nor the daemon waits for it.
  */
+import { execFile } from 'node:child_process'
 import type { DomainState } from './domain-follower.js'
 import { createDomainWatch, type DomainWatchParts } from './domain-watch.js'
 import { openHookInbox } from './hook-inbox.js'
@@ -29,6 +30,7 @@ export async function startAgent(options: AgentOptions): Promise<() => void> {
     description: libvirt.description,
     configured: options.configured,
     mode: options.mode,
+    widenTap,
     log,
   })
   let polling = false
@@ -79,6 +81,18 @@ export async function startAgent(options: AgentOptions): Promise<() => void> {
   }
 }
 
+/** A tap takes 500 packets by default: fewer than may be held, and what it does not take is lost. */
+function widenTap(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const words = ['link', 'set', 'dev', name, 'txqueuelen', String(TAP_QUEUE_PACKETS)]
+    execFile('ip', words, { timeout: 1_000 }, (cause, _output, errors) =>
+      cause ? reject(new Error(errors.trim() || cause.message)) : resolve(),
+    )
+  })
+}
+
+/** As many as the hold of the datapath keeps for one endpoint. */
+const TAP_QUEUE_PACKETS = 20_000
 /** Lost events become late ones. */
 const POLL_MS = 5_000
 const OLDEST_HOOK_MS = 30_000

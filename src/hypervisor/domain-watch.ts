@@ -24,6 +24,8 @@ export interface DomainWatchParts {
   /** Domain name or UUID → EIDs, for descriptions without any. */
   readonly configured: ReadonlyMap<string, readonly string[]>
   readonly mode: 'live' | 'switch'
+  /** Makes room for held packets in a tap; its failure harms nothing but that. */
+  readonly widenTap?: (name: string) => Promise<void>
   readonly log: (level: 'info' | 'warn', message: string, fields: object) => void
 }
 
@@ -43,6 +45,7 @@ interface Domain {
   phase: DomainPhase
   eids: readonly string[] | undefined
   macs: readonly string[]
+  taps: readonly string[]
   moveId: string | undefined
   queue: Promise<void>
   waiting: number
@@ -70,6 +73,7 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
         phase: 'unknown',
         eids: undefined,
         macs: [],
+        taps: [],
         moveId: undefined,
         queue,
         waiting: 0,
@@ -179,8 +183,9 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
       })
       return
     }
-    const { eids, macs, uuid } = result.workload
+    const { eids, macs, taps, uuid } = result.workload
     domain.macs = macs
+    domain.taps = taps
     const configured = uuid === undefined ? undefined : parts.configured.get(uuid)
     // Of the latest description only: a domain may be defined anew under its old name.
     domain.eids = eids.length > 0 ? eids.map(formatEid) : configured
@@ -202,6 +207,9 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
       if (domain === undefined) return
       if (description !== undefined && description !== '') describe(domain, description)
       step(domain, input)
+      // The tap is there now, and the guest does not run yet.
+      if (input.kind === 'hook' && input.operation === 'started' && domain.phase === 'incoming')
+        for (const tap of domain.taps) enqueue(domain, async () => parts.widenTap?.(tap))
     },
     macSeen(mac) {
       for (const domain of domains.values()) {

@@ -101,6 +101,10 @@ echo $! > sender.pid`,
       const guestTcp = tcpEnd((await fetch('tcp.out')).toString())
       const hostReceived = decodeRecords(readFileSync(file('in'))).records
       const clock = deriveGuestClock(hostReceived)
+      const onHostClock = hostReceived.map((record) => ({
+        ...record,
+        sentNs: clock(record.sentNs),
+      }))
       const guestSent = decodeRecords(await fetch('sent')).records.map((record) => ({
         ...record,
         sentNs: clock(record.sentNs),
@@ -111,7 +115,7 @@ echo $! > sender.pid`,
       }))
       return {
         sent: [...decodeRecords(readFileSync(file('out'))).records, ...guestSent],
-        received: [...hostReceived, ...guestReceived],
+        received: [...onHostClock, ...guestReceived],
         tcp: { host: hostTcp, guest: guestTcp },
       }
     },

@@ -27,6 +27,7 @@ export interface PerformedMigration {
   /** Wall clock, milliseconds. */
   readonly requestedAtMs: number
   readonly endedAtMs: number
+  readonly resumedAtMs: number | undefined
   /** STOP at the source to RESUME at the destination; null when either was not seen. */
   readonly vmDowntimeMs: number | null
   readonly timeline: readonly TimelineEntry[]
@@ -56,7 +57,7 @@ export async function migrateGuest(
   ] // biome-ignore format: one option per line says nothing more
   let failure: string | undefined
   const running = virsh(topology, from, args).catch((cause: Error) => {
-    failure = cause.message.split('\n').at(-1)
+    failure = /error: (.*)/.exec(cause.message)?.[1] ?? cause.message
   })
   if (meanwhile !== undefined) {
     await new Promise((resolve) => setTimeout(resolve, meanwhile.afterMs))
@@ -89,6 +90,7 @@ export async function migrateGuest(
     failure,
     requestedAtMs,
     endedAtMs,
+    resumedAtMs: resume?.atMs,
     vmDowntimeMs: stop && resume ? Math.round((resume.atMs - stop.atMs) * 100) / 100 : null,
     timeline,
   }

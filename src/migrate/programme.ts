@@ -18,6 +18,7 @@ import {
 import {
   figuresOf,
   judgeMigrations,
+  lostSpansOf,
   type MigrateResult,
   type MigrationRow,
   median,
@@ -80,12 +81,17 @@ export async function runProgramme(
     ...stays.map(({ atMs, endMs: untilMs }) => ({ fromMs: atMs, untilMs })),
     ...starts.map((fromMs, index) => ({ fromMs, untilMs: starts[index + 1] ?? endMs })),
   ]
-  const figures = figuresOf(outcome, windows, wallMs() * 1e6 - Number(process.hrtime.bigint()))
+  const offsetNs = wallMs() * 1e6 - Number(process.hrtime.bigint())
+  const figures = figuresOf(outcome, windows, offsetNs)
   const baseline = stays.map(({ downtimeMs }, index) => {
     const gap = Math.max(...figures[index]!.map(({ longestGapMs }) => longestGapMs))
     return { downtimeMs, addedMs: round(gap - downtimeMs) }
   })
-  const rows = all.map((one, index) => rowOf(one, figures[stays.length + index]!))
+  const rows = all.map((one, index) => {
+    const at = stays.length + index
+    const spans = lostSpansOf(outcome, windows[at]!, offsetNs, one.resumedAtMs ?? one.requestedAtMs)
+    return rowOf(one, figures[at]!, spans)
+  })
   const special = (at: number): MigrationRow | null => rows[options.migrations + at] ?? null
   const migrations = rows.slice(0, options.migrations)
   const added = migrations.flatMap(({ addedMs }) => addedMs ?? [])
@@ -196,7 +202,7 @@ function tell(rows: readonly MigrationRow[], say: (line: string) => void): void 
   for (const [index, row] of rows.entries()) {
     const figures = `sent ${row.sent}, lost ${row.lost}, doubled ${row.duplicated}, reordered ${row.reordered}`
     say(
-      `${index + 1}. ${row.from} → ${row.to}: ${figures}; gap ${row.longestGapMs} ms, of it ${row.vmDowntimeMs} ms downtime`,
+      `${index + 1}. ${row.from} → ${row.to}: ${figures}; gap ${row.gapsMs.toGuest} ms in, ${row.gapsMs.fromGuest} ms out; of it ${row.vmDowntimeMs} ms downtime`,
     )
   }
 }

@@ -19,10 +19,23 @@ export interface MigrationRow {
   readonly duplicated: number
   readonly reordered: number
   readonly longestGapMs: number
+  /** The longest gap of what the guest received, and of what was received from it. */
+  readonly gapsMs: { readonly toGuest: number; readonly fromGuest: number }
   readonly vmDowntimeMs: number | null
   readonly addedMs: number | null
   readonly failure?: string
+  /** Where the lost ones are, stream by stream; times on the axis of the timeline. */
+  readonly lostSpans: readonly LostSpan[]
   readonly timeline: readonly TimelineEntry[]
+}
+
+export interface LostSpan {
+  readonly family: string
+  readonly direction: string
+  readonly packets: number
+  /** When the first and the last of them were sent. */
+  readonly fromMs: number
+  readonly untilMs: number
 }
 
 export interface SpecialMigration extends MigrationRow {
@@ -68,10 +81,16 @@ export function figuresOf(
 }
 
 /** One row from a migration and its window's figures. */
-export function rowOf(migration: PerformedMigration, figures: readonly MoveRow[]): MigrationRow {
+export function rowOf(
+  migration: PerformedMigration,
+  figures: readonly MoveRow[],
+  lostSpans: readonly LostSpan[],
+): MigrationRow {
   const sum = (key: 'sent' | 'lost' | 'duplicated' | 'reordered'): number =>
     figures.reduce((total, row) => total + row[key], 0)
   const longestGapMs = Math.max(0, ...figures.map((row) => row.longestGapMs))
+  const gap = (direction: 'toEndpoint' | 'fromEndpoint'): number =>
+    Math.max(0, ...figures.map(({ perDirection }) => perDirection[direction].longestGapMs))
   const { vmDowntimeMs, failure } = migration
   return {
     completed: migration.completed,
@@ -83,11 +102,41 @@ export function rowOf(migration: PerformedMigration, figures: readonly MoveRow[]
     duplicated: sum('duplicated'),
     reordered: sum('reordered'),
     longestGapMs,
+    gapsMs: { toGuest: gap('toEndpoint'), fromGuest: gap('fromEndpoint') },
     vmDowntimeMs,
     addedMs: vmDowntimeMs === null ? null : round(longestGapMs - vmDowntimeMs),
     ...(failure === undefined ? {} : { failure }),
+    lostSpans,
     timeline: migration.timeline,
   }
+}
+
+/**
+ * What was sent in the window and never arrived, in spans of one stream that no packet interrupts
+ * for longer than SPAN_GAP_MS; at most MAXIMUM_SPANS. Times relative to `originMs`.
+ */
+export function lostSpansOf(
+  traffic: Pick<TrafficOutcome, 'sent' | 'received'>,
+  { fromMs, untilMs }: Window,
+  realtimeMinusMonotonicNs: number,
+  originMs: number,
+): LostSpan[] {
+  const wall = (ns: number): number => (ns + realtimeMinusMonotonicNs) / 1e6
+  return STREAMS.flatMap(({ id, family, direction }) => {
+    const arrived = new Set<number>()
+    for (const one of traffic.received) if (one.stream === id) arrived.add(one.sequence)
+    const spans: { packets: number; fromMs: number; untilMs: number }[] = []
+    for (const { stream, sequence, sentNs } of traffic.sent) {
+      const atMs = wall(sentNs)
+      if (stream !== id || atMs < fromMs || atMs >= untilMs || arrived.has(sequence)) continue
+      const afterMs = round(atMs - originMs)
+      const last = spans.at(-1)
+      if (last === undefined || afterMs - last.untilMs > SPAN_GAP_MS)
+        spans.push({ packets: 1, fromMs: afterMs, untilMs: afterMs })
+      else Object.assign(last, { packets: last.packets + 1, untilMs: afterMs })
+    }
+    return spans.slice(0, MAXIMUM_SPANS).map((span) => ({ family, direction, ...span }))
+  })
 }
 
 /** The median, null of nothing. */
@@ -122,3 +171,6 @@ export function judgeMigrations(
 export function round(value: number): number {
   return Math.round(value * 100) / 100
 }
+
+const SPAN_GAP_MS = 50
+const MAXIMUM_SPANS = 8

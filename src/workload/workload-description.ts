@@ -17,6 +17,8 @@ export interface WorkloadDescription {
   readonly eids: readonly Eid[]
   /** MAC addresses of its interfaces, lower case. */
   readonly macs: readonly string[]
+  /** Names of its interfaces on the host, where the description has them. */
+  readonly taps: readonly string[]
 }
 
 export type WorkloadResult =
@@ -54,11 +56,14 @@ function readDomain(root: XmlElement): WorkloadResult {
     const problem = addEids(eids, texts, list.attributes.get('instanceId') ?? '0')
     if (problem !== undefined) return { ok: false, problem }
   }
-  const macs = childrenOf(root, 'devices', '')
+  const interfaces = childrenOf(root, 'devices', '')
     .flatMap((devices) => childrenOf(devices, 'interface', ''))
-    .flatMap((one) => childrenOf(one, 'mac', '')[0]?.attributes.get('address')?.toLowerCase() ?? [])
     .slice(0, MAXIMUM_WORKLOAD_EIDS)
-  return { ok: true, workload: { kind: 'domain', name, uuid, eids, macs } }
+  const each = (child: string, attribute: string): string[] =>
+    interfaces.flatMap((one) => childrenOf(one, child, '')[0]?.attributes.get(attribute) ?? [])
+  const macs = each('mac', 'address').map((mac) => mac.toLowerCase())
+  const taps = each('target', 'dev').filter((name) => INTERFACE_NAME.test(name))
+  return { ok: true, workload: { kind: 'domain', name, uuid, eids, macs, taps } }
 }
 
 function readOvf(root: XmlElement): WorkloadResult {
@@ -76,7 +81,7 @@ function readOvf(root: XmlElement): WorkloadResult {
   const problem = addEids(eids, texts, properties.get('godwit.instanceId') ?? '0')
   if (problem !== undefined) return { ok: false, problem }
   const name = childrenOf(system, 'Name')[0]?.text.trim() || (attribute(system, 'id') ?? '')
-  return { ok: true, workload: { kind: 'ovf', name, uuid: undefined, eids, macs: [] } }
+  return { ok: true, workload: { kind: 'ovf', name, uuid: undefined, eids, macs: [], taps: [] } }
 }
 
 /** Adds EIDs written as addresses or host prefixes; says what is wrong, or nothing. */
@@ -96,3 +101,5 @@ function addEids(eids: Eid[], texts: readonly string[], instance: string): strin
 }
 
 const OVF_NAMESPACE = 'http://schemas.dmtf.org/ovf/envelope/'
+/** What the kernel takes, less what a shell or an option parser could take for more. */
+const INTERFACE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/

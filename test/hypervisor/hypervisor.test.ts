@@ -203,6 +203,39 @@ t.test('the node hears prepare, running and cancel of the right EIDs, in order',
   ])
 })
 
+t.test(
+  'the taps of an incoming domain are widened before it runs, by names that are names',
+  async (t) => {
+    const widened: string[] = []
+    const watch = createDomainWatch({
+      node: {
+        post: async () => accepts(),
+        delete: async () => accepts(),
+        get: async () => accepts(),
+      },
+      state: async () => 'running',
+      description: async () => XML,
+      configured: new Map(),
+      mode: 'live',
+      widenTap: async (name) => {
+        widened.push(name)
+      },
+      log() {},
+    })
+    const targets = ['vnet3', 'a b', '-x', '$(id)', 'longer-than-fifteen']
+      .map((name) => `<interface><target dev='${name}'/></interface>`)
+      .join('')
+    const xml = XML.replace('</devices>', `${targets}</devices>`)
+    watch.tell('vm1', hook('started', 'begin'), xml)
+    await watch.settled()
+    t.same(widened, [], 'not of a domain that merely starts')
+    watch.tell('vm1', hook('migrate', 'begin'), xml)
+    watch.tell('vm1', hook('started', 'begin'), xml)
+    await watch.settled()
+    t.same(widened, ['vnet3'])
+  },
+)
+
 t.test('an aborted migration deletes the move that was prepared', async (t) => {
   const { watch, calls, become } = watchWith(accepts)
   become('absent')
