@@ -2,7 +2,7 @@
  * Publish/subscribe under LISP-SEC (RFC 9437 §7.1): an ITR and a Map-Server that share no key make one
  * of the one-time key of the request; and subscriptions that only the configuration knows (§5).
  */
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { NodeConfig, WrappingKey } from '../../src/config/node-config.js'
 import {
   deriveOneTimeKey,
@@ -87,39 +87,46 @@ function moveAway(system: ProtectedSystem, now: number): void {
   system.carry(SERVER, system.node(SERVER).bytes(now, '198.51.100.77', bytes))
 }
 
-for (const [name, key] of [
-  ['derived from the one-time key and the nonce', ITR_KEY],
-  ['the one-time key itself where nothing wrapped it', aWrappingKey('', { wrapping: 1 })],
-] as const)
-  t.test(`the key of a subscription is ${name}`, async (t) => {
-    const system = aSystem(key)
-    system.hold(1000, '10.1.0.5')
-    t.same(system.cached(1000), [`10.1.0.0/24 ${ETR}`])
-    t.same(subscriptionsAt(system, ITR, 1000), ['10.1.0.0/24 subscribed'])
-    t.same(subscriptionsAt(system, SERVER, 1000), ['10.1.0.0/24 subscribed'])
-    const ecm = lastEcm(system, ITR)
-    const { oneTimeKey } = ecm.securityData!
-    const inner = decodeMessage(ecm.message)
-    const nonce = inner.kind === 'map-request' ? inner.nonce : 0n
-    const otk = unwrapOneTimeKey(oneTimeKey, key.secret, nonce, true, primitives)!
-    const shared = subscriptionKey(otk, oneTimeKey, nonce, hmac)
-    const width = new Uint8Array(8)
-    new DataView(width.buffer).setBigUint64(0, nonce)
-    const expected =
-      key.wrapping === 1 ? otk : deriveOneTimeKey(2, Uint8Array.of(...otk, ...width), hmac)
-    t.same(shared.secret, expected)
-    const notify = system.path.find(
-      ({ sent }) => sent.message.kind === 'map-notify' && sent.to === ITR,
-    )!
-    t.equal(verifyMessage(notify.sent.bytes, shared, hmac), true)
-    t.equal(verifyMessage(notify.sent.bytes, aKey(), hmac), false)
+async function keepsKey(t: Test, key: WrappingKey): Promise<void> {
+  const system = aSystem(key)
+  system.hold(1000, '10.1.0.5')
+  t.same(system.cached(1000), [`10.1.0.0/24 ${ETR}`])
+  t.same(subscriptionsAt(system, ITR, 1000), ['10.1.0.0/24 subscribed'])
+  t.same(subscriptionsAt(system, SERVER, 1000), ['10.1.0.0/24 subscribed'])
+  const ecm = lastEcm(system, ITR)
+  const { oneTimeKey } = ecm.securityData!
+  const inner = decodeMessage(ecm.message)
+  const nonce = inner.kind === 'map-request' ? inner.nonce : 0n
+  const otk = unwrapOneTimeKey(oneTimeKey, key.secret, nonce, true, primitives)!
+  const shared = subscriptionKey(otk, oneTimeKey, nonce, hmac)
+  const width = new Uint8Array(8)
+  new DataView(width.buffer).setBigUint64(0, nonce)
+  const expected =
+    key.wrapping === 1 ? otk : deriveOneTimeKey(2, Uint8Array.of(...otk, ...width), hmac)
+  t.same(shared.secret, expected)
+  const notify = system.path.find(
+    ({ sent }) => sent.message.kind === 'map-notify' && sent.to === ITR,
+  )!
+  t.equal(verifyMessage(notify.sent.bytes, shared, hmac), true)
+  t.equal(verifyMessage(notify.sent.bytes, aKey(), hmac), false)
 
-    moveAway(system, 5000)
-    t.same(system.cached(5000), ['10.1.0.0/24 198.51.100.77'], 'a publication under the same key')
-    system.runUntil(5100)
-    const acks = system.path.filter(({ sent }) => sent.message.kind === 'map-notify-ack')
-    t.equal(acks.filter(({ from }) => from === ITR).length, 2)
-  })
+  moveAway(system, 5000)
+  t.same(system.cached(5000), ['10.1.0.0/24 198.51.100.77'], 'a publication under the same key')
+  system.runUntil(5100)
+  const acks = system.path.filter(({ sent }) => sent.message.kind === 'map-notify-ack')
+  t.equal(acks.filter(({ from }) => from === ITR).length, 2)
+}
+
+t.test('the key of a subscription is derived from the one-time key and the nonce', async (t) => {
+  await keepsKey(t, ITR_KEY)
+})
+
+t.test(
+  'the key of a subscription is the one-time key itself where nothing wrapped it',
+  async (t) => {
+    await keepsKey(t, aWrappingKey('', { wrapping: 1 }))
+  },
+)
 
 t.test('a one-time key begins one subscription and no second', async (t) => {
   const system = aSystem()
