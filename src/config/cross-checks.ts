@@ -175,7 +175,8 @@ function checkRoles(config: Config, error: Report, warn: Report): void {
   }
   if (forwards && config.datapath.kind === 'none') {
     const hint = 'write kind: bpf, or give the node only map-server and map-resolver'
-    const problem = `is none, but ${forwarding.join(' and ')} forward packets`
+    const verb = forwarding.length === 1 ? 'forwards' : 'forward'
+    const problem = `is none, but ${forwarding.join(' and ')} ${verb} packets`
     error(['datapath', 'kind'], problem, hint, ['roles'])
   }
   if (!forwards && config.datapath.kind === 'bpf') {
