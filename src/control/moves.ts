@@ -2,10 +2,11 @@
  * The destination's side of a move, orchestrated or detected: expect, take, publish, watch it settle.
  *
  * An orchestrated move holds packets for the EIDs here, has the source redirect to us, says "ready",
- * and looks for the endpoint. The first frame of the endpoint is the turning point: held packets are delivered in order,
- * the EIDs are registered with the version after the one the source told, the source is told to let
- * go; so it is after a detected move, if we know where the EID was. Nothing is published before (our
- * choice: an attempt that fails leaves no trace in the mapping system). Without the endpoint in time everything goes back, held packets included.
+ * and looks for the endpoint. The first frame of the endpoint is the turning point: held packets are
+ * delivered in order, the EIDs are registered with the version after the one the source told, the
+ * source is told to let go; so it is after a detected move, if we know where the EID was. Nothing is
+ * published before (our choice: an attempt that fails leaves no trace in the mapping system). Without
+ * the endpoint in time everything goes back, held packets included (move-return.ts).
  * Of a live move only the source's copies are held, and all else goes on to the source, until the
  * endpoint has stopped there: see live-arrivals.ts.
  * A move has converged when every sender that was solicited has been seen sending here directly.
@@ -39,6 +40,7 @@ import {
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { moveView, stamp } from './move-log.js'
 import { chooseMovePeer, noAnswer, objectionToMove } from './move-objections.js'
+import { createMoveReturns } from './move-return.js'
 import type { MoveSource, MoveSourceParts } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
 import { createStrayRefusal } from './stray-answers.js'
@@ -75,8 +77,6 @@ const MAXIMUM_ARRIVALS = 256
 const LOCATE_MS = 4000
 const CANCEL_MS = 1000
 const CONFIRM_MS = 30_000
-/** How long after a return packets may still come that the source sent before it delivered again. */
-const RETURN_MS = 1000
 
 export function createMoves(
   config: NodeConfig,
@@ -89,10 +89,8 @@ export function createMoves(
   const byEid = new Map<string, Arrival>()
   const byId = new Map<bigint, Arrival>()
   const deadlines = createDeadlines()
-  /** EIDs that go back to their source and are forgotten soon, with the moment of their return. */
-  const returning = new Map<DatabaseEntry, Instant>()
-  /** EIDs expected here that were away before, by whichever attempt: a failure puts them back so. */
-  const formerlyAway = new WeakSet<DatabaseEntry>()
+  const isMoving = (eid: Eid): boolean => byEid.has(formatEid(eid))
+  const returns = createMoveReturns(parts, isMoving)
   const newcomers: Newcomer[] = []
   const convergence = createMoveConvergence()
   const refuseStray = createStrayRefusal(config, parts)
@@ -132,9 +130,6 @@ export function createMoves(
     stamp(record, 'requested', now)
     const passengers = eids.map((eid): Passenger => {
       const known = source === undefined ? knownLocators(eid, now) : [locator(source)]
-      const former = database.getEid(eid)
-      // An attempt that failed just now may not have put it back yet.
-      if (former?.state === 'away' && !isReturning(former)) formerlyAway.add(former)
       return {
         eid,
         entry: undefined,
@@ -142,7 +137,7 @@ export function createMoves(
         sourceLocators: known,
         named: source !== undefined,
         guessed: source === undefined,
-        wasAway: former !== undefined && formerlyAway.has(former),
+        wasAway: returns.wasAway(database.getEid(eid)),
       }
     })
     const arrival: Arrival = {
@@ -236,7 +231,7 @@ export function createMoves(
     const entry = database.getEid(one.eid) ?? database.add(one.eid, 'standby', interfaceName, now)
     if (entry === undefined) return false
     one.entry = entry
-    returning.delete(entry)
+    returns.expected(entry)
     smr.forget(entry)
     if (mode === 'live' && one.source !== undefined && one.source !== 'none')
       placement.standbyLive(entry, one.source, one.sourceLocators, now, outputs)
@@ -354,7 +349,7 @@ export function createMoves(
       one.entry = entry
       entries.push(entry)
       smr.forget(entry)
-      formerlyAway.delete(entry)
+      returns.arrived(entry)
       // Told by the source: the version after it is a claim that fences off whatever was before.
       entry.claimVersion = entry.heardVersion === 0 ? 0 : nextMapVersion(entry.heardVersion)
       placement.local(entry, mac, interfaceName, now, outputs)
@@ -413,7 +408,7 @@ export function createMoves(
     answerCommand(arrival, result, outputs)
     forget(arrival)
     const returned = new Set(asked.flatMap((one) => passengersFrom(arrival, one)))
-    for (const one of arrival.passengers) if (!returned.has(one)) giveUp(one, now, outputs)
+    for (const one of arrival.passengers) if (!returned.has(one)) returns.giveUp(one, now, outputs)
     for (const source of asked) {
       const name = formatIpAddress(source)
       exchange.abandon(`prepare/${record.name}/${name}`)
@@ -425,8 +420,8 @@ export function createMoves(
       // Not before the source delivers again: held packets sent back now would be redirected to us.
       const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
         for (const one of passengersFrom(arrival, source))
-          if (answer === undefined) giveUp(one, then, more)
-          else giveBack(one, then, more)
+          if (answer === undefined) returns.giveUp(one, then, more)
+          else returns.giveBack(one, then, more)
       }
       exchange.ask(
         `cancel/${record.name}/${name}`,
@@ -438,51 +433,6 @@ export function createMoves(
         outputs,
       )
     }
-  }
-
-  /** What is held goes to the source, in order; then we know nothing of the EID, or what we knew. */
-  function giveBack(one: Passenger, now: Instant, outputs: Output[]): void {
-    const { entry } = one
-    if (entry === undefined || !isStillOurs(one)) return
-    const options = { committed: true, mapVersion: entry.heardVersion, release: true }
-    placement.away(entry, one.sourceLocators, options, now, outputs)
-    formerlyAway.delete(entry)
-    if (one.wasAway) {
-      etr.keepAway(entry, now)
-      return
-    }
-    entry.solicitAfter = Number.POSITIVE_INFINITY
-    returning.set(entry, entry.departedAt)
-    deadlines.set(`return/${entry.key}`, now + RETURN_MS)
-  }
-
-  function giveUp(one: Passenger, now: Instant, outputs: Output[]): void {
-    const { entry } = one
-    if (entry === undefined || !isStillOurs(one)) return
-    formerlyAway.delete(entry)
-    if (one.wasAway && one.sourceLocators.length > 0) {
-      const options = { committed: true, mapVersion: entry.heardVersion, release: false }
-      placement.away(entry, one.sourceLocators, options, now, outputs)
-      etr.keepAway(entry, now)
-    } else placement.forget(entry, outputs)
-    // After the change of state, or packets that come meanwhile would be held for nobody.
-    itr.dropHeld(entry.eid, 'endpoint-absent', outputs)
-  }
-
-  /** Expected by this attempt, and by no later one. */
-  function isStillOurs(one: Passenger): boolean {
-    return one.entry?.state === 'standby' && !byEid.has(formatEid(one.eid))
-  }
-
-  /** Not when the endpoint has come, or come and gone, in the meantime. */
-  const isReturning = (entry: DatabaseEntry): boolean =>
-    entry.state === 'away' && returning.get(entry) === entry.departedAt
-
-  function forgetReturned(entry: DatabaseEntry, outputs: Output[]): void {
-    const isSame = isReturning(entry)
-    returning.delete(entry)
-    deadlines.cancel(`return/${entry.key}`)
-    if (isSame) placement.forget(entry, outputs)
   }
 
   const isExpecting = (arrival: Arrival | undefined): arrival is Arrival =>
@@ -533,13 +483,7 @@ export function createMoves(
       }
       return false
     },
-    handleHoldReleased(eid, now) {
-      // Not forgotten at once: the way back must stand until the last queue of the EID is empty
-      // and until what the source had sent to us has come.
-      const entry = database.getEid(eid)
-      if (entry !== undefined && isReturning(entry))
-        deadlines.set(`return/${entry.key}`, now + RETURN_MS)
-    },
+    handleHoldReleased: returns.handleHoldReleased,
     handleQuestion(message, from, now, outputs) {
       if (message.phase === 'prepared') {
         if (!byId.has(message.moveId)) refuseStray(message, from, now, outputs)
@@ -576,26 +520,27 @@ export function createMoves(
         convergence.watch(record, entries, former, now)
       }
     },
-    isMoving: (eid) => byEid.has(formatEid(eid)),
+    isMoving,
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
-        const name = key.slice(key.indexOf('/') + 1)
-        if (key.startsWith('return/')) {
-          const entry = database.byKey(name)
-          if (entry !== undefined) forgetReturned(entry, outputs)
-          continue
-        }
-        const record = log.byName(name)
+        const record = log.byName(key.slice(key.indexOf('/') + 1))
         const arrival = record === undefined ? undefined : byId.get(record.id)
         if (arrival?.phase !== 'ready') continue
         const result = refusal(504, 'endpoint-absent', 'the endpoint did not come')
         fail(arrival, result, 'endpoint-absent', now, outputs)
       }
+      returns.handleDeadline(now, outputs)
       live.handleDeadline(now, outputs)
       search.handleDeadline(now, outputs)
       convergence.handleDeadline(now, outputs)
     },
     deadline: () =>
-      earliest(deadlines.next(), live.deadline(), search.deadline(), convergence.deadline()),
+      earliest(
+        deadlines.next(),
+        returns.deadline(),
+        live.deadline(),
+        search.deadline(),
+        convergence.deadline(),
+      ),
   }
 }
