@@ -306,13 +306,13 @@ export function createInstalledMappings(
         echo.deadline(),
         facts.deadline(),
       ),
-    views: (now) => [...cache.entries()].map((entry) => view(entry, now)),
+    views: (now) => [...cache.entries()].map((entry) => view(config, entry, now)),
     page: (query, now) =>
       pageOf(
         cache,
         query,
         (entry) => entry.mapping.eidPrefix,
-        (entry) => [view(entry, now)],
+        (entry) => [view(config, entry, now)],
       ),
   }
 }
@@ -376,13 +376,16 @@ const ACTION_OF: Readonly<Record<Action, DatapathAction>> = {
   'drop-auth-failure': 'drop',
 }
 
-function view(entry: MapCacheEntry, now: Instant): MapCacheView {
+function view(config: NodeConfig, entry: MapCacheEntry, now: Instant): MapCacheView {
   const { mapping } = entry
+  const proxied = mapping.locators.length > 0 ? [] : proxyEncapsulations(config, entry)
+  // What packets do: to a Proxy-ETR they are forwarded, although the mapping says natively.
+  const locators = proxied.length > 0 ? proxied.map((one) => one.locator) : mapping.locators
   return {
     eidPrefix: formatEidPrefix(mapping.eidPrefix),
     instanceId: mapping.eidPrefix.instanceId,
-    action: mapping.locators.length > 0 ? 'forward' : mapping.action,
-    locators: mapping.locators.map((one) => ({
+    action: locators.length > 0 ? 'forward' : mapping.action,
+    locators: locators.map((one) => ({
       rloc: formatIpAddress(one.rloc),
       priority: one.priority,
       weight: one.weight,

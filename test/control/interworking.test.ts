@@ -105,6 +105,11 @@ t.test(
     })
     const six = talk.message(1, ETR, reply(nonce, answer))
     t.match(six.words[0], /^put-map-cache 2001:db8:9::\/48 forward 192\.0\.2\.77/, 'IPv6 over IPv4')
+    t.match(
+      talk.node.snapshot(1).mapCache.find((one) => one.eidPrefix === '2001:db8:9::/48'),
+      { action: 'forward', locators: [{ rloc: '192.0.2.77' }] },
+      'shown as what happens',
+    )
     const own = held(talk, 10, '10.2.0.9')
     t.same(
       wordsOf([own]).filter((one) => one.includes('forward')),
