@@ -4,6 +4,7 @@
  * takes longer.
  */
 import './bpf-itr-cases.js'
+import './bpf-live-cases.js'
 import './bpf-etr-cases.js'
 import './bpf-vector-cases.js'
 import './bpf-site-cases.js'
