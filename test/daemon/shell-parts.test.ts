@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Event } from '../../src/control/event.js'
+import { keyUnwrap, keyWrap } from '../../src/control/lisp-sec-keys.js'
+import { createBlockCipher } from '../../src/daemon/block-cipher.js'
 import { missingCapabilities, oldKernel } from '../../src/daemon/capabilities.js'
 import { createIcmpResponder, icmpFrame, tooBigMessage } from '../../src/daemon/icmp.js'
 import { createLog } from '../../src/daemon/log.js'
@@ -210,4 +212,26 @@ t.test('the rehearsal really moves its endpoint, announced and not', async (t) =
     return rehearsal.owner()
   })
   t.same(owners, Array.from({ length: 4 }, () => ['cloud-1', 'cloud-2']).flat())
+})
+
+t.test('the block cipher is AES-128, block by block, whatever keys come in between', async (t) => {
+  const cipher = createBlockCipher()
+  const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
+  // FIPS 197, appendix C.1.
+  const key = hex('000102030405060708090a0b0c0d0e0f')
+  const [plain, sealed] = ['00112233445566778899aabbccddeeff', '69c4e0d86a7b0430d8cdb78070b4c55a']
+  const other = hex('ffffffffffffffffffffffffffffffff')
+  for (let round = 0; round < 3; round += 1) {
+    t.same(cipher.encrypt(key, hex(plain)), hex(sealed))
+    t.same(cipher.decrypt(key, hex(sealed)), hex(plain))
+    t.notSame(cipher.encrypt(other, hex(plain)), hex(sealed))
+  }
+  const reused = new Uint8Array(key)
+  t.same(cipher.encrypt(reused, hex(plain)), hex(sealed))
+  reused.fill(0xff)
+  t.notSame(cipher.encrypt(reused, hex(plain)), hex(sealed), 'the bytes of a key count')
+  // RFC 3394 §4.1.
+  const wrapped = hex('1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5')
+  t.same(keyWrap(key, hex(plain), cipher), wrapped)
+  t.same(keyUnwrap(key, wrapped, cipher), hex(plain))
 })
