@@ -1,3 +1,10 @@
+/**
+ * What must hold between the keys of a configuration: checks that no schema can say.
+ *
+ * Each finding names the key to change. A check that rests on a section which is itself broken
+ * stays silent, so that one mistake is reported once. Standards: RFC 9300 §3 (an EID is never an
+ * RLOC), RFC 9301 §5.6 (one PSK per site), §8.1 (Map-Resolvers are underlay addresses).
+ */
 import {
   formatAddressText,
   formatEidPrefixText,
