@@ -45,6 +45,8 @@ export interface EtrCallbacks {
   registered(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
   /** The mapping system says it is elsewhere for good. */
   departed(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
+  /** However it was known: an EID of ours is elsewhere for good. */
+  left?(now: Instant, outputs: Output[]): void
 }
 
 /** The parts of an xTR that share its EIDs. */
@@ -214,6 +216,7 @@ export function createEtr(
       locators: entry.awayLocators.map((one) => formatIpAddress(one.rloc)),
     })
     keepAway(entry, now)
+    callbacks.left?.(now, outputs)
   }
 
   function keepAway(entry: DatabaseEntry, now: Instant): void {

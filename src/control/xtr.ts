@@ -130,6 +130,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         hears.callbacks.registered(entry, now, outputs)
       },
       departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
+      left: (now, outputs) => multicast.departed(now, outputs),
     },
   )
   const parts = {
@@ -146,10 +147,9 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       moves.convergence.registered(entry, now, outputs)
       ownChange.registered(entry, now)
     },
-    departed(entry, now, outputs) {
+    departed(entry, now) {
       source.departed(entry, now)
       moves.convergence.departed(entry)
-      multicast.departed(now, outputs)
     },
   }
   const isMoving = (entry: DatabaseEntry): boolean =>

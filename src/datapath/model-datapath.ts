@@ -17,6 +17,7 @@ import type {
 import { equalIpAddresses, formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, equalEidPrefixes, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
+import type { MulticastGroup } from '../lisp/multicast/multicast-group.js'
 import { LOCATOR_BUCKETS, locatorBuckets } from '../tables/locator-selection.js'
 import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
@@ -26,6 +27,7 @@ import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold
 import { createModelLiveMoves, leftOf, type ModelMove } from './model-live-moves.js'
 import type { ModelPacket } from './model-packet.js'
 import { isListed, type ModelRelay, NO_RELAY } from './model-relay.js'
+import { createModelReplication } from './model-replication.js'
 import { createModelTable, type ModelEntry } from './model-table.js'
 
 export interface ModelDatapathOptions {
@@ -160,6 +162,7 @@ export function createModelDatapath(
     discard: (packet, reason) => around.discard(packet, reason),
   })
   const release = hold.release
+  const replication = createModelReplication()
   const relays = options.relay ?? NO_RELAY
   let mapCache = newMapCache()
   let localEids = newLocalEids()
@@ -412,6 +415,13 @@ export function createModelDatapath(
     })
   }
 
+  function answerReplication(group: MulticastGroup): void {
+    const { packets, lastSentAt } = replication.usage(group)
+    const idleMs = lastSentAt === undefined ? undefined : around.now() - lastSentAt
+    const usage = { packets: BigInt(packets), bytes: 0n, idleMs }
+    around.raise({ kind: 'replication-usage', group, ...usage })
+  }
+
   function perform(operation: DatapathOperation): void {
     const failed = (reason: string): void =>
       around.raise({ kind: 'operation-failed', operation: operation.kind, reason })
@@ -446,8 +456,10 @@ export function createModelDatapath(
         return
       case 'put-replication':
       case 'delete-replication':
+        replication.perform(operation)
+        return
       case 'query-replication':
-        failed('no-multicast')
+        answerReplication(operation.group)
     }
   }
 

@@ -15,11 +15,11 @@ import type {
   RestoredState,
   StoredRecord,
 } from '../../src/control/input-output.js'
-import { formatGroup } from '../../src/control/multicast/multicast-group.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { formatEid, formatEidPrefix } from '../../src/lisp/eid.js'
 import { decodeMessage, encodeMessage, type Message } from '../../src/lisp/message.js'
+import { formatGroup } from '../../src/lisp/multicast/multicast-group.js'
 import { anAddress, someCapabilities } from './builders.js'
 
 export interface SentMessage {

@@ -4,15 +4,15 @@
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
 import type { Event } from '../../src/control/event.js'
-import type { DatapathEvent, Node, Output } from '../../src/control/input-output.js'
+import type { Command, DatapathEvent, Node, Output } from '../../src/control/input-output.js'
+import { createNode } from '../../src/control/node.js'
+import { formatIpAddress } from '../../src/lisp/address.js'
+import { decodeMessage, type Message } from '../../src/lisp/message.js'
 import {
   formatGroup,
   type MulticastGroup,
   parseGroup,
-} from '../../src/control/multicast/multicast-group.js'
-import { createNode } from '../../src/control/node.js'
-import { formatIpAddress } from '../../src/lisp/address.js'
-import { decodeMessage, type Message } from '../../src/lisp/message.js'
+} from '../../src/lisp/multicast/multicast-group.js'
 import {
   aKey,
   aMulticastPolicy,
@@ -57,6 +57,7 @@ export function xtrConfig(index: number, about: Partial<NodeConfig> = {}): NodeC
     mapServers: [{ ...server, registerMs: 60_000, ttlMinutes: 15 }],
     mapResolvers: [anAddress(MAP_SERVER)],
     multicast: aMulticastPolicy({ enabled: true }),
+    mobility: { ...aNodeConfig().mobility, key: aKey('mobility') },
     ...about,
   })
 }
@@ -188,8 +189,8 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     send(name: string, group: string): void {
       raise(name, { kind: 'multicast-source-seen', group: aGroup(group), interfaceName: 'site' })
     },
-    command(name: string, command: Parameters<Node['handle']>[0] & { kind: 'command' }): void {
-      feed(find(name), command)
+    command(name: string, command: Command): void {
+      feed(find(name), { kind: 'command', commandId: 'c', command })
     },
     run(ms: number): void {
       runUntil(now + ms)

@@ -11,6 +11,7 @@ import { authenticationLength, encodeSigned } from '../../lisp/authentication.js
 import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import { encodeMessage } from '../../lisp/message.js'
+import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { CONTROL_PORT, sendControl } from '../control-datagram.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
 import { report } from '../installed-mappings.js'
@@ -23,7 +24,6 @@ import { createRateLimit } from '../rate-limit.js'
 import { hexOf } from '../register-guard.js'
 import type { Speaker, SubscriptionAdmission } from '../subscription-admission.js'
 import type { Addressee, GroupEntry, GroupTable } from './group-table.js'
-import { formatGroup, groupOf, type MulticastGroup } from './multicast-group.js'
 
 export interface GroupAnswers {
   /** False when the request is not about groups. */

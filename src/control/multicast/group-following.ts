@@ -16,13 +16,18 @@ import type { Rloc } from '../../lisp/locator.js'
 import { isNewerMapVersion } from '../../lisp/map-version.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import { encodeMessage, type MapNotify, type MapReply } from '../../lisp/message.js'
+import {
+  formatGroup,
+  groupAddress,
+  groupOf,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
 import { CONTROL_PORT, sendControl, sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
 import { push, report } from '../installed-mappings.js'
 import { mapRequest } from '../map-request-form.js'
 import { keyTowards } from '../peer-profile.js'
-import { formatGroup, groupAddress, groupOf, type MulticastGroup } from './multicast-group.js'
 import { entriesOf } from './replication-list.js'
 
 export interface GroupFollowing {

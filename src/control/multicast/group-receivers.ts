@@ -13,13 +13,13 @@ import { authenticationLength, encodeSigned } from '../../lisp/authentication.js
 import { coversEid } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
+import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
 import { report } from '../installed-mappings.js'
 import { keyTowards, mapServerProfile } from '../peer-profile.js'
 import type { RisingCounter } from '../rising-counter.js'
-import { formatGroup, type MulticastGroup } from './multicast-group.js'
 import { listMapping, RECEIVER_LEVEL } from './replication-list.js'
 
 type Change = Extract<DatapathEvent, { kind: 'group-joined' | 'group-left' }>

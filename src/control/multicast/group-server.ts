@@ -17,6 +17,12 @@ import { isUsableRloc, type Rloc } from '../../lisp/locator.js'
 import { nextMapVersion } from '../../lisp/map-version.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import type { MapRegister } from '../../lisp/message.js'
+import {
+  anySource,
+  formatGroup,
+  groupOf,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
 import type { Registrations } from '../../tables/registrations.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
@@ -38,7 +44,6 @@ import {
   type GroupEntry,
 } from './group-table.js'
 import type { GroupView } from './group-views.js'
-import { anySource, formatGroup, groupOf, type MulticastGroup } from './multicast-group.js'
 import { entriesOf, listMapping, RECEIVER_LEVEL } from './replication-list.js'
 import { addressText, type TreeNode } from './replication-tree.js'
 

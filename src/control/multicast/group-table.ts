@@ -8,9 +8,13 @@
 import type { AuthenticationKey } from '../../lisp/authentication.js'
 import { type Eid, formatEid } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
+import {
+  anySource,
+  formatGroup,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant } from '../input-output.js'
-import { anySource, formatGroup, type MulticastGroup } from './multicast-group.js'
 import { RECEIVER_LEVEL } from './replication-list.js'
 import {
   addressText,

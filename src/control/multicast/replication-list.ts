@@ -17,10 +17,10 @@ import {
 } from '../../lisp/afi-address.js'
 import { isUsableRloc, locator, type Rloc, structuredLocator } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
+import { groupAddress, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
 import { encapsulationTo } from '../encapsulation-choice.js'
 import type { Encapsulation } from '../input-output.js'
-import { groupAddress, type MulticastGroup } from './multicast-group.js'
 
 /** RFC 8378 §5.1.2: what ETRs register at. */
 export const RECEIVER_LEVEL = 128

@@ -14,6 +14,12 @@ import type { Eid } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import type { MapNotify, MapReply } from '../../lisp/message.js'
+import {
+  anySource,
+  formatGroup,
+  groupOf,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
 import { isOwnRloc } from '../control-datagram.js'
 import type {
@@ -28,7 +34,6 @@ import type { RisingCounter } from '../rising-counter.js'
 import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
-import { anySource, formatGroup, groupOf, type MulticastGroup } from './multicast-group.js'
 import { chooseCopies, listMapping } from './replication-list.js'
 
 export interface SiteMulticast {

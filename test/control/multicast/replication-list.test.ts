@@ -4,13 +4,6 @@
 import t from 'tap'
 import type { Encapsulation } from '../../../src/control/input-output.js'
 import {
-  formatGroup,
-  groupAddress,
-  groupOf,
-  isLinkScoped,
-  parseGroup,
-} from '../../../src/control/multicast/multicast-group.js'
-import {
   chooseCopies,
   entriesOf,
   listMapping,
@@ -24,6 +17,13 @@ import {
 import { formatIpAddress } from '../../../src/lisp/address.js'
 import type { AfiAddress, ReplicationEntry } from '../../../src/lisp/afi-address.js'
 import { decodeMessage, encodeMessage } from '../../../src/lisp/message.js'
+import {
+  formatGroup,
+  groupAddress,
+  groupOf,
+  isLinkScoped,
+  parseGroup,
+} from '../../../src/lisp/multicast/multicast-group.js'
 import { aNodeConfig, anAddress } from '../../support/builders.js'
 
 const config = aNodeConfig()

@@ -332,32 +332,69 @@ t.test('after a restart nobody is told a list that lacks receivers', async (t) =
 })
 
 t.test('an endpoint that will come brings its groups and lists along', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3), xtrConfig(4)])
+  const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+  const mac = new Uint8Array(6).fill(2)
+  const seen = { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' } as const
+  world.raise('site-1', seen)
+  world.run(5000)
+  const sends = '(10.200.0.7,239.5.5.5)'
+  world.send('site-1', sends)
+  world.join('site-3', '(*,239.5.5.5)')
+  world.join('site-1', '(*,239.5.5.5)', '10.1.0.9')
+  world.join('site-1', '(*,239.6.6.6)', '10.200.0.7')
+  world.send('site-4', '(10.4.0.5,239.6.6.6)')
+  world.run(50)
+  t.equal(world.xtr('site-1').entries.get(sends), '0 192.0.2.3 | site')
+  world.command('site-2', { kind: 'start-move', eids: [eid], source: anAddress('192.0.2.1') })
+  world.run(100)
+  t.ok(world.names('site-2').includes('move-prepared'), 'it is not here yet')
+  t.equal(world.xtr('site-2').entries.get(sends), '0 192.0.2.1 192.0.2.3 |', 'what it sends')
+  const both = '0 192.0.2.1 192.0.2.2 |'
+  t.equal(world.xtr('site-4').entries.get('(10.4.0.5,239.6.6.6)'), both, 'what it listens to')
+  world.raise('site-2', seen)
+  world.join('site-2', '(*,239.6.6.6)', '10.200.0.7')
+  world.leave('site-1', '(*,239.6.6.6)', '10.200.0.7')
+  world.run(50)
+  t.equal(world.xtr('site-2').entries.get(sends), '0 192.0.2.1 192.0.2.3 |')
+  t.notOk(
+    world.xtr('site-1').entries.get(sends)?.includes('192.'),
+    'the former site copies no more',
+  )
+  t.equal(world.xtr('site-4').entries.get('(10.4.0.5,239.6.6.6)'), '0 192.0.2.2 |')
+})
+
+t.test('(S,G) is registered at the Map-Servers of its source, (*,G) at all', async (t) => {
+  const other = { ...xtrConfig(2).mapServers[0]!, multicastSources: [aPrefix('10.9.0.0/16')] }
+  const world = createGroupWorld([xtrConfig(2, { mapServers: [other] })])
+  world.join('site-2', SSM)
+  world.run(5)
+  t.same(registersOf(world.sent), [])
+  world.join('site-2', '(10.9.0.5,232.1.1.1)')
+  world.join('site-2', ASM)
+  world.run(5)
+  t.equal(registersOf(world.sent).length, 2)
+})
+
+t.test('the new site of a source is told its list when it registers the source', async (t) => {
   const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
-  const vm = anAddress('10.200.0.7')
-  for (const kind of ['local-eid-seen'] as const)
-    world.raise('site-1', {
-      kind,
-      eid: { instanceId: 0, address: vm },
+  const group = '(10.200.0.7,232.5.5.5)'
+  const seen = (name: string) =>
+    world.raise(name, {
+      kind: 'local-eid-seen',
+      eid: { instanceId: 0, address: anAddress('10.200.0.7') },
       mac: new Uint8Array(6).fill(2),
       interfaceName: 'site',
       how: 'arp',
     })
+  seen('site-1')
+  world.join('site-3', group)
   world.run(20)
-  world.send('site-1', '(10.200.0.7,239.5.5.5)')
-  world.join('site-3', '(*,239.5.5.5)')
-  world.join('site-1', '(*,239.6.6.6)', '10.200.0.7')
+  t.equal(world.xtr('site-1').entries.get(group), '0 192.0.2.3 |')
+  seen('site-2')
   world.run(20)
-  world.raise('site-2', {
-    kind: 'local-eid-seen',
-    eid: { instanceId: 0, address: vm },
-    mac: new Uint8Array(6).fill(2),
-    interfaceName: 'site',
-    how: 'arp',
-  })
-  world.send('site-2', '(10.200.0.7,239.5.5.5)')
-  world.run(50)
-  t.equal(world.xtr('site-2').entries.get('(10.200.0.7,239.5.5.5)'), '0 192.0.2.3 |')
-  t.notOk(world.xtr('site-1').entries.has('(10.200.0.7,239.5.5.5)'), 'the former site forgets it')
+  t.equal(world.xtr('site-2').entries.get(group), '0 192.0.2.3 |', 'before its first packet')
+  t.notOk(world.xtr('site-1').entries.has(group))
 })
 
 t.test('a site joins no more groups than its limit', async (t) => {

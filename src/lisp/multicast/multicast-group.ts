@@ -14,8 +14,8 @@ import {
   isMulticast,
   isUnspecified,
   parseIpAddress,
-} from '../../lisp/address.js'
-import type { AfiAddress, MulticastInfo } from '../../lisp/afi-address.js'
+} from '../address.js'
+import type { AfiAddress, MulticastInfo } from '../afi-address.js'
 
 /** Source and group are of one family; the group is a multicast address. */
 export interface MulticastGroup {
