@@ -72,6 +72,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/move-batches/{batchId}',
     '/v1/moves',
     '/v1/moves/{moveId}',
+    '/v1/multicast/groups',
     '/v1/node',
     '/v1/queries',
     '/v1/registrations',
@@ -144,6 +145,14 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.equal((await get(t, '/v1/registrations')).registrations[0].site, 'clouds')
   t.equal((await get(t, '/v1/sites')).sites[0].registrations, 1)
   t.equal((await get(t, '/v1/subscriptions')).subscriptions[0].state, 'subscribed')
+  const groups = '/v1/multicast/groups'
+  const page = await get(t, `${groups}?instanceId=7&limit=1`, groups)
+  t.match(page, { total: 2, next: '[7](*,239.1.1.1)', groups: [{ group: '[7](*,239.1.1.1)' }] })
+  const after = encodeURIComponent(page.next)
+  const rest = await get(t, `${groups}?after=${after}`, groups)
+  t.match(rest, { groups: [{ copies: ['192.0.2.9'], side: 'xtr', listeners: 2 }] })
+  t.equal(rest.groups.length, 1)
+  t.same((await get(t, `${groups}?instanceId=8`, groups)).groups, [])
   t.equal((await get(t, '/v1/locators')).locators[1].reachable, false)
 })
 

@@ -195,7 +195,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
   return {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
-    groups: [],
+    groups: [AN_SSM_GROUP, { ...AN_SSM_GROUP, group: '[7](*,239.1.1.1)' }],
     mapCache: [
       { ...cached, eidPrefix: '[7]10.20.0.0/24' },
       { ...cached, eidPrefix: '[7]10.20.0.128/25', locators: [], action: 'drop' },
@@ -282,3 +282,16 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
     moves,
   }
 }
+
+const AN_SSM_GROUP = {
+  group: '[7](10.20.0.5,232.1.1.1)',
+  instanceId: 7,
+  side: 'xtr',
+  listeners: 2,
+  interfaces: ['site0'],
+  registered: true,
+  followed: true,
+  copies: ['192.0.2.9'],
+  level: 0,
+  members: 1,
+} as const

@@ -5,7 +5,6 @@ import type { RouteOptions } from '../context.js'
 import { asJson, errorResponses, MulticastGroupView } from '../views.js'
 
 const MAXIMUM_PAGE = 1000
-const USUAL_PAGE = 100
 
 export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
   app,
@@ -20,7 +19,7 @@ export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
         tags: ['tables'],
         querystring: Type.Object({
           instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
-          limit: Type.Integer({ minimum: 1, maximum: MAXIMUM_PAGE, default: USUAL_PAGE }),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAXIMUM_PAGE })),
           after: Type.Optional(Type.String({ description: 'A group: continue behind it' })),
         }),
         response: {
@@ -34,7 +33,7 @@ export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       },
     },
     ({ query }) => {
-      const { instanceId, limit, after = '' } = query
+      const { instanceId, limit = MAXIMUM_PAGE, after = '' } = query
       const all = context.node
         .snapshot()
         .groups.filter((one) => instanceId === undefined || one.instanceId === instanceId)
