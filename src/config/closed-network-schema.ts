@@ -35,7 +35,7 @@ export const ClosedNetworkConfig = Type.Object(
       default: false,
       description:
         'Believe for 3 seconds that an unknown source is where its packet came from, while the mapping ' +
-        'system is asked (RFC 9300 §9)',
+        'system is asked (RFC 9300 §9); ask it also about mappings that come with Map-Requests',
     }),
     relays: Type.Array(AddressText, {
       default: [],

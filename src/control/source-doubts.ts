@@ -5,6 +5,8 @@
  *
  * Gleaning (RFC 9300 §9), the one exception: an unknown source is believed for 3 s to be where its
  * packet came from, once a minute, while the mapping system is asked; its own answer replaces that.
+ * A mapping that comes with a Map-Request (RFC 9301 §5.3) is not even believed so long: it is a reason to
+ * ask, and what is answered is used (RFC 9303 §6.9: the question is protected where that is required).
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
@@ -23,6 +25,8 @@ export interface SourceDoubts {
   handleStatusBits(event: OfKind<'status-bits-changed'>, now: Instant, outputs: Output[]): void
   /** `eid` is none of ours. */
   glean(event: OfKind<'source-unmapped'>, now: Instant, outputs: Output[]): void
+  /** A Map-Request brought a mapping of `eid`, which is none of ours. Only where gleaning is on. */
+  verify(eid: Eid, now: Instant, outputs: Output[]): void
 }
 
 /** RFC 9300 §10: reactions to status bits are limited; one per 3 s and mapping is our choice. */
@@ -96,6 +100,12 @@ export function createSourceDoubts(
       mappings.put(mapping, { origin: 'gleaned', lifetimeMs: GLEANED_MS }, [], now, outputs)
       report(outputs, 'source-gleaned', 'info', { eid: name, sender: formatIpAddress(sender) })
       pending.ask(eidPrefix, undefined, { kind: 'smr' }, now, outputs)
+    },
+    verify(eid, now, outputs) {
+      if (config.closedNetwork?.glean !== true) return
+      if (cache.lookup(eid, now).kind !== 'miss') return
+      if (!eidLimit.take(formatEid(eid), now) || !allLimit.take('all', now)) return
+      pending.ask(hostPrefix(eid), undefined, { kind: 'hold' }, now, outputs)
     },
   }
 }

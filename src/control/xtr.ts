@@ -5,7 +5,7 @@
  * here, and through nothing else. Datagrams are taken apart in node.ts.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { eidFromPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
+import { type Eid, eidFromPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
@@ -159,6 +159,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const { wasOurs } = ownChange
   const eids = { database, itr, placement, etr, isMoving, wasOurs }
   const restoredEids = createRestoredEids(config, eids)
+  const answerRequest = createRequestReplies(config, database)
 
   function start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void {
     for (const record of restored?.records ?? []) {
@@ -203,6 +204,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     itr.question(command.eid, now + QUERY_MS, onAnswer, now, outputs)
   }
 
+  /** Where an EID of ours is, is never learned from what others send. */
+  function isOurs(eid: Eid): boolean {
+    return database.match(eid) !== undefined || database.dynamicPrefixOf(eid) !== undefined
+  }
+
   function endBatch(now: Instant, outputs: Output[]): void {
     // The former site first: until it redirects, packets are lost.
     moves.endBatch(now, outputs)
@@ -214,7 +220,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     itr,
     etr,
     multicast,
-    replies: createRequestReplies(config, database),
+    replies(request, origin, now, outputs) {
+      answerRequest(request, origin, now, outputs)
+      const brought = request.mapReplyRecord?.eidPrefix
+      if (brought !== undefined && !isOurs(brought)) itr.doubts.verify(brought, now, outputs)
+    },
     start,
     handleDatapath(event, now, outputs) {
       switch (event.kind) {
@@ -246,10 +256,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'stale-map-version':
           return ownFacts.handleStale(event, now, outputs)
         case 'source-unmapped': {
-          const { eid } = event
-          // Where an EID of ours is, is never learned from packets.
-          if (database.match(eid) === undefined && database.dynamicPrefixOf(eid) === undefined)
-            itr.doubts.glean(event, now, outputs)
+          if (!isOurs(event.eid)) itr.doubts.glean(event, now, outputs)
           return
         }
         case 'eid-wanted':

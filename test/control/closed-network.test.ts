@@ -278,6 +278,26 @@ t.test('an unknown source is gleaned for 3 s while the mapping system is asked',
   t.equal(put100.length, 100, 'inventing sources is limited')
 })
 
+t.test('a mapping that comes with a Map-Request is asked for, never used', async (t) => {
+  const bring = (eid: string): Partial<MapRequest> => ({
+    sourceEid: anEid(eid),
+    itrRlocs: [anAddress(STRANGER)],
+    records: [{ subscribe: false, eidPrefix: aPrefix('10.2.0.0/16') }],
+    mapReplyRecord: aMapping({ eidPrefix: `${eid}/32`, locators: [aLocator(STRANGER)] }),
+  })
+  const talk = anXtr({ glean: true })
+  const brought = talk.message(1000, STRANGER, aMapRequest(bring('10.9.0.6')))
+  t.same(brought.words, [], 'nothing of it is installed')
+  const [request] = requestsOf([brought])
+  t.match(request, { smrInvoked: false, records: [{ eidPrefix: aPrefix('10.9.0.6/32') }] })
+  t.ok(reply(talk, 1500, request!, remote(4)).words.some((one) => one.includes(PEER)))
+  const asked = (one: Reaction): number => requestsOf([one]).length
+  t.equal(asked(talk.message(2000, STRANGER, aMapRequest(bring('10.9.0.7')))), 0, 'cached')
+  t.equal(asked(talk.message(2000, STRANGER, aMapRequest(bring('10.1.0.9')))), 0, 'ours')
+  const open = anXtr({ glean: false })
+  t.equal(asked(open.message(1000, STRANGER, aMapRequest(bring('10.9.0.6')))), 0, 'not asked to')
+})
+
 function anEchoingXtr() {
   const talk = anXtr({ echoNonce: true }, probing)
   learn(talk, 10, remote(4))

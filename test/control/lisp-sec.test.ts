@@ -4,6 +4,7 @@
  */
 import t from 'tap'
 import type { SecurityPolicy } from '../../src/config/node-config.js'
+import { NOT_CLOSED } from '../../src/control/closed-vocabulary.js'
 import {
   deriveOneTimeKey,
   signEidAuthentication,
@@ -89,6 +90,15 @@ t.test('the ETR signs, and the ITR believes it', async (t) => {
     `${SERVER} → ${ETR} ecm S map-request`,
     `${ETR} → ${ITR} map-reply S`,
   ])
+})
+
+t.test('a mapping that comes with a Map-Request is verified by a protected question', async (t) => {
+  const system = aProtectedSystem({ itr: { closedNetwork: { ...NOT_CLOSED, glean: true } } })
+  const mapReplyRecord = aMapping({ eidPrefix: '10.1.0.0/24' })
+  const bytes = encodeMessage(aMapRequest({ mapReplyRecord }))
+  system.carry(ITR, system.node(ITR).bytes(1000, '192.0.2.77', bytes))
+  t.ok(ecmOf(system, ITR, RESOLVER).security)
+  t.same(system.cached(1000), [`10.1.0.0/24 ${ETR}`], 'what the ETR signs, not what was brought')
 })
 
 t.test('the Map-Server proves its own answers: positive, and that there is nothing', async (t) => {

@@ -14,7 +14,7 @@ import {
   createReplicationTree,
   type TreeNode,
 } from '../../../src/control/multicast/replication-tree.js'
-import { formatIpAddress } from '../../../src/lisp/address.js'
+import { equalIpAddresses, formatIpAddress } from '../../../src/lisp/address.js'
 import type { AfiAddress, ReplicationEntry } from '../../../src/lisp/afi-address.js'
 import { decodeMessage, encodeMessage } from '../../../src/lisp/message.js'
 import {
@@ -71,6 +71,11 @@ t.test('an ITR copies to the lowest level, a relay to the next one above its own
     receiver('192.0.2.1'),
   ]
   const at = (level: number) => rlocsOf(chooseCopies(config, entries, level, nothingDown).copies)
+  for (const { source } of chooseCopies(config, entries, 0, nothingDown).copies)
+    t.ok(
+      config.rlocs.some(({ address }) => equalIpAddresses(address, source)),
+      'sent from an RLOC of ours',
+    )
   t.same(at(0), ['192.0.2.51'])
   t.same(at(1), ['192.0.2.61'])
   t.same(at(2), ['192.0.2.1'])

@@ -17,6 +17,11 @@ const core = (frame: Uint8Array, out: VectorOutcome, what = ''): VectorStep => (
   what,
 })
 
+const changed = (frame: Uint8Array, at: number, byte: number): Uint8Array => {
+  frame[at] = byte
+  return frame
+}
+
 const allFamilies: PacketVector[] = FAMILIES.flatMap((eid) =>
   FAMILIES.map((rloc) => ({
     name: `IPv${eid} in IPv${rloc}`,
@@ -34,6 +39,11 @@ const allFamilies: PacketVector[] = FAMILIES.flatMap((eid) =>
         fromCore(rloc, inbound(eid, { ttl: 5 }), { outer: { ttl: 60 } }),
         { site: inbound(eid, { ttl: 5 }) },
         'a TTL never grows',
+      ),
+      core(
+        changed(fromCore(rloc, inbound(eid)), rloc === 4 ? 40 : 60, 0x12),
+        { site: inbound(eid) },
+        'a UDP checksum is not verified, whatever it is',
       ),
     ],
   })),
@@ -84,10 +94,6 @@ const headerBits: VectorStep[] = [
 
 const malformed = (inner: Uint8Array, what: string): VectorStep =>
   core(fromCore(4, inner), { drop: 'malformed-inner' }, what)
-const changed = (frame: Uint8Array, at: number, byte: number): Uint8Array => {
-  frame[at] = byte
-  return frame
-}
 const THERE = { 4: '198.51.100.9', 6: '2001:db8:d::9' } as const
 
 const away: PacketVector[] = FAMILIES.flatMap((eid) =>
