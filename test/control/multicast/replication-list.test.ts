@@ -93,12 +93,32 @@ t.test('of a path the strict hop is used while it is reachable, else the next on
 
 t.test('a list looks the same in a register, a reply and a notify', async (t) => {
   const record = listMapping(GROUP, [receiver('192.0.2.1'), receiver('192.0.2.2')], TERMS)
-  const reply = { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false } as const
-  const bytes = encodeMessage({ ...reply, nonce: 1n, records: [], structuredRecords: [record] })
-  const back = decodeMessage(bytes)
-  t.match(back, { kind: 'map-reply', structuredRecords: [{ eid: { kind: 'multicast-info' } }] })
-  const again = back.kind === 'map-reply' ? back.structuredRecords![0]! : undefined
-  t.same(entriesOf(again!).entries, entriesOf(record).entries)
+  const carried = { nonce: 1n, records: [], structuredRecords: [record] }
+  const signed = {
+    ...carried,
+    keyId: 0,
+    algorithm: 0,
+    authenticationData: new Uint8Array(0),
+    identity: undefined,
+  } as const
+  const flags = {
+    proxyReply: true,
+    securityCapable: false,
+    eidNotify: false,
+    useTtlForTimeout: false,
+    mergeRequest: true,
+    wantMapNotify: false,
+  }
+  for (const message of [
+    { kind: 'map-register', ...signed, ...flags },
+    { kind: 'map-reply', ...carried, rlocProbe: false, echoNonceCapable: false },
+    { kind: 'map-notify', ...signed },
+  ] as const) {
+    const back = decodeMessage(encodeMessage(message))
+    t.match(back, { kind: message.kind, structuredRecords: [{ eid: { kind: 'multicast-info' } }] })
+    const again = back.kind === message.kind ? back.structuredRecords![0]! : undefined
+    t.same(entriesOf(again!).entries, [receiver('192.0.2.1'), receiver('192.0.2.2')])
+  }
 })
 
 t.test(
