@@ -14,6 +14,7 @@
 #include "interwork.h"
 #include "live_move.h"
 #include "neighbours.h"
+#include "segment.h"
 
 /* Compared by whoever loads the object. */
 const volatile __u32 lisp_abi_version = LISP_ABI_VERSION;
@@ -158,7 +159,7 @@ static __always_inline int aggregate(struct __sk_buff *skb, const struct outer *
 {
 	if (decapsulate(skb, outer, packet, packet->family))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-	return send_to_gro(skb, packet, outer->family, config->gro_entry_interface_index);
+	return send_to_gro(skb, packet->instance_id, outer->family, config->gro_entry_interface_index);
 }
 
 /*
@@ -171,8 +172,7 @@ static __always_inline int accept_unasked(struct __sk_buff *skb, const struct ou
 {
 	int gro = goes_to_gro(skb, packet, config);
 
-	if (config->flags != LISP_NODE_SETTLED || (!gro && !goes_to_gpe(skb, packet, config)) ||
-	    bpf_ktime_get_coarse_ns() < config->unsettled_until_ns)
+	if ((!gro && !goes_to_gpe(skb, packet, config)) || !is_settled(config))
 		return CONTINUE;
 	if (write_changes(skb, outer, packet))
 		return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
@@ -204,12 +204,55 @@ static __always_inline int accept_from_core(struct __sk_buff *skb, const struct 
 	return settle(skb, packet, local, outer->family);
 }
 
+/* LISP data for us that takes the long way. */
+static __always_inline int receive(struct __sk_buff *skb, const struct outer *outer,
+				   const struct lisp_node_config *config)
+{
+	struct lisp_local_eid *local;
+	struct packet packet = {};
+	int verdict;
+
+	verdict = parse_inner(skb, outer, &packet);
+	if (verdict != CONTINUE)
+		return verdict;
+	verdict = combine_with_outer(skb, outer, &packet);
+	if (verdict != CONTINUE)
+		return verdict;
+	verdict = accept_unasked(skb, outer, &packet, config);
+	if (verdict != CONTINUE)
+		return verdict;
+	local = find_local_eid(&packet.destination);
+	if (!local || local->state == LISP_LOCAL_EID_NONE) {
+		if (config->flags & LISP_NODE_RELAYS)
+			return goes_to_gpe(skb, &packet, config) ? leave_to_gpe(skb, outer, &packet) :
+								   relay_from_core(skb, outer, &packet);
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
+	if (local->state == LISP_LOCAL_EID_PREFIX) {
+		report_sender(skb, outer, &packet, LISP_EVENT_UNKNOWN_EID);
+		return drop(skb, LISP_DROP_UNKNOWN_EID);
+	}
+	if (config->flags & LISP_NODE_CLOSED) {
+		verdict = check_closed(skb, outer, &packet, config->flags);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
+	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
+		report_sender(skb, outer, &packet, LISP_EVENT_SENDER_SEEN);
+	if (local->flags & LISP_LOCAL_EID_MOVING) {
+		verdict = follow_move(skb, outer, &packet, local);
+		if (verdict != CONTINUE && verdict != SEND_ON)
+			return verdict;
+	}
+	if (local->state == LISP_LOCAL_EID_AWAY || verdict == SEND_ON)
+		return redirect_encapsulated(skb, outer, &packet);
+	return accept_from_core(skb, outer, &packet, local, config);
+}
+
 SEC("tc")
 int rloc_ingress(struct __sk_buff *skb)
 {
 	const struct lisp_node_config *config = get_node_config();
-	struct lisp_local_eid *local;
-	struct packet packet = {};
 	struct outer outer = {};
 	int verdict;
 
@@ -223,41 +266,10 @@ int rloc_ingress(struct __sk_buff *skb)
 	}
 	if (pull_packet(skb, ETH_HLEN + outer.overhead))
 		return PASS;
-	verdict = parse_inner(skb, &outer, &packet);
+	verdict = take_segment(skb, &outer, config);
 	if (verdict != CONTINUE)
 		return verdict;
-	verdict = combine_with_outer(skb, &outer, &packet);
-	if (verdict != CONTINUE)
-		return verdict;
-	verdict = accept_unasked(skb, &outer, &packet, config);
-	if (verdict != CONTINUE)
-		return verdict;
-	local = find_local_eid(&packet.destination);
-	if (!local || local->state == LISP_LOCAL_EID_NONE) {
-		if (config->flags & LISP_NODE_RELAYS)
-			return goes_to_gpe(skb, &packet, config) ? leave_to_gpe(skb, &outer, &packet) :
-								   relay_from_core(skb, &outer, &packet);
-		return drop(skb, LISP_DROP_UNKNOWN_EID);
-	}
-	if (local->state == LISP_LOCAL_EID_PREFIX) {
-		report_sender(skb, &outer, &packet, LISP_EVENT_UNKNOWN_EID);
-		return drop(skb, LISP_DROP_UNKNOWN_EID);
-	}
-	if (config->flags & LISP_NODE_CLOSED) {
-		verdict = check_closed(skb, &outer, &packet, config->flags);
-		if (verdict != CONTINUE)
-			return verdict;
-	}
-	if (local->flags & LISP_LOCAL_EID_REPORT_SENDERS)
-		report_sender(skb, &outer, &packet, LISP_EVENT_SENDER_SEEN);
-	if (local->flags & LISP_LOCAL_EID_MOVING) {
-		verdict = follow_move(skb, &outer, &packet, local);
-		if (verdict != CONTINUE && verdict != SEND_ON)
-			return verdict;
-	}
-	if (local->state == LISP_LOCAL_EID_AWAY || verdict == SEND_ON)
-		return redirect_encapsulated(skb, &outer, &packet);
-	return accept_from_core(skb, &outer, &packet, local, config);
+	return receive(skb, &outer, config);
 }
 
 /*

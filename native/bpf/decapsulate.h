@@ -188,8 +188,7 @@ static __always_inline int combine_with_outer(struct __sk_buff *skb, const struc
  * Take the outer headers off. 0, or -1. `family` is what the kernel shall think of the rest: that of
  * the inner packet, or of the outer header that is about to be put in front of a super-packet.
  */
-static __noinline int decapsulate(struct __sk_buff *skb, const struct outer *outer,
-				  const struct packet *packet, __u8 family)
+static __noinline int take_off(struct __sk_buff *skb, __u8 overhead, __u32 length, __u8 family)
 {
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
@@ -198,12 +197,18 @@ static __noinline int decapsulate(struct __sk_buff *skb, const struct outer *out
 		return -1;
 	ethernet->h_proto = get_ethertype(family);
 	flags |= family == IPV4_VERSION ? ADJUST_DECAP_IPV4 : ADJUST_DECAP_IPV6;
-	if (bpf_skb_adjust_room(skb, -(__s32)outer->overhead, BPF_ADJ_ROOM_MAC, flags))
+	if (bpf_skb_adjust_room(skb, -(__s32)overhead, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
-	if (packet->length && cut_padding(skb, ETH_HLEN + packet->length))
+	if (length && cut_padding(skb, ETH_HLEN + length))
 		return -1;
 	tally(skb, LISP_TALLY_DECAPSULATED);
 	return 0;
+}
+
+static __always_inline int decapsulate(struct __sk_buff *skb, const struct outer *outer,
+				       const struct packet *packet, __u8 family)
+{
+	return take_off(skb, outer->overhead, packet->length, family);
 }
 
 #endif

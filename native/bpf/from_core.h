@@ -240,6 +240,13 @@ static __noinline int rewrite_to_gpe(struct __sk_buff *skb, const struct outer *
 	return PASS;
 }
 
+/* Nothing here depends on who sent a packet. */
+static __always_inline int is_settled(const struct lisp_node_config *config)
+{
+	return config->flags == LISP_NODE_SETTLED &&
+	       bpf_ktime_get_coarse_ns() >= config->unsettled_until_ns;
+}
+
 /* Worth re-aggregating: TCP with data. SYN, FIN and RST go the same way, so that they stay in order. */
 static __always_inline int wants_gro(const struct packet *packet)
 {
@@ -260,13 +267,13 @@ static __always_inline int write_changes(struct __sk_buff *skb, const struct out
 			     packet->traffic_class);
 }
 
-static __noinline int send_to_gro(struct __sk_buff *skb, const struct packet *packet,
-				  __u32 sender_family, __u32 interface_index)
+static __noinline int send_to_gro(struct __sk_buff *skb, __u32 instance_id, __u32 sender_family,
+				  __u32 interface_index)
 {
 	struct gro_source source = {
 		.local = GRO_MARK_LOCAL,
 		.mark = GRO_MARK,
-		.instance_id_be = { packet->instance_id >> 16, packet->instance_id >> 8, packet->instance_id },
+		.instance_id_be = { instance_id >> 16, instance_id >> 8, instance_id },
 		.sender_family = sender_family,
 	};
 

@@ -121,6 +121,43 @@ t.test('TCP with data goes through the GRO pair, marked with its instance', asyn
   bench.putNode({})
 })
 
+t.test('the short way of TCP segments ends where the long way does', async (t) => {
+  const groEntryInterfaceIndex = bench.network.core
+  const marks = ['02:47:00:00:07:04', '02:47:00:00:07:06']
+  for (const inner of FAMILIES) {
+    bench.putLocal(HOST[inner], 'local', { mac: MAC.host })
+    for (const outer of FAMILIES) {
+      for (const ttl of [64, 63, 2]) {
+        for (const [mine, theirs] of [
+          [0, 0],
+          [0xb8, 0xb8],
+          [2, 3],
+          [0, 0x28],
+          [3, 3],
+        ] as const) {
+          const fields = { protocol: PROTOCOL.tcp, ttl: 63, trafficClass: mine }
+          for (const bytes of [0, 1, 1200]) {
+            const frame = fromCore(outer, inbound(inner, fields, tcp(1, 2, data(bytes))), {
+              outer: { ttl, trafficClass: theirs },
+            })
+            bench.putNode({ groEntryInterfaceIndex })
+            const long = bench.fromCore(frame).packet
+            bench.putNode({ groEntryInterfaceIndex, flags: NODE_FLAGS.settled })
+            const short = bench.fromCore(frame).packet
+            t.same(
+              short,
+              long,
+              `v${inner} in v${outer}, TTL ${ttl}, ${theirs} over ${mine}, ${bytes}`,
+            )
+            if (bytes > 0) t.ok(marks.includes(macOf(short)), 'into the GRO pair')
+          }
+        }
+      }
+    }
+  }
+  bench.putNode({})
+})
+
 t.test('a packet from the VXLAN-GPE device without tunnel metadata is dropped', async (t) => {
   const frame = ipFrame(MAC.core, MAC.router, inbound(4))
   dropped(t, 'malformed-outer', () => bench.run('gpe_ingress', frame), 'no tunnel key')
@@ -149,3 +186,7 @@ t.test('senders are reported, once per sender', async (t) => {
   await bench.event('sender-seen', '10.1.0.78')
   t.equal(bench.countEvents('sender-seen', HOST[4]), before + 1, 'another sender is another event')
 })
+
+function macOf(frame: Uint8Array): string {
+  return [...frame.subarray(0, 6)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
+}
