@@ -4,7 +4,8 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { RestoredState, StoredRecord } from '../../src/control/input-output.js'
+import type { Output, RestoredState, StoredRecord } from '../../src/control/input-output.js'
+import { createNode } from '../../src/control/node.js'
 import { encodeSigned, verifyMessage } from '../../src/lisp/authentication.js'
 import { formatEidPrefix } from '../../src/lisp/eid.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
@@ -20,6 +21,7 @@ import {
   anEid,
   aPrefix,
   hmac,
+  someCapabilities,
 } from '../support/builders.js'
 import {
   createConversation,
@@ -35,7 +37,11 @@ const OWN = '203.0.113.1'
 const HIGH = 1n << 63n
 
 function anEtr(about: Partial<NodeConfig> = {}, restored: Partial<RestoredState> = {}) {
-  const config = aNodeConfig({
+  return createConversation(etrConfig(about), restored)
+}
+
+function etrConfig(about: Partial<NodeConfig> = {}): NodeConfig {
+  return aNodeConfig({
     rlocs: aNodeConfig().rlocs.slice(0, 1),
     mapServers: [
       {
@@ -52,7 +58,6 @@ function anEtr(about: Partial<NodeConfig> = {}, restored: Partial<RestoredState>
     rlocProbe: { enabled: false, intervalMs: 10_000, failures: 3 },
     ...about,
   })
-  return createConversation(config, restored)
 }
 
 type Conversation = ReturnType<typeof anEtr>
@@ -205,6 +210,19 @@ t.test('nonces continue above what an earlier run may have used', async (t) => {
       .filter((one) => one.kind === 'reservation' && one.scope === 'register'),
     [{ ceiling: 6501n }],
   )
+})
+
+t.test('no nonce leaves before it is stored as used', async (t) => {
+  const node = createNode(etrConfig(), someCapabilities())
+  const outputs: Output[] = []
+  const state = { records: [], localEids: [], mapCache: [] }
+  node.handle({ kind: 'restored', state }, 0, outputs)
+  t.notOk(outputs.some(({ kind }) => kind === 'send'))
+  const [stored] = outputs.flatMap((one) =>
+    one.kind === 'persist' && one.then.length > 0 ? [one] : [],
+  )
+  t.match(stored?.records, [{ kind: 'reservation', scope: 'register', ceiling: 1000n }])
+  t.match(stored?.then, [{ kind: 'send', to: anAddress(SERVER) }], 'sent when that is durable')
 })
 
 t.test('a frame of an EID in a dynamic prefix is an arrival', async (t) => {
