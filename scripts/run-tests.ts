@@ -84,7 +84,8 @@ function inGroups(files: readonly string[]): { jobs: number; files: string[] }[]
   ].filter((group) => group.files.length > 0)
 }
 
-const MEASURING = /\/test\/(api|bench|cli|daemon|datapath|demo|e2e|fuzz|hypervisor|lab|store|tables)\//
+const MEASURING =
+  /\/test\/(api|bench|cli|daemon|datapath|demo|e2e|fuzz|hypervisor|lab|store|tables)\//
 
 function report(result: FileResult, description: string): void {
   const time = /# time=([\d.]+)ms/.exec(description)?.[1] ?? '?'
