@@ -19,6 +19,7 @@ interface FileResult {
 
 /** Files that build networks or look at the clock. */
 const MEASURING =
+  /\/test\/(api|bench|cli|daemon|datapath|demo|e2e|fuzz|hypervisor|lab|store|tables)\//
 const root = join(import.meta.dirname, '..', '..')
 const testDirectory = join(root, 'dist', 'test')
 process.exit(await main(process.argv.slice(2)))
@@ -85,8 +86,6 @@ function inGroups(files: readonly string[]): { jobs: number; files: string[] }[]
     { jobs: 1, files: alone },
   ].filter((group) => group.files.length > 0)
 }
-
-  /\/test\/(api|bench|cli|daemon|datapath|demo|e2e|fuzz|hypervisor|lab|store|tables)\//
 
 function report(result: FileResult, description: string): void {
   const time = /# time=([\d.]+)ms/.exec(description)?.[1] ?? '?'
