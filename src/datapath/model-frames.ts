@@ -11,8 +11,9 @@ import { equalIpAddresses, type IpAddress, type MacAddress } from '../lisp/addre
 import { DATA_HEADER_BYTES, decodeDataHeader, encodeDataHeader } from '../lisp/data-header.js'
 import type { Rloc } from '../lisp/locator.js'
 import { internetChecksum } from './internet-checksum.js'
-import type { ModelDatapath, ModelDropReason, ModelSurroundings } from './model-datapath.js'
+import type { ModelDatapath } from './model-datapath.js'
 import { type ModelPacket, modelFlow } from './model-packet.js'
+import type { ModelDropReason, ModelSurroundings } from './model-surroundings.js'
 
 export type FrameOutcome =
   /** Not ours: the kernel goes on with it. */

@@ -8,8 +8,8 @@ import type { LocalMove } from '../control/input-output.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isBeforeStamp, stampOf } from '../lisp/move-stamp.js'
-import type { ModelSurroundings } from './model-datapath.js'
-import type { ModelPacket, PacketMark } from './model-packet.js'
+import { type ModelPacket, OVERHEAD_BYTES, type PacketMark } from './model-packet.js'
+import type { ModelSurroundings } from './model-surroundings.js'
 
 /** A move as it was put, and until when its lease lasts. */
 export type ModelMove = LocalMove & { readonly until: number }
@@ -24,9 +24,6 @@ export interface ModelLiveMoves {
     outerSource: Rloc,
   ): false | 'dropped' | 'passed-on'
 }
-
-/** Outer headers in bytes, with UDP and LISP. */
-const OVERHEAD_BYTES = { 4: 36, 6: 56 } as const
 
 export function createModelLiveMoves(
   around: Pick<ModelSurroundings, 'now' | 'copied' | 'transmit'>,

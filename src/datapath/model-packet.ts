@@ -6,6 +6,9 @@
 import type { ClosedFields } from '../control/closed-vocabulary.js'
 import { type Eid, formatEid } from '../lisp/eid.js'
 
+/** Outer headers in bytes, with UDP and LISP: IPv4 20 + 8 + 8, IPv6 40 + 8 + 8. */
+export const OVERHEAD_BYTES = { 4: 36, 6: 56 } as const
+
 export interface ModelFlow {
   readonly source: Eid
   readonly destination: Eid
