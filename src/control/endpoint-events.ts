@@ -4,7 +4,7 @@
  * None of these is needed for a move to end well; they make it exact and quick. "Running" counts like
  * the first frame of the endpoint; where no move expects it, the segment is asked, because only a
  * frame of its own tells a MAC address. What each side makes of it is in moves.ts, move-source.ts
- * and live-departures.ts.
+ *.
  */
 import type { Eid } from '../lisp/eid.js'
 import type { MappingDatabase } from '../tables/mapping-database.js'

@@ -17,7 +17,7 @@ import type { CommandResult, Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
 import { type Arrival, passengersFrom, sourcesOf } from './move-arrival.js'
 import { stamp } from './move-log.js'
-import type { MoveSourceParts } from './move-source.js'
+import type { MoveParts } from './move-parts.js'
 
 export interface LiveArrivals {
   /** The source copies now. */
@@ -48,7 +48,7 @@ const RENEW_MS = 10_000
 const LONGEST_MS = 6 * 3_600_000
 
 export function createLiveArrivals(
-  { placement, exchange }: Pick<MoveSourceParts, 'placement' | 'exchange'>,
+  { placement, exchange }: Pick<MoveParts, 'placement' | 'exchange'>,
   callbacks: LiveArrivalCallbacks,
 ): LiveArrivals {
   const deadlines = createDeadlines()

@@ -11,7 +11,7 @@ import type { Locator, Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
 import { ownLocators, ownMapping } from './control-datagram.js'
-import type { MoveMode } from './input-output.js'
+import type { CommandResult, MoveMode, Output } from './input-output.js'
 import type { MoveRecord } from './move-log.js'
 
 /** One EID of a move and where it comes from. */
@@ -63,4 +63,11 @@ export function recordsFor(config: NodeConfig, passengers: readonly Passenger[])
   return passengers.map((one) =>
     ownMapping(hostPrefix(one.eid), locators, ttlMinutes, one.entry?.claimVersion ?? 0),
   )
+}
+
+/** Answers who asked for the move, once. */
+export function answerCommand(arrival: Arrival, result: CommandResult, outputs: Output[]): void {
+  if (arrival.commandId === undefined) return
+  outputs.push({ kind: 'result', commandId: arrival.commandId, result })
+  arrival.commandId = undefined
 }

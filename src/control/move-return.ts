@@ -11,7 +11,7 @@ import type { DatabaseEntry } from '../tables/mapping-database.js'
 import { createDeadlines } from './deadlines.js'
 import type { Instant, Output } from './input-output.js'
 import type { Passenger } from './move-arrival.js'
-import type { MoveSourceParts } from './move-source.js'
+import type { MoveParts } from './move-parts.js'
 
 export interface MoveReturns {
   /** Whether the EID was away before the attempt that begins now, and before those that failed. */
@@ -35,7 +35,7 @@ const RETURN_MS = 1000
 
 /** @param isMoving whether an attempt is under way for the EID */
 export function createMoveReturns(
-  { database, itr, placement, etr }: MoveSourceParts,
+  { database, itr, placement, etr }: MoveParts,
   isMoving: (eid: Eid) => boolean,
 ): MoveReturns {
   /** By key. */

@@ -16,22 +16,21 @@ import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { type Eid, formatEid } from '../lisp/eid.js'
 import { type Locator, locator, type Rloc } from '../lisp/locator.js'
 import { nextMapVersion } from '../lisp/map-version.js'
-import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
-import { namesUs } from './control-datagram.js'
+import { createFailArrival } from './arrival-failure.js'
+import { createArrivalPreparation } from './arrival-preparation.js'
 import { createDeadlines } from './deadlines.js'
-import { usableLocators } from './encapsulation-choice.js'
 import { createEndpointSearch } from './endpoint-search.js'
 import { refusal } from './etr.js'
 import { groupNewcomers, type Newcomer, tellFormerSite } from './former-site.js'
-import { hear } from './heard-version.js'
 import type { Command, CommandResult, Instant, MoveMode, Output, Random } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import type { OfKind } from './itr.js'
 import { createLiveArrivals } from './live-arrivals.js'
 import {
   type Arrival,
+  answerCommand,
   type Passenger,
   passengersFrom,
   recordsFor,
@@ -39,9 +38,10 @@ import {
 } from './move-arrival.js'
 import { createMoveConvergence, type MoveConvergence } from './move-convergence.js'
 import { moveView, stamp } from './move-log.js'
-import { chooseMovePeer, noAnswer, objectionToMove } from './move-objections.js'
+import { chooseMovePeer, objectionToMove } from './move-objections.js'
+import type { MoveParts } from './move-parts.js'
 import { createMoveReturns } from './move-return.js'
-import type { MoveSource, MoveSourceParts } from './move-source.js'
+import type { MoveSource } from './move-source.js'
 import type { RisingCounter } from './rising-counter.js'
 import { createStrayRefusal } from './stray-answers.js'
 
@@ -73,19 +73,17 @@ export interface Moves {
 
 /** Moves to here under way at once. */
 const MAXIMUM_ARRIVALS = 256
-/** Three Map-Requests, at 0, 1 and 3 s. */
-const LOCATE_MS = 4000
-const CANCEL_MS = 1000
+/** The confirmation is repeated so long. */
 const CONFIRM_MS = 30_000
 
 export function createMoves(
   config: NodeConfig,
   random: Random,
   counter: RisingCounter,
-  parts: MoveSourceParts,
+  parts: MoveParts,
   moveSource: MoveSource,
 ): Moves {
-  const { database, itr, placement, smr, etr, exchange, log } = parts
+  const { database, placement, smr, etr, exchange, log } = parts
   const byEid = new Map<string, Arrival>()
   const byId = new Map<bigint, Arrival>()
   const deadlines = createDeadlines()
@@ -96,10 +94,19 @@ export function createMoves(
   const refuseStray = createStrayRefusal(config, parts)
   const search = createEndpointSearch()
   const destination = config.rlocs[0]!.address
+  const fail = createFailArrival(config, parts, returns, forget)
   const live = createLiveArrivals(parts, {
-    fail: (...told) => fail(...told),
-    awaitEndpoint: (...told) => awaitEndpoint(...told),
+    fail,
+    awaitEndpoint,
     recordsFor: (arrival, source) => recordsFor(config, passengersFrom(arrival, source)),
+  })
+
+  const preparation = createArrivalPreparation(config, parts, returns, {
+    fail,
+    ready(arrival, isLive, now, outputs) {
+      if (isLive) live.begin(arrival, now)
+      else awaitEndpoint(arrival, now, outputs)
+    },
   })
 
   const newId = (outputs: Output[]): bigint =>
@@ -129,7 +136,7 @@ export function createMoves(
     )
     stamp(record, 'requested', now)
     const passengers = eids.map((eid): Passenger => {
-      const known = source === undefined ? knownLocators(eid, now) : [locator(source)]
+      const known = source === undefined ? preparation.knownLocators(eid, now) : [locator(source)]
       return {
         eid,
         entry: undefined,
@@ -152,166 +159,7 @@ export function createMoves(
     byId.set(record.id, arrival)
     for (const eid of eids) byEid.set(formatEid(eid), arrival)
     report(outputs, 'move-requested', 'notice', { moveId: record.name, eids: eids.map(formatEid) })
-    for (const one of passengers) if (one.source === undefined) locate(arrival, one, now, outputs)
-    prepareWhenLocated(arrival, now, outputs)
-  }
-
-  function knownLocators(eid: Eid, now: Instant): readonly Locator[] {
-    const entry = database.getEid(eid)
-    const locators = entry?.state === 'away' ? entry.awayLocators : itr.knownLocators(eid, now)
-    return usableLocators(config, locators)
-  }
-
-  function locate(arrival: Arrival, one: Passenger, now: Instant, outputs: Output[]): void {
-    one.source = undefined
-    one.guessed = false
-    const onAnswer = (mapping: Mapping | undefined, then: Instant, more: Output[]): void => {
-      if (arrival.phase !== 'locating') return
-      if (mapping === undefined) {
-        fail(
-          arrival,
-          refusal(504, 'mapping-system-silent', 'no Map-Resolver answered'),
-          'no-reply',
-          then,
-          more,
-        )
-        return
-      }
-      const usable = usableLocators(config, mapping.locators)
-      one.sourceLocators = usable
-      one.source = usable.length === 0 ? 'none' : chooseMovePeer(config, usable)
-      // Registered by us although it is not here: then there is nobody to ask.
-      if (namesUs(config, mapping.locators)) one.source = 'none'
-      if (one.source === undefined) {
-        const where = usable.map((each) => formatIpAddress(each.rloc)).join(', ')
-        fail(
-          arrival,
-          refusal(404, 'unknown-xtr', `${where} is not among mobility.peers`),
-          'unknown-xtr',
-          then,
-          more,
-        )
-        return
-      }
-      prepareWhenLocated(arrival, then, more)
-    }
-    itr.question(one.eid, now + LOCATE_MS, onAnswer, now, outputs)
-  }
-
-  // -------------------------------------------------------------------- prepare
-
-  function prepareWhenLocated(arrival: Arrival, now: Instant, outputs: Output[]): void {
-    if (arrival.phase !== 'locating') return
-    if (arrival.passengers.some((one) => one.source === undefined)) return
-    arrival.phase = 'preparing'
-    const first = arrival.passengers.find((one) => one.source !== 'none')
-    if (first?.source !== 'none') arrival.record.source = first?.source
-    // Of a live move the source is told from others by the datapath: it may be another one now.
-    for (const one of arrival.passengers)
-      if (
-        (one.entry === undefined || arrival.mode === 'live') &&
-        !expect(one, arrival.mode, now, outputs)
-      ) {
-        fail(
-          arrival,
-          refusal(503, 'too-many-eids', 'no room for another EID'),
-          'operator',
-          now,
-          outputs,
-        )
-        return
-      }
-    for (const source of sourcesOf(arrival)) prepare(arrival, source, now, outputs)
-    readyWhenPrepared(arrival, now, outputs)
-  }
-
-  /** Holds what comes for it from now on. */
-  function expect(one: Passenger, mode: MoveMode, now: Instant, outputs: Output[]): boolean {
-    const interfaceName = database.dynamicPrefixOf(one.eid)!.interfaceName
-    const entry = database.getEid(one.eid) ?? database.add(one.eid, 'standby', interfaceName, now)
-    if (entry === undefined) return false
-    one.entry = entry
-    returns.expected(entry)
-    smr.forget(entry)
-    if (mode === 'live' && one.source !== undefined && one.source !== 'none')
-      placement.standbyLive(entry, one.source, one.sourceLocators, now, outputs)
-    else placement.standby(entry, now, outputs)
-    return true
-  }
-
-  function prepare(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
-    const name = formatIpAddress(source)
-    const passengers = passengersFrom(arrival, source)
-    const records = recordsFor(config, passengers).map((one) => ({ ...one, mapVersion: 0 }))
-    const phase = arrival.mode === 'live' ? ('prepare-live' as const) : ('prepare' as const)
-    const content = { phase, moveId: arrival.record.id, records }
-    const giveUpAt = now + config.mobility.endpointTimeoutMs
-    const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
-      if (arrival.phase !== 'preparing') return
-      if (answer === undefined) {
-        const isKnown = passengers.every((one) => !one.named) || exchange.hasHeard(source)
-        const result = noAnswer(config, name, isKnown)
-        fail(arrival, result, 'source-unreachable', then, more)
-      } else if (answer.phase === 'prepared') accept(arrival, source, answer, then, more)
-      else if (answer.reason === 'not-local' && passengers.some((one) => one.guessed)) {
-        arrival.phase = 'locating'
-        for (const one of passengers) locate(arrival, one, then, more)
-      } else {
-        const message = `${name} refused: ${answer.reason}`
-        report(more, 'move-refused', 'notice', {
-          reason: answer.reason,
-          moveId: arrival.record.name,
-        })
-        fail(arrival, refusal(409, 'source-refused', message), answer.reason, then, more)
-      }
-    }
-    if (arrival.prepared.has(name)) return
-    exchange.ask(
-      `prepare/${arrival.record.name}/${name}`,
-      source,
-      content,
-      giveUpAt,
-      onAnswer,
-      now,
-      outputs,
-    )
-  }
-
-  function accept(
-    arrival: Arrival,
-    source: Rloc,
-    answer: MoveMessage,
-    now: Instant,
-    outputs: Output[],
-  ): void {
-    arrival.prepared.add(formatIpAddress(source))
-    if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
-    parts.expectGroups(answer.structuredRecords ?? [], now, outputs)
-    for (const one of passengersFrom(arrival, source)) {
-      const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))
-      if (told === undefined) continue
-      if (told.locators.length > 0) one.sourceLocators = told.locators
-      if (one.entry !== undefined) hear(one.entry, told.mapVersion)
-    }
-    readyWhenPrepared(arrival, now, outputs)
-  }
-
-  function readyWhenPrepared(arrival: Arrival, now: Instant, outputs: Output[]): void {
-    const sources = sourcesOf(arrival)
-    if (!sources.every((one) => arrival.prepared.has(formatIpAddress(one)))) return
-    const { record } = arrival
-    arrival.phase = 'ready'
-    record.state = 'ready'
-    const isLive = arrival.mode === 'live' && sources.length > 0
-    if (sources.length > 0 && !isLive) {
-      stamp(record, 'source-redirected', now)
-      report(outputs, 'move-source-redirected', 'info', { moveId: record.name })
-    }
-    stamp(record, 'ready', now)
-    report(outputs, 'move-prepared', 'notice', { moveId: record.name, sources: sources.length })
-    if (isLive) live.begin(arrival, now)
-    answerCommand(arrival, { ok: true, value: moveView(record, now) }, outputs)
-    if (!isLive) awaitEndpoint(arrival, now, outputs)
+    preparation.begin(arrival, now, outputs)
   }
 
   function awaitEndpoint(arrival: Arrival, now: Instant, outputs: Output[]): void {
@@ -320,12 +168,6 @@ export function createMoves(
     const placeOf = (eid: Eid): string => database.dynamicPrefixOf(eid)!.interfaceName
     const sought = arrival.passengers.map(({ eid }) => ({ eid, interfaceName: placeOf(eid) }))
     search.begin(name, sought, now, outputs)
-  }
-
-  function answerCommand(arrival: Arrival, result: CommandResult, outputs: Output[]): void {
-    if (arrival.commandId === undefined) return
-    outputs.push({ kind: 'result', commandId: arrival.commandId, result })
-    arrival.commandId = undefined
   }
 
   // -------------------------------------------------------------------- the endpoint comes
@@ -384,55 +226,6 @@ export function createMoves(
     byId.delete(arrival.record.id)
     for (const { eid } of arrival.passengers)
       if (byEid.get(formatEid(eid)) === arrival) byEid.delete(formatEid(eid))
-  }
-
-  // -------------------------------------------------------------------- the endpoint does not come
-
-  function fail(
-    arrival: Arrival,
-    result: CommandResult,
-    reason: string,
-    now: Instant,
-    outputs: Output[],
-  ): void {
-    const { record } = arrival
-    // While locating, only those that redirect already have something to take back.
-    const asked = sourcesOf(arrival).filter(
-      (one) => arrival.phase !== 'locating' || arrival.prepared.has(formatIpAddress(one)),
-    )
-    arrival.phase = 'over'
-    record.state = 'failed'
-    record.reason = reason
-    stamp(record, 'failed', now)
-    report(outputs, 'move-failed', 'warning', { reason, moveId: record.name })
-    answerCommand(arrival, result, outputs)
-    forget(arrival)
-    const returned = new Set(asked.flatMap((one) => passengersFrom(arrival, one)))
-    for (const one of arrival.passengers) if (!returned.has(one)) returns.giveUp(one, now, outputs)
-    for (const source of asked) {
-      const name = formatIpAddress(source)
-      exchange.abandon(`prepare/${record.name}/${name}`)
-      const reasonSent =
-        reason === 'operator' ? ('operator' as const) : ('endpoint-absent' as const)
-      // With the records: a source that was restarted does not know the attempt any more.
-      const records = recordsFor(config, passengersFrom(arrival, source))
-      const content = { phase: 'cancel' as const, moveId: record.id, reason: reasonSent, records }
-      // Not before the source delivers again: held packets sent back now would be redirected to us.
-      const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
-        for (const one of passengersFrom(arrival, source))
-          if (answer === undefined) returns.giveUp(one, then, more)
-          else returns.giveBack(one, then, more)
-      }
-      exchange.ask(
-        `cancel/${record.name}/${name}`,
-        source,
-        content,
-        now + CANCEL_MS,
-        onAnswer,
-        now,
-        outputs,
-      )
-    }
   }
 
   const isExpecting = (arrival: Arrival | undefined): arrival is Arrival =>

@@ -13,7 +13,7 @@ import type { MoveMessage } from '../lisp/message.js'
 import { ownLocators, ownMapping } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import { moveName } from './move-log.js'
-import type { MoveSourceParts } from './move-source.js'
+import type { MoveParts } from './move-parts.js'
 
 /** How long the cancellation is repeated; after that the source finds out by itself. */
 const CANCEL_MS = 1000
@@ -21,7 +21,7 @@ const CANCEL_MS = 1000
 /** What answers a stray *prepared*; the attempt must not be under way here. */
 export function createStrayRefusal(
   config: NodeConfig,
-  { database, exchange, log }: Pick<MoveSourceParts, 'database' | 'exchange' | 'log'>,
+  { database, exchange, log }: Pick<MoveParts, 'database' | 'exchange' | 'log'>,
 ): (message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]) => void {
   const locators = ownLocators(config)
 

@@ -1,0 +1,29 @@
+/**
+ * What both sides of a move work with: the tables, the datapath's door, the exchange of messages.
+ *
+ * Plain references, made once per node in xtr.ts; nothing is decided here.
+ */
+import type { Eid } from '../lisp/eid.js'
+import type { StructuredMapping } from '../lisp/mapping.js'
+import type { MappingDatabase } from '../tables/mapping-database.js'
+import type { EidPlacement } from './eid-placement.js'
+import type { Etr } from './etr.js'
+import type { Instant, Output } from './input-output.js'
+import type { Itr } from './itr.js'
+import type { MoveExchange } from './move-exchange.js'
+import type { MoveLog } from './move-log.js'
+import type { Smr } from './smr.js'
+
+export interface MoveParts {
+  readonly database: MappingDatabase
+  readonly itr: Itr
+  readonly placement: EidPlacement
+  readonly smr: Smr
+  readonly etr: Etr
+  readonly exchange: MoveExchange
+  readonly log: MoveLog
+  /** What the new site of these EIDs should know of groups. */
+  groupsOf(eids: readonly Eid[]): readonly StructuredMapping[]
+  /** The same, at the new site. */
+  expectGroups(records: readonly StructuredMapping[], now: Instant, outputs: Output[]): void
+}
