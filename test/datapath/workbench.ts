@@ -4,7 +4,7 @@
  * counted and reported. Must run in fresh network and mount namespaces.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { DatapathEvent } from '../../src/control/input-output.js'
@@ -65,6 +65,7 @@ function setUpNetwork(): { site: number; core: number; bpffs: string } {
   const indexOf = (name: string) => links.find((link) => link.ifname === name)!.ifindex
   const bpffs = mkdtempSync(join(tmpdir(), 'godwit-bpf-'))
   execFileSync('mount', ['-t', 'bpf', 'bpf', bpffs])
+  process.once('exit', () => rmSync(bpffs, { recursive: true }))
   return { site: indexOf('site0'), core: indexOf('core0'), bpffs }
 }
 
