@@ -10,6 +10,7 @@
 #include "bpf_maps.h"
 #include "bpf_objects.h"
 #include "event_ring.h"
+#include "frame_reader.h"
 #include "frame_socket.h"
 #include "hold.h"
 #include "udp_batch.h"
@@ -73,6 +74,9 @@ NAPI_MODULE_INIT()
 		{ "holdStatistics", hold_statistics },
 		{ "closeHold", close_hold },
 		{ "sendFrame", send_frame },
+		{ "openFrames", open_frames },
+		{ "frameStatistics", frame_statistics },
+		{ "closeFrames", close_frames },
 		{ "openUdp", open_udp },
 		{ "sendUdp", send_udp },
 		{ "udpStatistics", udp_statistics },

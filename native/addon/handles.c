@@ -10,12 +10,14 @@ static const napi_type_tag TAGS[HANDLE_KINDS] = {
 	[HANDLE_EVENTS] = { 0x2c8e5f7714ab4d90ULL, 0xb3067ad95c1e4f28ULL },
 	[HANDLE_HOLD] = { 0xe15b03c96d7a4f42ULL, 0x8a90be374d215c6fULL },
 	[HANDLE_UDP] = { 0x47d2a6e8903b4c15ULL, 0xa6f8130d5be94c72ULL },
+	[HANDLE_FRAMES] = { 0x93b61fd4e05a4c7bULL, 0xb5c1720e8fd34a66ULL },
 };
 static const char *const NAMES[HANDLE_KINDS] = {
 	[HANDLE_OBJECT] = "an open object",
 	[HANDLE_EVENTS] = "an open event reader",
 	[HANDLE_HOLD] = "an open hold",
 	[HANDLE_UDP] = "an open UDP socket",
+	[HANDLE_FRAMES] = "an open frame reader",
 };
 
 static void finish_ending(struct instance *instance)

@@ -21,7 +21,7 @@
 
 #include <uv.h>
 
-enum handle_kind { HANDLE_OBJECT, HANDLE_EVENTS, HANDLE_HOLD, HANDLE_UDP, HANDLE_KINDS };
+enum handle_kind { HANDLE_OBJECT, HANDLE_EVENTS, HANDLE_HOLD, HANDLE_UDP, HANDLE_FRAMES, HANDLE_KINDS };
 
 struct handle {
 	enum handle_kind kind;

@@ -15,6 +15,7 @@ import type { MulticastGroup } from '../lisp/multicast/multicast-group.js'
 import type { ClosedEvent, ClosedOperation } from './closed-vocabulary.js'
 import type { Event } from './event.js'
 import type { BlockCipher } from './lisp-sec-keys.js'
+import type { SegmentEvent, SegmentOperation } from './segment-vocabulary.js'
 import type { NodeSnapshot } from './snapshot.js'
 import type { NodeTables } from './table-pages.js'
 
@@ -98,6 +99,7 @@ export interface Node {
 /** Facts that the datapath reports. Each is rate-limited per EID where packets cause it. */
 export type DatapathEvent =
   | ClosedEvent
+  | SegmentEvent
   /** The first packet for `eid` went into the hold. One event per held EID until released or dropped. */
   | {
       readonly kind: 'packet-held'
@@ -248,6 +250,8 @@ export type LocalMove =
 
 export type DatapathOperation =
   | ClosedOperation
+  /** Performed by the shell: the datapath itself sends nothing. */
+  | SegmentOperation
   /**
    * ITR side: how packets *to* `eidPrefix` are treated. Replaces any former entry in one step.
    * `release` names held EIDs under the prefix whose packets must leave, in order, before newer ones.

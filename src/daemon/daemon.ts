@@ -83,7 +83,7 @@ export async function startDaemon(options: {
       send: (from, to, toPort, bytes) => wire.send(from, to, toPort, bytes),
       flush: () => wire.flush(),
     },
-    datapath: hands?.datapath,
+    datapath: hands,
     store,
     onStoreFailure: (error) => log.say('error', 'store-write-failed', { why: String(error) }),
   })
@@ -96,6 +96,7 @@ export async function startDaemon(options: {
   hands?.connect(running, () => nodeConfig)
   running.enqueue([restoredFrom(records)])
   hands?.datapath.start()
+  hands?.followSegments(nodeConfig)
   const api = await startApi({
     node: running,
     datapath: hands?.datapath,
@@ -151,6 +152,7 @@ export async function startDaemon(options: {
       nodeConfig = next.nodeConfig
       interfaces = nextInterfaces
       running.replace(makeNode(nodeConfig), restoredFrom(stored))
+      hands?.followSegments(nodeConfig)
     } catch (error) {
       const errors = [{ path: '', problem: String(error), hint: 'the former one stays in force' }]
       log.say('error', 'configuration-rejected', { errors })

@@ -1,12 +1,13 @@
 /**
- * What forwards, and what helps it: the datapath, ICMP errors, the neighbour watch.
+ * What forwards, and what helps it: the datapath, ICMP errors, the neighbour watch, and the control
+ * protocols of the segments.
  *
  * Loaded only by a node that forwards: a mapping node needs none of it.
  */
 
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { DatapathEvent, Input } from '../control/input-output.js'
+import type { DatapathEvent, DatapathOperation, Input } from '../control/input-output.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import type { NativeAddon } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
@@ -15,10 +16,15 @@ import { createIcmpResponder, type IcmpResponder } from './icmp.js'
 import type { Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
 import type { RunningNode } from './run-node.js'
+import { createSegmentPackets } from './segment-packets.js'
 
 export interface Hands {
   readonly datapath: BpfDatapath
+  /** Where the operations of a node go. */
+  perform(operation: DatapathOperation): void
   connect(running: RunningNode, nodeConfig: () => NodeConfig): void
+  /** The node is there, and knows what was restored: it may hear of its segments. */
+  followSegments(nodeConfig: NodeConfig): void
   close(): void
 }
 
@@ -54,8 +60,18 @@ export function createHands(options: {
     onEvents: (events) => take(inputsOf(events)),
     onPacketTooBig: (packet) => icmp.take(packet),
   })
+  const segments = createSegmentPackets({
+    addon,
+    log: log.say,
+    onEvents: (events) => take(inputsOf(events)),
+  })
   return {
     datapath,
+    perform(operation) {
+      if (operation.kind === 'send-on-segment') segments.send(operation)
+      else datapath.perform(operation)
+    },
+    followSegments: (nodeConfig) => segments.follow(nodeConfig, interfaces()),
     connect(node, nodeConfig) {
       running = node
       neighbours = watchNeighbours({
@@ -67,6 +83,7 @@ export function createHands(options: {
     },
     close() {
       neighbours?.close()
+      segments.close()
       icmp.close()
       datapath.close(config.datapath.onStop)
     },

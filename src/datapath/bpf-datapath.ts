@@ -274,6 +274,8 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
     case 'delete-replication':
     case 'query-replication':
       throw new Error('no-multicast')
+    case 'send-on-segment':
+      throw new Error('not-of-the-datapath')
     case 'put-mapping-facts':
     case 'delete-mapping-facts':
     case 'request-nonce-echo':

@@ -45,6 +45,24 @@ export function makeGpeDevice(mtu: number, log: DatapathLog): boolean {
   return false
 }
 
+/**
+ * Tell a bridge that a multicast router is here (multicast_router 2), so that its snooping keeps
+ * neither reports nor groups from us whoever is querier. Returns what puts it back; undefined for a
+ * device that is no bridge, or has no snooping.
+ */
+export function markAsRouter(name: string, log: DatapathLog): (() => void) | undefined {
+  const show = ['-d', '-j', 'link', 'show', 'dev', name]
+  const { stdout } = spawnSync('ip', show, { encoding: 'utf8' })
+  const before = /"mcast_router":(\d)/.exec(stdout ?? '')?.[1]
+  const isBridge = /"info_kind":"bridge"/.test(stdout ?? '')
+  if (!isBridge || before === undefined) return undefined
+  const set = ['link', 'set', 'dev', name, 'type', 'bridge', 'mcast_router']
+  if (!run('ip', [...set, '2'], log, 'bridge-router-failed')) return undefined
+  return () => {
+    if (deviceExists(name)) run('ip', [...set, before], log, 'bridge-router-failed')
+  }
+}
+
 /** Removing what is not there is not an error. */
 export function removeDevice(name: string): void {
   if (deviceExists(name)) spawnSync('ip', ['link', 'del', 'dev', name], { stdio: 'ignore' })

@@ -143,6 +143,18 @@ export interface NativeAddon {
   /** Write one Ethernet frame out of `interfaceIndex` (AF_PACKET): gratuitous ARP, unsolicited NA, RARP. */
   sendFrame(interfaceIndex: number, frame: Uint8Array): void
   /**
+   * Frames that arrive on `interfaceIndex` and pass `filter` (classic BPF, struct sock_filter, 1-256
+   * instructions), before a bridge, routing or a program takes them; all multicast is let in. At most
+   * 64 in one callback, none longer than 9,216 bytes. EINVAL for a filter that the kernel refuses.
+   */
+  openFrames(
+    interfaceIndex: number,
+    filter: Uint8Array,
+    onFrames: (frames: readonly Uint8Array[]) => void,
+  ): NativeHandle
+  frameStatistics(frames: NativeHandle): { truncated: number; droppedByKernel: number }
+  closeFrames(frames: NativeHandle): void
+  /**
    * Stop the thread; what is still held is lost. `remove` also deletes the device; otherwise it stays,
    * with its index and programs, but while no process has it open the kernel drops what is sent to it.
    */

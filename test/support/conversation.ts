@@ -137,6 +137,8 @@ export function inWords(operation: DatapathOperation): string {
         ...released(operation.release),
       )
     }
+    case 'send-on-segment':
+      return words(operation.kind, operation.interfaceName, operation.protocol)
     case 'delete-map-cache':
     case 'delete-local-eid':
     case 'query-usage':
