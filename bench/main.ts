@@ -6,7 +6,7 @@
  * run left behind, however it ended, is found by name and removed first.
  */
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lockTopology, takeDown } from '../src/lab/lab.js'
 import { packageFile } from '../src/lab/names.js'
@@ -15,10 +15,12 @@ import { compare } from './cells.js'
 import { drawChart } from './chart.js'
 import { busyCpus, describeMachine } from './machine.js'
 import { runMicro } from './micro/main.js'
+import { BENCH_MOBILITY, measureMobility } from './mobility.js'
+import { drawMobility } from './mobility-chart.js'
 import { BENCH_MOVES, measureMoves } from './moves.js'
 import { type BenchOptions, parseOptions } from './options.js'
 import { formatMarkdown, formatTable, targetText } from './report.js'
-import { judgeTargets, type Results } from './results.js'
+import { judgeTargets, mergeResults, type Results } from './results.js'
 import { measureScale } from './scale.js'
 import { BENCH } from './topology.js'
 
@@ -42,6 +44,7 @@ async function main(): Promise<number> {
       if (demo !== undefined) await ended(demo)
       await takeDown(BENCH)
       await takeDown(BENCH_MOVES)
+      await takeDown(BENCH_MOBILITY)
       unlock()
     })()
     return cleaning
@@ -84,6 +87,8 @@ async function measure(
     : null
   await takeDown(BENCH)
   const moves = parts.includes('moves') ? await measureMoves(options.moves, say, onDemo) : null
+  const mobility = parts.includes('mobility') ? await measureMobility(options.mobility, say) : null
+  const evacuation = null
   return {
     ...describeMachine(),
     date: new Date().toISOString().slice(0, 10),
@@ -96,19 +101,30 @@ async function measure(
     resolution,
     moves,
     scale,
+    mobility,
+    evacuation,
     targets: judgeTargets(cells, scale),
   }
 }
 
 /** Parts of a measurement do not replace the published files; they are kept when told where. */
-function write(results: Results, options: BenchOptions): void {
-  if (options.directory === undefined && !options.complete) return
+function write(measured: Results, options: BenchOptions): void {
+  if (options.directory === undefined && !options.complete && !options.merge) return
   const directory = options.directory ?? packageFile('bench')
   mkdirSync(directory, { recursive: true })
+  const results = options.merge ? mergeResults(readResults(directory), measured) : measured
   writeFileSync(join(directory, 'results.json'), `${JSON.stringify(results, null, 1)}\n`)
   writeFileSync(join(directory, 'results.svg'), drawChart(results))
   writeFileSync(join(directory, 'results.md'), formatMarkdown(results))
+  if (results.mobility !== null) {
+    const picture = drawMobility(results.mobility, results.machine)
+    writeFileSync(join(directory, 'mobility.svg'), picture)
+  }
   process.stderr.write(`# results are in ${directory}\n`)
+}
+
+function readResults(directory: string): Results {
+  return JSON.parse(readFileSync(join(directory, 'results.json'), 'utf8')) as Results
 }
 
 function conclude(results: Results, options: BenchOptions): number {

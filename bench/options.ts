@@ -6,7 +6,15 @@ import { LOADS, type Load, type LoadTimes } from './loads.js'
 import type { Core } from './paths.js'
 import type { Family } from './topology.js'
 
-export const PARTS = ['cells', 'latency', 'resolution', 'moves', 'scale'] as const
+export const PARTS = [
+  'cells',
+  'latency',
+  'resolution',
+  'moves',
+  'scale',
+  'mobility',
+  'evacuation',
+] as const
 export type Part = (typeof PARTS)[number]
 export const PATHS = ['v4/v4', 'v6/v4', 'v6/v6'] as const
 export type Path = (typeof PATHS)[number]
@@ -25,12 +33,17 @@ export interface BenchOptions {
   readonly runs: number
   readonly times: LoadTimes
   readonly moves: number
+  readonly mobility: { readonly moves: number; readonly intervalMs: number }
+  /** So many endpoints leave a cloud in one call. */
+  readonly evacuation: number
   /** No new round of cells begins after so many seconds; the medians are then of fewer runs. */
   readonly budgetSeconds: number
   /** Where results.json, .svg and .md go; undefined: only what was measured whole is kept. */
   readonly directory: string | undefined
   /** All of it was asked for: the files in bench/ may be replaced. */
   readonly complete: boolean
+  /** Parts that were measured replace those of the files; the rest of the files stays. */
+  readonly merge: boolean
 }
 
 /** Exits with 2 for a wrong command line, and with 0 after --help. */
@@ -38,7 +51,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   const words = [...PARTS, ...PATHS, ...CORES, ...LOADS].join(' ')
   const program = new Command('bench')
     .description('Godwit beside kernel VXLAN and plain forwarding, per CPU-second. Needs root.')
-    .option('--quick', 'everything, short, in at most three minutes', false)
+    .option('--quick', 'everything, short, in some four minutes', false)
     .option('--check', 'exit 1 when a target is missed, and say which', false)
     .option('--json', 'print the results as JSON instead of a table', false)
     .option('--micro', 'only the micro-benchmarks of codec and tables (no root)', false)
@@ -50,6 +63,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     .option('--runs <number>', 'runs per cell and system', wholeNumber)
     .option('--seconds <number>', 'length of one run', positiveNumber)
     .option('--vxlan-gro <on|off>', 'GRO on the RLOC interfaces of VXLAN', onOff, true)
+    .option('--merge', 'replace only the parts measured in the results that are there', false)
     .option('--out <directory>', 'write results.json, results.svg and results.md there')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   program.parse(args as string[], { from: 'user' })
@@ -63,6 +77,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     seconds?: number
     vxlanGro: boolean
     out?: string
+    merge: boolean
   }>()
   const only = given.only ?? []
   const preset = given.quick ? QUICK : FULL
@@ -79,6 +94,9 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     runs: given.runs ?? preset.runs,
     times: given.seconds === undefined ? preset.times : timesOf(given.seconds),
     moves: preset.moves,
+    mobility: preset.mobility,
+    evacuation: preset.evacuation,
+    merge: given.merge,
     budgetSeconds: preset.budgetSeconds,
     directory: given.out,
     complete: only.length === 0,
@@ -136,6 +154,8 @@ const QUICK = {
   runs: 3,
   times: { udpSeconds: 0.25, tcpSeconds: 0.35, warmUpMs: 120, latencySeconds: 0.2 },
   moves: 3,
+  mobility: { moves: 4, intervalMs: 1_500 },
+  evacuation: 100,
   budgetSeconds: 125,
 }
 /** Many short runs rather than few long ones: what varies is the machine from minute to minute. */
@@ -143,5 +163,8 @@ const FULL = {
   runs: 7,
   times: { udpSeconds: 0.5, tcpSeconds: 1, warmUpMs: 300, latencySeconds: 0.5 },
   moves: 8,
+  // A pace that stays within the rates of SMRs (RFC 9301 §6.1): faster, the last ones would wait.
+  mobility: { moves: 20, intervalMs: 3_000 },
+  evacuation: 1_000,
   budgetSeconds: 3_600,
 }

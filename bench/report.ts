@@ -2,7 +2,15 @@
  * The results for people: a table for the terminal, bench/results.md. Pure.
  */
 import Table from 'cli-table3'
-import { type Cell, type LatencyRow, type Results, ratio, type Target } from './results.js'
+import { WAY_WORDS } from './mobility-ways.js'
+import {
+  type Cell,
+  type LatencyRow,
+  type Mobility,
+  type Results,
+  ratio,
+  type Target,
+} from './results.js'
 
 /** What `npm run bench` prints. */
 export function formatTable(results: Results): string {
@@ -17,6 +25,12 @@ export function formatTable(results: Results): string {
     const head = ['path', 'latency', ...SYSTEM_HEADS, 'p99 Godwit', 'p99 VXLAN', 'p99 plain']
     const table = new Table({ head, style: { head: [], border: [], compact: true } })
     for (const row of results.latency) table.push(latencyWords(row))
+    parts.push(`${table}`)
+  }
+  const { mobility } = results
+  if (mobility) {
+    const table = new Table({ head: WAY_HEADS, style: { head: [], border: [], compact: true } })
+    for (const words of wayWords(mobility)) table.push(words)
     parts.push(`${table}`)
   }
   parts.push(...sentences(results))
@@ -56,6 +70,7 @@ export function formatMarkdown(results: Results): string {
     '',
     ...sentences(results).map((sentence) => `- ${sentence}`),
     '',
+    ...(results.mobility ? mobilityMarkdown(results.mobility) : []),
     '| target | wanted | measured | |',
     '|---|---|---|---|',
     ...targets,
@@ -107,6 +122,38 @@ function latencyWords({ path, godwit, vxlan, plain, p99 }: LatencyRow): string[]
   return [path, 'round trip', micro(godwit), micro(vxlan), micro(plain), ...p99s]
 }
 
+function mobilityMarkdown(mobility: Mobility): string[] {
+  const { ways, packetsPerSecond, streams, commit, date } = mobility
+  const [{ downtimeMs, moves } = { downtimeMs: 0, moves: [] }] = ways
+  return [
+    '## A virtual machine changes clouds',
+    '',
+    `The stand-in of a live migration: it stops, runs nowhere for ${Math.round(downtimeMs)} ms, and goes on in the other`,
+    `cloud. ${streams} streams of ${packetsPerSecond} packets a second, ${moves.length} moves each way; commit ${commit}, ${date}.`,
+    'All but the last way learn of the move from the first frame at the destination.',
+    '',
+    '![Packets lost and longest gap, five ways](mobility.svg)',
+    '',
+    `| ${WAY_HEADS.join(' | ')} |`,
+    `|${'---|'.repeat(WAY_HEADS.length)}`,
+    ...wayWords(mobility).map((words) => `| ${words.join(' | ')} |`),
+    '',
+  ]
+}
+
+function wayWords({ ways }: Mobility): string[][] {
+  return ways.map(({ way, moves, lost, lostInAll, gapMs, convergedMs }) => [
+    WAY_WORDS[way],
+    String(moves.reduce((total, { sent }) => total + sent, 0)),
+    String(lostInAll),
+    `${lost.median} (${lost.largest})`,
+    `${gapMs.median} (${gapMs.largest})`,
+    convergedMs === null ? 'not' : String(convergedMs),
+    String(moves.reduce((total, { duplicated }) => total + duplicated, 0)),
+    String(moves.reduce((total, { reordered }) => total + reordered, 0)),
+  ])
+}
+
 function sentences({ resolution, moves, scale }: Results): string[] {
   const lines: string[] = []
   if (resolution) {
@@ -153,6 +200,17 @@ function nanoseconds(value: number | undefined): string {
 function verdict({ met }: Target): string {
   return met ? 'met' : '**missed**'
 }
+
+const WAY_HEADS = [
+  'way',
+  'sent',
+  'lost',
+  'lost in a move (most)',
+  'longest gap, ms (most)',
+  'direct after, ms',
+  'doubled',
+  'overtaken',
+]
 
 const SYSTEM_HEADS = ['Godwit', 'VXLAN', 'plain']
 

@@ -2,6 +2,7 @@
  * What was measured, as one value: bench/results.json. Medians, ratios, targets. Pure.
  */
 import type { Figure, LatencyFigure, Load } from './loads.js'
+import type { Way } from './mobility-ways.js'
 import type { Path } from './options.js'
 import type { Core, System } from './paths.js'
 
@@ -62,6 +63,64 @@ export interface Moves {
   readonly rows: readonly Readonly<Record<string, unknown>>[]
 }
 
+/** One move of a virtual machine, over all of its streams. */
+export interface MobilityMove {
+  readonly sent: number
+  readonly lost: number
+  readonly duplicated: number
+  readonly reordered: number
+  /** It ran nowhere for so long. */
+  readonly downtimeMs: number
+  readonly longestGapMs: number
+  /** From its resuming to the first packet that came without redirection; null when none did. */
+  readonly convergedMs: number | null
+}
+
+interface Spread {
+  readonly median: number
+  readonly largest: number
+}
+
+export interface WayFigures {
+  readonly way: Way
+  /** Packets lost in a move. */
+  readonly lost: Spread
+  readonly lostInAll: number
+  readonly gapMs: Spread
+  readonly downtimeMs: number
+  readonly convergedMs: number | null
+  readonly moves: readonly MobilityMove[]
+}
+
+export interface Mobility {
+  readonly commit: string
+  readonly date: string
+  /** Of each stream. */
+  readonly packetsPerSecond: number
+  readonly streams: number
+  readonly ways: readonly WayFigures[]
+}
+
+/** Many endpoints leave one cloud in one call. */
+export interface Evacuation {
+  readonly commit: string
+  readonly date: string
+  readonly endpoints: number
+  readonly atOnce: number
+  /** From the call until the last one had converged. */
+  readonly totalMs: number
+  readonly failed: number
+  /** Of one endpoint: from its running at the destination until it had converged. */
+  readonly convergedMs: Spread
+  /** Control messages sent by all nodes meanwhile, by type; keep-alives are in it. */
+  readonly controlMessages: Readonly<Record<string, number>>
+  readonly watched: number
+  readonly sent: number
+  readonly lost: number
+  readonly duplicated: number
+  readonly longestGapMs: number
+}
+
 export interface Results {
   readonly machine: string
   readonly kernel: string
@@ -77,6 +136,8 @@ export interface Results {
   readonly resolution: Resolution | null
   readonly moves: Moves | null
   readonly scale: Scale | null
+  readonly mobility: Mobility | null
+  readonly evacuation: Evacuation | null
   readonly targets: readonly Target[]
 }
 
@@ -170,6 +231,18 @@ export function judgeTargets(cells: readonly Cell[], scale: Scale | null): Targe
     add(what, '≤', 2, scale.ratio)
   }
   return targets
+}
+
+/**
+ * `former` with the parts that `measured` has beside the comparison with VXLAN, whose figures are only
+ * comparable within one run. Each of these parts says itself of which commit and day it is.
+ */
+export function mergeResults(former: Results, measured: Results): Results {
+  return {
+    ...former,
+    mobility: measured.mobility ?? former.mobility ?? null,
+    evacuation: measured.evacuation ?? former.evacuation ?? null,
+  }
 }
 
 /** Four significant digits: more is noise. Null for undefined. */

@@ -201,7 +201,10 @@ export function createEidPlacement(
       entry.departedAt = now
       const mapping = ownMapping(entry.eidPrefix, locators, 0, options.mapVersion)
       if (options.release) settle(entry, now)
-      itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
+      if (config.mobility.redirect)
+        itr.putAway(mapping, options.release ? [entry.eid] : [], now, outputs)
+      // The datapath names the sender all the same, and drops what it cannot send on.
+      else itr.removeOwn(entry.eidPrefix, outputs)
       write(entry, options.release, outputs)
       watch.placed(entry, now, outputs)
     },

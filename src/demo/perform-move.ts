@@ -78,7 +78,10 @@ export async function performMove(
     panel.block()
     await pause(BLACKOUT_MS)
   }
-  if (trigger === 'live') await stopLive(context, from)
+  if (trigger === 'live') {
+    await pause(LIVE_RUN_MS)
+    await standStill(context, (agoMs) => tellEvent(context, from, { event: 'stopped', agoMs }))
+  }
   panel.flip(to)
   const switchedNs = monotonicNs()
   const before = panel.counters()[from]!
@@ -95,19 +98,26 @@ export async function performMove(
   return { trigger, from, to, requestedNs, switchedNs, readyMs, ...measured, ...outcome }
 }
 
-/** The endpoint runs on for a while, stops, and its hypervisor says so; then the rest of the blackout. */
-async function stopLive(context: MoveContext, from: string): Promise<void> {
-  const { panel, traffic } = context
-  await pause(LIVE_RUN_MS)
+/**
+ * A virtual machine stops with its link dead and runs nowhere for 200 ms; the caller plugs it in
+ * elsewhere. `tell` is called when its hypervisor would tell of the stop; resolves with the moment of
+ * the stop, in nanoseconds of CLOCK_MONOTONIC.
+ */
+export async function standStill(
+  { panel, traffic }: Pick<MoveContext, 'panel' | 'traffic'>,
+  tell: (agoMs: number) => Promise<void>,
+): Promise<number> {
   await traffic.freeze()
   panel.block()
   const stoppedNs = monotonicNs()
   await pause(EVENT_MS)
-  await tellEvent(context, from, { event: 'stopped', agoMs: sinceMs(stoppedNs) })
+  await tell(sinceMs(stoppedNs))
   await pause(LIVE_BLACKOUT_MS - sinceMs(stoppedNs))
+  return stoppedNs
 }
 
-async function tellEvent(
+/** What the hypervisor of `site` says of the endpoint to the daemon there. */
+export async function tellEvent(
   { topology, endpoint, instanceId }: MoveContext,
   site: string,
   event: { readonly event: string; readonly agoMs?: number },
@@ -127,7 +137,8 @@ export function monotonicNs(): number {
   return Number(process.hrtime.bigint())
 }
 
-async function requestMove(
+/** Asks `to` to prepare the move; its name, or why it was refused. */
+export async function requestMove(
   { topology, endpoint, instanceId }: MoveContext,
   to: string,
   mode: 'switch' | 'live',

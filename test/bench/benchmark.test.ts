@@ -76,6 +76,8 @@ t.test('table, page and picture show what was measured and what was missed', asy
     resolution: null,
     moves: null,
     scale: null,
+    mobility: null,
+    evacuation: null,
     targets: judgeTargets(cells, null),
   }
   const table = formatTable(results)
