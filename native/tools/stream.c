@@ -22,6 +22,7 @@
 #define MAXIMUM_STREAMS 64
 #define MAXIMUM_PACKET 9000
 #define BATCH 64
+#define MULTICAST_HOPS 64
 #define RECEIVE_BUFFER_BYTES (32 << 20)
 
 struct stream {
@@ -51,6 +52,7 @@ static void open_stream(struct stream *stream, char *text, int traffic_class)
 	char *address = strtok(NULL, ",");
 	char *port = strtok(NULL, ",");
 	socklen_t length;
+	int hops = MULTICAST_HOPS;
 
 	if (id == NULL || address == NULL || port == NULL)
 		fail("--stream wants ID,ADDRESS,PORT");
@@ -59,6 +61,9 @@ static void open_stream(struct stream *stream, char *text, int traffic_class)
 	stream->socket = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (stream->socket < 0 || connect(stream->socket, (struct sockaddr *)&to, length) != 0)
 		fail("%s: %s", address, strerror(errno));
+	/* What goes to a group would stay on the link: the kernel gives it one hop. */
+	setsockopt(stream->socket, IPPROTO_IP, IP_MULTICAST_TTL, &hops, sizeof(hops));
+	setsockopt(stream->socket, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
 	if (traffic_class != 0) {
 		setsockopt(stream->socket, IPPROTO_IP, IP_TOS, &traffic_class, sizeof(int));
 		setsockopt(stream->socket, IPPROTO_IPV6, IPV6_TCLASS, &traffic_class, sizeof(int));

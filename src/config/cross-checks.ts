@@ -207,6 +207,10 @@ function checkMapServerSites(config: Config, secrets: Secrets, error: Report): v
     const base = ['mapServer', 'sites', index]
     if (names.has(site.name)) error([...base, 'name'], `${site.name} is there twice`, 'rename one')
     names.add(site.name)
+    if (site.prefixes.length === 0 && !site.multicastRelay) {
+      const hint = 'name what the site may register, or write multicastRelay: true'
+      error([...base, 'prefixes'], 'is empty', hint)
+    }
     site.prefixes.forEach((entry, at) => {
       const keys = [...base, 'prefixes', at, 'prefix']
       const prefix = readPrefix(keys, entry.prefix, entry.instanceId, error)

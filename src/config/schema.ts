@@ -312,7 +312,7 @@ const MapServerConfig = Type.Object(
               },
               closed,
             ),
-            { minItems: 1 },
+            { description: 'At least one, unless the site is nothing but a relay' },
           ),
           xtrIds: Type.Array(Type.String({ pattern: '^[0-9a-f]{32}$' }), {
             default: [],
