@@ -9,16 +9,15 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
-import { formatConfigErrors } from '../config/config-error.js'
 import type { TopologyMove } from '../config/topology-schema.js'
 import type { AdjustConfig } from '../lab/daemons.js'
-import { bringUp, lockTopology, takeDown } from '../lab/lab.js'
+import { bringUp } from '../lab/lab.js'
 import { labPaths, packageFile } from '../lab/names.js'
 import { openPanel } from '../lab/panel.js'
-import { missingRequirements } from '../lab/requirements.js'
-import { type LoadedTopology, loadTopology, panelOf } from '../lab/topology.js'
+import { type LoadedTopology, panelOf } from '../lab/topology.js'
 import { computeFigures, type Trigger } from './analysis.js'
 import { type Captures, startCaptures } from './captures.js'
+import { inLab } from './in-lab.js'
 import { monotonicNs, type PerformedMove, performMove } from './perform-move.js'
 import { decodeRecords, type PacketRecord } from './records.js'
 import { expectationOf, judge } from './result.js'
@@ -43,37 +42,14 @@ interface DemoOptions {
   readonly intervalMs: number
 }
 
-async function main(): Promise<number> {
+function main(): Promise<number> {
   const options = parseOptions()
-  const missing = missingRequirements()
-  if (missing.length > 0) {
-    process.stderr.write(`${missing[0]}\n`)
-    return 1
-  }
   const file = options.topology.includes('/')
     ? options.topology
     : packageFile('topologies', `${options.topology.replace(/\.yaml$/, '')}.yaml`)
-  const result = loadTopology(file)
-  if (!result.ok) {
-    process.stderr.write(`${formatConfigErrors(file, result.errors)}\n`)
-    return 1
-  }
-  const loaded = { ...result, topology: { ...result.topology, name: options.name } }
-  const moves = chooseMoves(loaded.topology.moves, options)
-  const unlock = lockTopology(options.name)
-  // Once: an interrupt and the end of an interrupted run both ask for it, and whoever came second
-  // would end the process while the first is half done.
-  let cleaning: Promise<void> | undefined
-  const cleanUp = (): Promise<void> => {
-    cleaning ??= takeDown(options.name).then(unlock)
-    return cleaning
-  }
-  onInterrupt(cleanUp)
-  try {
-    return await run(loaded, moves, options)
-  } finally {
-    await cleanUp()
-  }
+  return inLab(file, options.name, (loaded) =>
+    run(loaded, chooseMoves(loaded.topology.moves, options), options),
+  )
 }
 
 async function run(
@@ -255,18 +231,6 @@ function instanceOf(config: unknown): number {
   const prefixes = (config as { dynamicEidPrefixes?: { instanceId?: number }[] } | undefined)
     ?.dynamicEidPrefixes
   return prefixes?.[0]?.instanceId ?? 0
-}
-
-function onInterrupt(cleanUp: () => Promise<void>): void {
-  let stopping = false
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (stopping) return
-      stopping = true
-      process.stderr.write('# interrupted, cleaning up\n')
-      cleanUp().finally(() => process.exit(130))
-    })
-  }
 }
 
 function pause(ms: number): Promise<void> {

@@ -3,14 +3,13 @@
  * stream that starts cold. Processes run inside the endpoints' namespaces; this file starts and
  * stops them and knows which stream is which. Numbers are made elsewhere, from their files.
  */
-import type { ChildProcess } from 'node:child_process'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'
-import { PROBE } from '../lab/daemons.js'
-import { signalProcess, startProcess, stateOf } from '../lab/processes.js'
+import { signalProcess, stateOf } from '../lab/processes.js'
 import { addressesOf } from '../lab/topology.js'
 import type { Direction, Family, StreamDescription } from './analysis.js'
+import { type Probe, startProbe } from './probe-process.js'
 
 export interface TrafficPlan {
   readonly topology: Topology
@@ -135,52 +134,6 @@ interface AddressedStream extends StreamDescription {
   readonly address: string
 }
 
-interface Probe {
-  readonly pid: number
-  /** Resolves when the process has said `word` on stderr; rejects when it ends before. */
-  says(word: string): Promise<void>
-  /** SIGTERM, then the last line of its stdout. */
-  end(): Promise<string>
-  ended(): Promise<string>
-}
-
-function startProbe(topology: string, node: string, name: string, args: string[]): Probe {
-  const child = startProcess({ topology, node, name, command: [PROBE(), ...args], output: 'pipe' })
-  let [output, errors] = ['', '']
-  child.stdout?.on('data', (data) => {
-    output += data
-  })
-  child.stderr?.on('data', (data) => {
-    errors += data
-  })
-  const ended = closed(child).then(() => output.trim().split('\n').at(-1) ?? '')
-  return {
-    pid: child.pid!,
-    async says(word) {
-      const until = performance.now() + START_LIMIT_MS
-      while (!errors.includes(word)) {
-        if (child.exitCode !== null || performance.now() > until) {
-          throw new Error(`${name} did not start: ${errors.trim() || 'no word from it'}`)
-        }
-        await pause(5)
-      }
-    },
-    end() {
-      child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), END_LIMIT_MS)
-      return ended.finally(() => clearTimeout(timer))
-    },
-    ended: () => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), END_LIMIT_MS)
-      return ended.finally(() => clearTimeout(timer))
-    },
-  }
-}
-
-function closed(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => child.on('close', () => resolve()))
-}
-
 function streamsTo(
   topology: Topology,
   node: string,
@@ -218,8 +171,6 @@ function pause(ms: number): Promise<void> {
 const STREAM_PORT = '5000'
 const TCP_PORT = '5001'
 const COLD_PACKETS = '500'
-const START_LIMIT_MS = 12_000
-const END_LIMIT_MS = 15_000
 const FREEZE_LIMIT_MS = 1_000
 /** What is on the way, or held, when the senders stop. Longer than any hold that still delivers. */
 const STRAGGLER_MS = 1_000

@@ -1,0 +1,44 @@
+/**
+ * Who copies a group to whom just now, as one line: what the nodes' own APIs say, put together.
+ */
+import type { Topology } from '../../config/topology-schema.js'
+import { apiRequest } from '../../lab/api-request.js'
+import { socketOf } from '../../lab/names.js'
+import { addressesOf, daemonNodes } from '../../lab/topology.js'
+
+interface GroupAnswer {
+  readonly group: string
+  readonly side: string
+  readonly copies: readonly string[]
+  readonly interfaces: readonly string[]
+}
+
+/** `origin → relay1 → east, west; origin → north`, for the entry `[7](S,G)` of the nodes. */
+export async function describeTree(topology: Topology, group: string): Promise<string> {
+  const nodes = daemonNodes(topology)
+  const names = new Map(
+    nodes.flatMap((node) => addressesOf(topology, node).map((rloc) => [rloc, node])),
+  )
+  const hops = await Promise.all(
+    nodes.map(async (node) => {
+      const entry = (await groupsOf(topology, node)).find(
+        (one) => one.group === group && one.side !== 'map-server',
+      )
+      const to = (entry?.copies ?? []).map((rloc) => names.get(rloc) ?? rloc).sort()
+      return { node, to, isRelay: entry?.side === 'relay' }
+    }),
+  )
+  const senders = hops.filter(({ to, isRelay }) => to.length > 0 && !isRelay)
+  const below = (node: string): string => {
+    const to = hops.find((one) => one.node === node && one.isRelay)?.to ?? []
+    return to.length > 0 ? `${node} (→ ${to.join(', ')})` : node
+  }
+  if (senders.length === 0) return 'nobody'
+  return senders.map(({ node, to }) => `${node} → ${to.map(below).join(', ')}`).join('; ')
+}
+
+/** All groups of a node, as its API says them. */
+export async function groupsOf(topology: Topology, node: string): Promise<readonly GroupAnswer[]> {
+  const { body } = await apiRequest(socketOf(topology.name, node), '/v1/multicast/groups')
+  return (body as { groups: readonly GroupAnswer[] }).groups
+}
