@@ -40,23 +40,26 @@ if [ "${#missing[@]}" -gt 0 ]; then
   fi
 fi
 
-# What single tests need and are skipped without: tried once, its absence is no failure.
-if [ "$(id -u)" = 0 ] && ! /usr/bin/python3 -c 'import mininet.net' 2>/dev/null && [ ! -e /var/tmp/godwit-no-mininet ] &&
-  command -v apt-get >/dev/null; then
-  say 'installing the Debian package mininet'
-  (apt-get install -y -qq --no-install-recommends mininet || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mininet; }) \
-    >/dev/null 2>&1 || { touch /var/tmp/godwit-no-mininet; say 'mininet could not be installed: its test will be skipped by name'; }
-fi
-
-if [ "$(id -u)" = 0 ] && [ ! -e /var/tmp/godwit-no-sanitizers ] && command -v apt-get >/dev/null &&
-  command -v clang >/dev/null; then
-  runtime=libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev
-  if ! compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null; then
-    say "installing the Debian package $runtime"
-    (apt-get install -y -qq --no-install-recommends "$runtime" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$runtime"; }) \
-      >/dev/null 2>&1 || { touch /var/tmp/godwit-no-sanitizers; say "$runtime could not be installed: native fuzzing will be skipped by name"; }
-  fi
-fi
+# What single tests need and are skipped without: its absence is no failure. What could not be had is
+# tried again after a day.
+try_package() { # PACKAGE, COMMAND that succeeds when it is there
+  local package=$1 refused=/var/tmp/godwit-no-$1
+  shift
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  [ -z "$(find "$refused" -mtime -1 2>/dev/null)" ] || return 0
+  "$@" >/dev/null 2>&1 && return 0
+  say "installing the Debian package $package"
+  export DEBIAN_FRONTEND=noninteractive
+  local install=(apt-get install -y -qq --no-install-recommends "$package")
+  ("${install[@]}" || { apt-get update -qq && "${install[@]}"; }) >/dev/null 2>&1 && return 0
+  touch "$refused"
+  say "$package could not be installed: tests that need it are skipped by name"
+}
+try_package openssl command -v openssl
+try_package tshark command -v tshark
+try_package mininet /usr/bin/python3 -c 'import mininet.net'
+try_package "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" \
+  compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a'
 
 node_version=$(node -p 'process.versions.node')
 if ! node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a>20||(a===20&&b>=19)?0:1)'; then
