@@ -13,6 +13,16 @@
  */
 import type { Node, SourceFile } from 'typescript/unstable/ast'
 import { SyntaxKind } from 'typescript/unstable/ast'
+import {
+  isArrowFunction,
+  isBinaryExpression,
+  isCallExpression,
+  isConditionalExpression,
+  isIfStatement,
+  isPropertyAssignment,
+  isVariableDeclaration,
+  isWhileStatement,
+} from 'typescript/unstable/ast/is'
 import { API } from 'typescript/unstable/sync'
 
 export interface Disabled {
@@ -94,16 +104,25 @@ function disableNode(
   replace: (node: Node, by: string, how: string) => Disabled,
 ): Disabled | undefined {
   const name = oneLine(node.getText(source))
+  if (isIfStatement(node) || isWhileStatement(node)) {
+    const condition = node.expression
+    return replace(
+      condition,
+      'false as boolean',
+      `if (${oneLine(condition.getText(source))}) never holds`,
+    )
+  }
+  if (isVariableDeclaration(node) || isPropertyAssignment(node)) {
+    const value = node.initializer
+    if (value === undefined) return undefined
+    const by = otherValue(value)
+    return replace(value, by, `${oneLine(node.getText(source))} is ${by}`)
+  }
+  if (isArrowFunction(node)) {
+    if (node.body.kind === SyntaxKind.Block) return undefined
+    return replace(node.body, '(undefined as never)', `gives nothing: ${name}`)
+  }
   switch (node.kind) {
-    case SyntaxKind.IfStatement:
-    case SyntaxKind.WhileStatement: {
-      const condition = part(node, 'expression')
-      return replace(
-        condition,
-        'false as boolean',
-        `if (${oneLine(condition.getText(source))}) never holds`,
-      )
-    }
     case SyntaxKind.ExpressionStatement:
     case SyntaxKind.ForOfStatement:
     case SyntaxKind.ForStatement:
@@ -113,12 +132,6 @@ function disableNode(
       return replace(node, ';', `without: ${name}`)
     case SyntaxKind.ReturnStatement:
       return replace(node, 'return undefined as never', `returns nothing: ${name}`)
-    case SyntaxKind.VariableDeclaration:
-    case SyntaxKind.PropertyAssignment: {
-      const value = part(node, 'initializer')
-      const by = otherValue(value)
-      return replace(value, by, `${oneLine(node.getText(source))} is ${by}`)
-    }
     case SyntaxKind.SpreadAssignment:
     case SyntaxKind.SpreadElement:
       return replace(
@@ -128,18 +141,9 @@ function disableNode(
       )
     case SyntaxKind.ShorthandPropertyAssignment:
       return replace(node, `${name}: undefined as never`, `${name} is undefined`)
-    case SyntaxKind.ArrowFunction: {
-      const body = part(node, 'body')
-      if (body.kind === SyntaxKind.Block) return undefined
-      return replace(body, '(undefined as never)', `gives nothing: ${name}`)
-    }
     default:
       return undefined
   }
-}
-
-function part(node: Node, key: 'expression' | 'initializer' | 'body'): Node {
-  return (node as unknown as Record<string, Node>)[key] as Node
 }
 
 /** What replaces a condition so that it has no effect where it stands; undefined for no condition. */
@@ -147,23 +151,18 @@ function neutralValue(node: Node, parent?: Node, grandparent?: Node): string | u
   if (!parent) return undefined
   if (parent.kind === SyntaxKind.ParenthesizedExpression)
     return neutralValue(parent, grandparent) ?? undefined
-  if (parent.kind === SyntaxKind.BinaryExpression) {
-    const operator = (parent as unknown as { operatorToken: Node }).operatorToken.kind
+  if (isBinaryExpression(parent)) {
+    const operator = parent.operatorToken.kind
     if (operator === SyntaxKind.AmpersandAmpersandToken) return 'true'
     if (operator === SyntaxKind.BarBarToken) return 'false'
   }
-  if (parent.kind === SyntaxKind.ConditionalExpression && part3(parent) === node) return 'false'
-  if (parent.kind === SyntaxKind.ArrowFunction && part(parent, 'body') === node) {
-    const call = grandparent
-    if (call?.kind !== SyntaxKind.CallExpression) return undefined
-    const called = /\.(filter|every|find|some)$/.exec(part(call, 'expression').getText())?.[1]
+  if (isConditionalExpression(parent) && parent.condition === node) return 'false'
+  if (isArrowFunction(parent) && parent.body === node) {
+    if (grandparent === undefined || !isCallExpression(grandparent)) return undefined
+    const called = /\.(filter|every|find|some)$/.exec(grandparent.expression.getText())?.[1]
     return called === undefined ? undefined : called === 'some' ? 'false' : 'true'
   }
   return undefined
-}
-
-function part3(conditional: Node): Node {
-  return (conditional as unknown as { condition: Node }).condition
 }
 
 function otherValue(value: Node): string {
