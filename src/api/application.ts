@@ -119,6 +119,7 @@ async function createUnservedApp(
     command: notServed,
     onEvent: () => () => undefined,
   }
+  // Routes are only registered: the handlers, which would read the rest, never run.
   const config = { node: 'godwit', roles: [], api: {} } as unknown as Config
   const options = { node, datapath: undefined, config, version: '', startedAt: new Date(0) }
   return createApp(createContext(options), undefined, compiler, prepare)

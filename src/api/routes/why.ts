@@ -74,7 +74,7 @@ export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { con
             }),
         moves: found.moves.map((move) => entryOf(move, Date.now())),
         events: found.events.map(({ at, event }) => ({ at: at.toISOString(), ...event })),
-      }) as unknown as WhyAnswer
+      })
     },
   )
   done()
