@@ -99,7 +99,6 @@ t.test('tables and datagrams first, then what nobody waits for', async (t) => {
 
 t.test('what depends on a record happens only after it is durable', async (t) => {
   const { running, did, saves } = aWorld((_input, outputs) => {
-    // biome-ignore lint/suspicious/noThenProperty: the vocabulary's word for what comes afterwards
     outputs.push({ kind: 'persist', records: [record], then: [send(7)] }, send(1))
   })
   running.enqueue([{ kind: 'deadline' }])

@@ -4,6 +4,7 @@
  * counted and reported. Must run in fresh network and mount namespaces.
  */
 import { execFileSync } from 'node:child_process'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -116,6 +117,17 @@ export function createWorkbench() {
   let drains = 0
   const events: abi.BpfEvent[] = []
   const raised: DatapathEvent[] = []
+  const arrivals = new EventEmitter()
+
+  /** Until events so far fulfil the condition, or for `limitMs`. */
+  async function arrived(isFulfilled: () => boolean, limitMs: number): Promise<void> {
+    const signal = AbortSignal.timeout(limitMs)
+    while (!isFulfilled()) {
+      await once(arrivals, 'events', { signal }).catch(() => {})
+      if (signal.aborted) return
+    }
+  }
+
   let nextId = 1
 
   const put = (map: string, key: Uint8Array, value: Uint8Array) =>
@@ -289,6 +301,7 @@ export function createWorkbench() {
         for (let i = 0; i < count; i++) events.push(abi.decodeBpfEvent(records, i * 248))
         const raise = (event: DatapathEvent) => raised.push(event)
         takeRecords(records, count, { interfaceName: () => 'site0', raise, onPacketTooBig() {} })
+        arrivals.emit('events')
       })
     },
 
@@ -296,16 +309,14 @@ export function createWorkbench() {
     async event(type: abi.BpfEventTypeName, address?: string): Promise<abi.BpfEvent | undefined> {
       const wanted =
         address === undefined ? undefined : String(abi.encodeBpfEidKey(eidKey(address)))
-      for (let i = 0; i < 200; i++) {
-        const found = events.find(
+      const find = () =>
+        events.find(
           (event) =>
             event.type === abi.EVENT_TYPE[type] &&
             (wanted === undefined || String(abi.encodeBpfEidKey(event.eid)) === wanted),
         )
-        if (found) return found
-        await new Promise((resolve) => setTimeout(resolve, 5))
-      }
-      return undefined
+      await arrived(() => find() !== undefined, 1000)
+      return find()
     },
 
     /**
@@ -321,11 +332,8 @@ export function createWorkbench() {
       this.putSite(abi.SITE_INTERFACE_FLAGS['dynamic-eids'])
       this.fromSite(ethernet(MAC.broadcast, mac, 0x8035, rarp))
       this.putSite(0)
-      const limit = performance.now() + 10_000
-      while (!events.some(isMark)) {
-        if (performance.now() > limit) throw new Error('no event arrives any more')
-        await new Promise((resolve) => setTimeout(resolve, 1))
-      }
+      await arrived(() => events.some(isMark), 10_000)
+      if (!events.some(isMark)) throw new Error('no event arrives any more')
       events.splice(events.findIndex(isMark), 1)
       const isRaised = (one: DatapathEvent) => one.kind === 'mac-seen' && macText(one.mac) === mac
       raised.splice(raised.findIndex(isRaised), 1)

@@ -32,13 +32,19 @@ async function tcp(t: Test, lab: RunningLab, from: string, at: string, to: strin
   t.equal(JSON.parse(server.stdout).received, JSON.parse(client.stdout).sent, `${what}: all bytes`)
 }
 
-/** Packets that match `filter` on an interface of the core while `during` runs. */
+/** Three pings and their answers. */
+const EXPECTED_PACKETS = '6'
+
+/**
+ * Packets that match `filter` on an interface of the core while `during` runs, as many as
+ * `EXPECTED_PACKETS`; what came within ten seconds when they stay fewer.
+ */
 async function seen(lab: RunningLab, link: string, filter: string, during: () => Promise<void>) {
-  const capture = lab.start('core', 'tcpdump', '-i', link, '-n', '-v', '-l', filter)
+  const tcpdump = ['tcpdump', '-i', link, '-c', EXPECTED_PACKETS, '-n', '-v', '-l', filter]
+  const capture = lab.start('core', 'timeout', '10', ...tcpdump)
   await capture.says('listening')
   await during()
-  await new Promise((resolve) => setTimeout(resolve, 200))
-  return (await capture.stop()).stdout
+  return (await capture.finished).stdout
 }
 
 t.test('LISP sites and the rest of the Internet', { skip: labSkip }, async (t) => {
