@@ -13,7 +13,8 @@
 
 #include "bpf_maps.h"
 
-enum { LONGEST_WAIT_MS = 600000, MAXIMUM_EIDS = 1 << 20 };
+/* Stamps that are further apart than half of their range, 34 s, are in no order. */
+enum { LONGEST_WAIT_MS = 600000, LONGEST_WINDOW_MS = 30000, MAXIMUM_EIDS = 1 << 20 };
 
 static void wake(int descriptor)
 {
@@ -131,7 +132,7 @@ static bool read_limit(napi_env env, napi_value options, const char *name, doubl
 
 static bool read_limits(napi_env env, napi_value options, struct hold_limits *limits)
 {
-	double packets, bytes, total, eids, ms;
+	double packets, bytes, total, eids, ms, window, guard;
 	napi_value longest, element;
 	uint32_t purposes;
 
@@ -140,6 +141,8 @@ static bool read_limits(napi_env env, napi_value options, struct hold_limits *li
 	    !read_limit(env, options, "bytesPerEid", 1, 1e12, &bytes) ||
 	    !read_limit(env, options, "bytesTotal", 1, 1e12, &total) ||
 	    !read_limit(env, options, "maximumEids", 1, MAXIMUM_EIDS, &eids) ||
+	    !read_limit(env, options, "windowMs", 1, LONGEST_WINDOW_MS, &window) ||
+	    !read_limit(env, options, "provisionalGuardMs", 0, LONGEST_WINDOW_MS, &guard) ||
 	    !read_property(env, options, "longestMs", &longest) ||
 	    !read_array(env, longest, "longestMs", &purposes))
 		return false;
@@ -153,6 +156,8 @@ static bool read_limits(napi_env env, napi_value options, struct hold_limits *li
 			return false;
 		limits->longest_ns[i] = (uint64_t)ms * 1000000;
 	}
+	limits->window_ns = (uint64_t)window * 1000000;
+	limits->provisional_guard = (uint32_t)((uint64_t)guard * 1000000 >> LISP_STAMP_SHIFT);
 	limits->packets_per_eid = (uint32_t)packets;
 	limits->bytes_per_eid = (uint64_t)bytes;
 	limits->bytes_total = (uint64_t)total;

@@ -22,12 +22,6 @@ const char *const hold_reason_names[HOLD_REASONS] = {
 	[HOLD_SEEN] = "seen-at-source",
 };
 
-/* How long a window reaches back. Longer than an endpoint stands still at the end of its migration, so
- * that nothing is lost although nobody says when it stopped. */
-static const uint64_t WINDOW_NS = 2000000000;
-/* Without a word of when it stopped, the first redirect tells: so much before it at most. */
-static const uint32_t PROVISIONAL_CUT = 100000000 >> LISP_STAMP_SHIFT;
-
 static void add(_Atomic uint64_t *counter, uint64_t amount)
 {
 	atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
@@ -148,7 +142,8 @@ static bool is_before(uint32_t nonce, uint32_t stamp)
 	return ((nonce - stamp) & LISP_STAMP_MASK) > LISP_STAMP_MASK / 2;
 }
 
-bool hold_was_seen(const struct hold_queue *queue, uint32_t nonce, uint32_t cut)
+bool hold_was_seen(const struct hold_queues *queues, const struct hold_queue *queue, uint32_t nonce,
+		   uint32_t cut)
 {
 	if (!hold_is_copy(nonce))
 		return false;
@@ -156,7 +151,8 @@ bool hold_was_seen(const struct hold_queue *queue, uint32_t nonce, uint32_t cut)
 		return true;
 	if (cut & HOLD_CUT_STAMP)
 		return is_before(nonce, cut);
-	return queue->first_redirect && is_before(nonce, queue->first_redirect - PROVISIONAL_CUT);
+	return queue->first_redirect &&
+	       is_before(nonce, queue->first_redirect - queues->limits.provisional_guard);
 }
 
 /* FNV-1a with a final mix; the table is sized for its bounded content, so collisions stay cheap. */
@@ -250,7 +246,7 @@ void hold_queue_watch(struct hold_queues *queues, struct hold_queue *queue, uint
 	hold_queue_hold(queues, queue, now);
 	unlist(queues, queue);
 	queue->window = true;
-	queue->until_ns = now + WINDOW_NS;
+	queue->until_ns = now + queues->limits.window_ns;
 	enlist(queues, queue);
 }
 
@@ -273,8 +269,7 @@ struct held_packet *hold_queue_age(struct hold_queues *queues, struct hold_queue
 
 	if (!queue->window || !oldest)
 		return NULL;
-	if (now - oldest->arrived_ns < WINDOW_NS && queue->packets < HOLD_WINDOW_PACKETS &&
-	    queue->packets < limits->packets_per_eid && queue->bytes + coming <= HOLD_WINDOW_BYTES &&
+	if (now - oldest->arrived_ns < limits->window_ns && queue->packets < limits->packets_per_eid &&
 	    queue->bytes + coming <= limits->bytes_per_eid)
 		return NULL;
 	return hold_queue_take(queues, queue);
@@ -283,7 +278,7 @@ struct held_packet *hold_queue_age(struct hold_queues *queues, struct hold_queue
 void hold_queue_rewatch(struct hold_queues *queues, struct hold_queue *queue, uint64_t now)
 {
 	unlist(queues, queue);
-	queue->until_ns = now + WINDOW_NS;
+	queue->until_ns = now + queues->limits.window_ns;
 	enlist(queues, queue);
 }
 

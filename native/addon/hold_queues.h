@@ -28,8 +28,6 @@ enum {
 	HOLD_WINDOWS,                 /* and of that of windows */
 	HOLD_LISTS,
 	HOLD_MAXIMUM_PASSING = 4096,  /* beyond it the oldest grace ends early */
-	HOLD_WINDOW_PACKETS = 20000,
-	HOLD_WINDOW_BYTES = 8 << 20,
 };
 
 enum hold_reason {
@@ -105,6 +103,11 @@ struct hold_limits {
 	uint64_t bytes_total;
 	uint32_t maximum_eids;
 	uint64_t longest_ns[HOLD_PURPOSES]; /* 0: no such purpose */
+	/* How far back a window reaches. Longer than an endpoint stands still at the end of its migration,
+	 * so that nothing is lost although nobody says when it stopped. */
+	uint64_t window_ns;
+	/* Stamps; without a word of when it stopped, the first redirect tells: so much before it at most. */
+	uint32_t provisional_guard;
 };
 
 struct hold_counters {
@@ -150,7 +153,8 @@ bool hold_is_fragment(const uint8_t *bytes, size_t length);
 uint32_t hold_nonce(const uint8_t *bytes, size_t length);
 bool hold_is_copy(uint32_t nonce);
 /* Whether the endpoint has had this packet at the source. `cut`: see enum hold_cut. */
-bool hold_was_seen(const struct hold_queue *queue, uint32_t nonce, uint32_t cut);
+bool hold_was_seen(const struct hold_queues *queues, const struct hold_queue *queue, uint32_t nonce,
+		   uint32_t cut);
 
 struct hold_queue *hold_queue_find(struct hold_queues *queues, const struct hold_key *key);
 /* A new empty queue in state passing (NULL without memory); hold_queue_hold makes it hold. */

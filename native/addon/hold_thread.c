@@ -224,7 +224,7 @@ static void take_frame(struct hold *hold, size_t length)
 	}
 	queue = hold_queue_find(queues, &key);
 	if (queue && queue->passing && still_flipped(queue->flip)) {
-		if (hold_was_seen(queue, hold_nonce(hold->frame, length), queue->cut))
+		if (hold_was_seen(&hold->queues, queue, hold_nonce(hold->frame, length), queue->cut))
 			hold_count(queues, HOLD_SEEN, segments);
 		else
 			queue->passed += write_back(hold, hold->frame, length);
@@ -342,7 +342,7 @@ static void write_queue(struct hold *hold, struct hold_queue *queue, uint64_t un
 	uint32_t written = 0;
 
 	while ((packet = hold_queue_take(&hold->queues, queue))) {
-		if (hold_was_seen(queue, packet->nonce, queue->cut))
+		if (hold_was_seen(&hold->queues, queue, packet->nonce, queue->cut))
 			hold_count(&hold->queues, HOLD_SEEN, packet->segments);
 		else
 			queue->passed += write_back(hold, packet->bytes, packet->length);

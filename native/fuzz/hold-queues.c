@@ -144,6 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		.bytes_per_eid = 60 + next(&stream) * 2,
 		.bytes_total = 200 + next(&stream) * 8,
 		.maximum_eids = 1 + next(&stream) % KEYS,
+		.window_ns = 1500,
+		.provisional_guard = next(&stream),
 		.longest_ns = { [LISP_HOLD_MAP_CACHE_MISS] = 1000, [LISP_HOLD_ENDPOINT_EXPECTED] = 2000 },
 	};
 	struct hold_queues queues;

@@ -294,6 +294,14 @@ function checkDdtKeys(config: Config, secrets: Secrets, error: Report): void {
 const KEY_HINT = 'PEM, made with: openssl genrsa -out FILE 2048 (public half: openssl rsa -pubout)'
 
 function checkTimes(config: Config, error: Report): void {
+  const { guardMs } = config.mobility.live
+  if (config.hold.windowMs <= guardMs)
+    error(
+      ['hold', 'windowMs'],
+      `is ${config.hold.windowMs}, not above mobility.live.guardMs`,
+      `write more than ${guardMs}: what is to be delivered again must still be there`,
+      ['mobility', 'live', 'guardMs'],
+    )
   if (config.hold.endpointMs > config.mobility.endpointTimeoutMs) return
   error(
     ['hold', 'endpointMs'],

@@ -173,6 +173,11 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
     hold: mobility.hold,
     redirect: mobility.redirect,
     solicit: mobility.solicit,
+    live: {
+      guardMs: mobility.live.guardMs,
+      leaseMs: mobility.live.leaseSeconds * 1000,
+      longestMs: mobility.live.longestSeconds * 1000,
+    },
   }
 }
 

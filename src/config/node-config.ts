@@ -10,6 +10,13 @@ import type { Rloc } from '../lisp/locator.js'
 import type { PeerProfileName, Role } from './schema.js'
 import type { SecurityMode } from './security-schema.js'
 
+/** Of live moves, in ms. */
+export interface LiveMoveLimits {
+  readonly guardMs: number
+  readonly leaseMs: number
+  readonly longestMs: number
+}
+
 export interface NodeConfig {
   readonly node: string
   readonly roles: readonly Role[]
@@ -88,6 +95,7 @@ export interface NodeConfig {
     readonly hold: boolean
     readonly redirect: boolean
     readonly solicit: boolean
+    readonly live: LiveMoveLimits
   }
   readonly multicast: MulticastPolicy
   readonly mapServer: {

@@ -11,6 +11,7 @@ import { ClosedNetworkConfig } from './closed-network-schema.js'
 import { DdtConfig } from './ddt-schema.js'
 import { LispNatConfig, LocatorPathConfig, PetrConfig, PitrConfig } from './interworking-schema.js'
 import { Key } from './key-schema.js'
+import { MobilityConfig } from './mobility-schema.js'
 import { GroupServerConfig, MulticastConfig } from './multicast-schema.js'
 import { PublishSubscribeConfig, SubscriptionsConfig } from './publish-subscribe-schema.js'
 import { RecordConfig } from './record-schema.js'
@@ -147,6 +148,14 @@ const HoldConfig = Type.Object(
       default: 4_000,
       description: 'Longest wait for an endpoint; must exceed mobility.endpointTimeoutMs',
     }),
+    windowMs: Type.Integer({
+      minimum: 100,
+      maximum: 30_000,
+      default: 2_000,
+      description:
+        'How far back the copies of a live move are kept, within the limits above; the oldest go. ' +
+        'Must exceed mobility.live.guardMs, and the pause of the endpoint if nobody tells of its stop',
+    }),
   },
   {
     ...closed,
@@ -253,38 +262,6 @@ const RlocProbeConfig = Type.Object(
       maximum: 100,
       default: 3,
       description: 'Unanswered probes, 1 s apart, before a locator is down',
-    }),
-  },
-  { ...closed, default: {} },
-)
-
-const MobilityConfig = Type.Object(
-  {
-    key: Type.Optional(Key),
-    peers: Type.Array(AddressText, {
-      default: [],
-      description: 'RLOCs of the xTRs of this mobility domain; empty: any that holds the key',
-    }),
-    endpointTimeoutMs: Type.Integer({
-      minimum: 100,
-      maximum: 30_000,
-      default: 2_000,
-      description: 'An orchestrated move whose endpoint has not come by then is rolled back',
-    }),
-    awaySeconds: Type.Integer({
-      minimum: 5,
-      maximum: 86_400,
-      default: 60,
-      description: 'An away EID without traffic is forgotten after this and its record TTL',
-    }),
-    hold: Type.Boolean({ default: true, description: 'Off only to measure what holding protects' }),
-    redirect: Type.Boolean({
-      default: true,
-      description: 'Off only to measure what redirecting protects',
-    }),
-    solicit: Type.Boolean({
-      default: true,
-      description: 'Send SMRs; off only to measure what they protect',
     }),
   },
   { ...closed, default: {} },

@@ -7,6 +7,7 @@
  * copies are good for is decided by the datapath, by their stamps; what happens when the endpoint
  * comes, or does not, in moves.ts.
  */
+import type { NodeConfig } from '../config/node-config.js'
 import { formatIpAddress } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
@@ -42,15 +43,16 @@ export interface LiveArrivalCallbacks {
   recordsFor(arrival: Arrival, source: Rloc): Mapping[]
 }
 
-/** A source copies for 30 s without being asked: two of three questions may be lost. */
-const RENEW_MS = 10_000
-/** Our choice: longer than any migration is worth waiting for. */
-const LONGEST_MS = 6 * 3_600_000
+/** Of the lease: two of three questions may be lost. */
+const RENEWALS = 3
 
 export function createLiveArrivals(
+  { mobility }: Pick<NodeConfig, 'mobility'>,
   { placement, exchange }: Pick<MoveParts, 'placement' | 'exchange'>,
   callbacks: LiveArrivalCallbacks,
 ): LiveArrivals {
+  const { leaseMs, longestMs } = mobility.live
+  const renewMs = leaseMs / RENEWALS
   const deadlines = createDeadlines()
   /** Those of which the endpoint runs at the source, by name; with the moment of their beginning. */
   const running = new Map<string, { readonly arrival: Arrival; readonly since: Instant }>()
@@ -70,13 +72,13 @@ export function createLiveArrivals(
     const records = callbacks.recordsFor(arrival, source).map((one) => ({ ...one, mapVersion: 0 }))
     const content = { phase: 'prepare-live' as const, moveId, records }
     const key = `prepare/${name}/${formatIpAddress(source)}`
-    exchange.ask(key, source, content, now + RENEW_MS / 2, onAnswer, now, outputs)
+    exchange.ask(key, source, content, now + renewMs / 2, onAnswer, now, outputs)
   }
 
   return {
     begin(arrival, now) {
       running.set(arrival.record.name, { arrival, since: now })
-      deadlines.set(arrival.record.name, now + RENEW_MS)
+      deadlines.set(arrival.record.name, now + renewMs)
     },
     stopped(arrival, { stamp: cut = 0 }, now, outputs) {
       for (const { entry } of arrival.passengers)
@@ -91,12 +93,12 @@ export function createLiveArrivals(
     handleDeadline(now, outputs) {
       for (const name of deadlines.due(now)) {
         const { arrival, since } = running.get(name)!
-        if (now - since > LONGEST_MS) {
+        if (now - since > longestMs) {
           const result = refusal(504, 'endpoint-absent', 'the endpoint did not come')
           callbacks.fail(arrival, result, 'endpoint-absent', now, outputs)
           continue
         }
-        deadlines.set(name, now + RENEW_MS)
+        deadlines.set(name, now + renewMs)
         for (const source of sourcesOf(arrival))
           if (passengersFrom(arrival, source).length > 0) renew(arrival, source, now, outputs)
       }

@@ -60,8 +60,6 @@ const MAPPING_SYSTEM_MS = 100
 /** That the endpoint runs here again is repeated so long. */
 const RESUMED_MS = 5000
 const MAPPING_ANSWER_MS = 4000
-/** What the endpoint had not read when it stopped, and how late the news of the stop may be. */
-const GUARD_MS = 50
 /** The news of the stop is repeated so long; the first redirected packet says the same. */
 const STOPPED_MS = 10_000
 
@@ -171,7 +169,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
         const content = {
           phase: 'stopped' as const,
           moveId: record.id,
-          stamp: stampOf(Math.max(0, now - agoMs - GUARD_MS)),
+          stamp: stampOf(Math.max(0, now - agoMs - config.mobility.live.guardMs)),
           reason: gone ? ('gone' as const) : ('none' as const),
         }
         exchange.ask(

@@ -95,7 +95,7 @@ export function createMoves(
   const search = createEndpointSearch()
   const destination = config.rlocs[0]!.address
   const fail = createFailArrival(config, parts, returns, forget)
-  const live = createLiveArrivals(parts, {
+  const live = createLiveArrivals(config, parts, {
     fail,
     awaitEndpoint,
     recordsFor: (arrival, source) => recordsFor(config, passengersFrom(arrival, source)),

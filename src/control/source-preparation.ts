@@ -38,9 +38,6 @@ export interface SourcePreparation {
   ): void
 }
 
-/** Copying ends when the destination has not asked for it again so long. */
-const LEASE_MS = 30_000
-
 export function createSourcePreparation(
   config: NodeConfig,
   parts: MoveParts,
@@ -48,6 +45,7 @@ export function createSourcePreparation(
   ended: EndedAttempts,
 ): SourcePreparation {
   const { database, placement, etr, exchange } = parts
+  const { leaseMs } = config.mobility.live
 
   function refusalFor(message: MoveMessage): MoveReason {
     if (message.records.length === 0) return 'not-local'
@@ -107,7 +105,7 @@ export function createSourcePreparation(
       departure.state = 'copying'
       for (const entry of departure.entries) copyOut(departure, entry, outputs)
       report(outputs, 'move-source-copying', 'info', { moveId: departure.record.name })
-      departures.expectNews(departure, now + LEASE_MS)
+      departures.expectNews(departure, now + leaseMs)
     } else redirectAll(departure, now, outputs)
   }
 
@@ -127,7 +125,7 @@ export function createSourcePreparation(
   function copyOut(departure: Departure, entry: DatabaseEntry, outputs: Output[]): void {
     const { locators } = departure.records.get(entry.key)!
     const [first] = chooseEncapsulations(config, locators, () => false)
-    if (first !== undefined) placement.copy(entry, first, LEASE_MS, outputs)
+    if (first !== undefined) placement.copy(entry, first, leaseMs, outputs)
   }
 
   /**
@@ -159,7 +157,7 @@ export function createSourcePreparation(
     }
     if (known.state === 'copying') {
       for (const entry of known.entries) copyOut(known, entry, outputs)
-      departures.expectNews(known, now + LEASE_MS)
+      departures.expectNews(known, now + leaseMs)
     }
     sendPrepared(known, message, from, outputs)
   }

@@ -31,7 +31,7 @@ import { mappingCounters, readCounters, usageOf } from './bpf-counters.js'
 import { type PacketTooBig, takeRecords } from './bpf-events.js'
 import { inspectTables } from './bpf-inspect.js'
 import { type BpfMaps, createBpfMaps } from './bpf-maps.js'
-import { holdCutOf, removeMove, writeMove } from './bpf-moves.js'
+import { copyBytesPerMs, holdCutOf, removeMove, writeMove } from './bpf-moves.js'
 import { restoreTables } from './bpf-restore.js'
 import {
   type Attachment,
@@ -93,6 +93,7 @@ interface Parts {
   readonly releases: HoldReleases
   readonly raise: (event: DatapathEvent) => void
   readonly interfaceNamed: (name: string) => NetworkInterface | undefined
+  readonly copyBytesPerMs: number
 }
 
 /**
@@ -170,7 +171,10 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
   })
   const settled = createSettledFlag((settled) => devices.writeSettled(settled, nodeConfig))
   const tables = { maps, sets, mapCache, localEids, closed: createClosedTables(maps) }
-  const parts = { addon, object, ...tables, settled, releases, raise, interfaceNamed }
+  const parts = {
+    ...{ addon, object, ...tables, settled, releases, raise, interfaceNamed },
+    copyBytesPerMs: copyBytesPerMs(config.mobility.live.copyMegabitsPerSecond),
+  }
   let attachments: readonly Attachment[] = []
   const configure = (): void => {
     const own = configureInterfaces({ config, nodeConfig, interfaces, maps, log })
@@ -328,7 +332,7 @@ function putLocalEid(operation: DatapathOperation & { kind: 'put-local-eid' }, p
     (reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0) |
     (operation.proxyNeighbours === false ? LOCAL_EID_FLAGS['no-proxy'] : 0) |
     (move !== undefined ? LOCAL_EID_FLAGS.moving : 0)
-  if (move !== undefined) writeMove(parts.maps, eidPrefix, move)
+  if (move !== undefined) writeMove(parts.maps, eidPrefix, move, parts.copyBytesPerMs)
   const form = (name: keyof typeof LOCAL_EID_STATE) => (counterId: number) =>
     encodeBpfLocalEid({
       counterId,

@@ -17,14 +17,23 @@ import {
 import type { BpfMaps } from './bpf-maps.js'
 import { addressOf, eidKey } from './eid-keys.js'
 
-/** Our choice, 1 Gbit/s per EID: a VM that receives more is not migrated without a pause anyway. */
-const COPY_BYTES_PER_MS = 125_000
 /** Values of enum hold_cut (native/addon/hold_queues.h). */
 export const HOLD_CUT = { unknown: 0, all: 1 << 30, stamp: 1 << 29 } as const
 
 /** Throws like every map write; a prefix that is no host has no move. */
-export function writeMove(maps: BpfMaps, eidPrefix: EidPrefix, move: LocalMove): void {
-  if (isHostPrefix(eidPrefix)) maps.update('moves', eidKey(eidPrefix), encodeBpfMove(bpfOf(move)))
+export function writeMove(
+  maps: BpfMaps,
+  eidPrefix: EidPrefix,
+  move: LocalMove,
+  copyBytesPerMs: number,
+): void {
+  if (!isHostPrefix(eidPrefix)) return
+  maps.update('moves', eidKey(eidPrefix), encodeBpfMove(bpfOf(move, copyBytesPerMs)))
+}
+
+/** What `mobility.live.copyMegabitsPerSecond` is in the unit of the map. */
+export function copyBytesPerMs(megabitsPerSecond: number): number {
+  return megabitsPerSecond * 125
 }
 
 export function removeMove(maps: BpfMaps, eidPrefix: EidPrefix): void {
@@ -55,13 +64,13 @@ export function readMove(maps: BpfMaps, eidPrefix: EidPrefix): LocalMove | undef
   return { kind: 'source', encapsulation, leaseMs }
 }
 
-function bpfOf(move: LocalMove): BpfMove {
+function bpfOf(move: LocalMove, bytesPerMs: number): BpfMove {
   const now = process.hrtime.bigint()
   const common = {
     untilNs: now + BigInt(Math.round(move.leaseMs * 1e6)),
     refilledNs: now,
-    tokens: COPY_BYTES_PER_MS * BURST_MS,
-    bytesPerMs: COPY_BYTES_PER_MS,
+    tokens: bytesPerMs * BURST_MS,
+    bytesPerMs,
   }
   if (move.kind === 'source') {
     const { locator: to, source, pathMtu } = move.encapsulation

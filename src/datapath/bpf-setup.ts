@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/node-config.js'
+import { provisionalGuardMs } from '../config/provisional-guard.js'
 import type { Config } from '../config/schema.js'
 import {
   ABI_VERSION,
@@ -84,7 +85,8 @@ export function openHold(options: {
   readonly log: DatapathLog
   readonly onEvents: (events: readonly HoldEvent[]) => void
 }): { hold: NativeHandle; interfaceIndex: number } | undefined {
-  const { packetsPerEid, bytesPerEid, bytesTotal, missMs, endpointMs } = options.config.hold
+  const { packetsPerEid, bytesPerEid, bytesTotal, missMs, endpointMs, windowMs } =
+    options.config.hold
   const longestMs = [0, 0, 0]
   longestMs[HOLD_PURPOSE['map-cache-miss']] = missMs
   longestMs[HOLD_PURPOSE['endpoint-expected']] = endpointMs
@@ -97,6 +99,8 @@ export function openHold(options: {
         bytesPerEid,
         bytesTotal,
         longestMs,
+        windowMs,
+        provisionalGuardMs: provisionalGuardMs(options.config),
         maximumEids: MAXIMUM_HELD_EIDS,
       },
       options.onEvents,

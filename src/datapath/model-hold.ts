@@ -21,6 +21,10 @@ export interface HoldLimits {
   readonly bytesTotal: number
   readonly maximumEids: number
   readonly longestMs: Readonly<Record<HoldPurpose, number>>
+  /** How far back a queue of nothing but copies reaches. */
+  readonly windowMs: number
+  /** Before the first redirected packet, when nobody says when the endpoint stopped. */
+  readonly provisionalGuardMs: number
 }
 
 export interface HoldRelease {
@@ -84,10 +88,6 @@ interface Queue {
   window: boolean
 }
 
-/** WINDOW_NS and PROVISIONAL_CUT of native/addon/hold_queues.c. */
-const WINDOW_MS = 2000
-const PROVISIONAL_CUT_MS = 100
-
 export const HOLD_PURPOSES: readonly HoldPurpose[] = ['map-cache-miss', 'endpoint-expected']
 
 export function createModelHold(limits: HoldLimits, around: HoldSurroundings): ModelHold {
@@ -135,7 +135,7 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
     const mine = generation
     const { since } = queue
     const isSame = (): boolean => mine === generation && queues.get(queue.key) === queue
-    around.after(queue.window ? WINDOW_MS : limits.longestMs[queue.purpose], () => {
+    around.after(queue.window ? limits.windowMs : limits.longestMs[queue.purpose], () => {
       if (!isSame() || queue.since !== since) return
       if (!queue.window) {
         giveUp(queue, 'hold-time')
@@ -151,7 +151,7 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
   function age(queue: Queue): void {
     while (queue.packets.length > 0) {
       const oldest = queue.packets[0]!
-      const isOld = around.now() - (arrivedAt.get(oldest) ?? 0) >= WINDOW_MS
+      const isOld = around.now() - (arrivedAt.get(oldest) ?? 0) >= limits.windowMs
       if (!isOld && queue.packets.length < limits.packetsPerEid) return
       queue.packets.shift()
       queue.bytes -= oldest.sizeBytes
@@ -170,7 +170,7 @@ export function createModelHold(limits: HoldLimits, around: HoldSurroundings): M
 
   function wasSeen({ mark }: ModelPacket, copies: Copies, first: number | undefined): boolean {
     if (mark?.kind !== 'copy' || copies === 'none') return mark?.kind === 'copy'
-    const cut = copies === 'all' ? first && stampBefore(first, PROVISIONAL_CUT_MS) : copies
+    const cut = copies === 'all' ? first && stampBefore(first, limits.provisionalGuardMs) : copies
     return cut !== undefined && isBeforeStamp(mark.stamp, cut)
   }
 

@@ -102,6 +102,10 @@ export interface NativeAddon {
       bytesTotal: number
       /** Longest wait in ms by purpose number (index = enum lisp_hold_purpose). */
       longestMs: readonly number[]
+      /** How far back a queue of nothing but copies reaches. */
+      windowMs: number
+      /** Before the first redirected packet, when nobody says when the endpoint stopped. */
+      provisionalGuardMs: number
       maximumEids: number
     },
     onEvents: (events: readonly HoldEvent[]) => void,

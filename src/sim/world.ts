@@ -6,6 +6,7 @@
  * goes wrong and who moves is decided elsewhere (faults.ts, mover.ts, or a script).
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
+import { provisionalGuardMs } from '../config/provisional-guard.js'
 import type { Command, CommandResult } from '../control/input-output.js'
 import type { BlockCipher } from '../control/lisp-sec-keys.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
@@ -207,7 +208,12 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         eidPrefixes: nodeConfig.eidPrefixes,
         dynamicEidPrefixes: nodeConfig.dynamicEidPrefixes,
         siteInterfaces: nodeConfig.siteInterfaces,
-        hold: { ...limits, maximumEids: MAXIMUM_HELD_EIDS, longestMs },
+        hold: {
+          ...limits,
+          maximumEids: MAXIMUM_HELD_EIDS,
+          longestMs,
+          provisionalGuardMs: provisionalGuardMs(config),
+        },
         maximumMappings: config.datapath.maximumMappings,
         maximumLocalEids: config.datapath.maximumLocalEids,
         relay: relayOf(nodeConfig),

@@ -30,6 +30,8 @@ function aSite(own: string, transmit: (packet: ModelPacket, to: string) => void 
       hold: {
         ...{ packetsPerEid: 10, bytesPerEid: 10_000, bytesTotal: 100_000, maximumEids: 64 },
         longestMs: { 'map-cache-miss': 5000, 'endpoint-expected': 4000 },
+        windowMs: 2000,
+        provisionalGuardMs: 100,
       },
       ...{ maximumMappings: 100, maximumLocalEids: 100 },
     },

@@ -389,6 +389,11 @@ mapServer:
     ],
   },
   {
+    name: 'the window of copies reaches back further than the guard',
+    text: `${GOOD.replace('mobility:', 'mobility:\n  live: {guardMs: 200}')}hold: {windowMs: 200}\n`,
+    errors: [['hold.windowMs', /not above mobility\.live\.guardMs/, /more than 200/]],
+  },
+  {
     name: 'holding outlasts a move, and the API stays at home without TLS',
     text: `${GOOD}hold: {endpointMs: 2000}\napi: {tcp: {address: 0.0.0.0}}\n`,
     errors: [

@@ -32,6 +32,8 @@ function aDatapath(hold: { packetsPerEid?: number; bytesTotal?: number } = {}) {
         bytesTotal: 1_000_000,
         maximumEids: 2,
         longestMs: { 'map-cache-miss': 5000, 'endpoint-expected': 4000 },
+        windowMs: 2000,
+        provisionalGuardMs: 100,
         ...hold,
       },
       maximumMappings: 4,

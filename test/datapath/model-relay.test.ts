@@ -36,6 +36,8 @@ function aRelay(roles: Parameters<typeof relayOf>[0]['roles']) {
         bytesTotal: 10_000,
         maximumEids: 2,
         longestMs: { 'map-cache-miss': 5000, 'endpoint-expected': 4000 },
+        windowMs: 2000,
+        provisionalGuardMs: 100,
       },
       maximumMappings: 4,
       maximumLocalEids: 4,

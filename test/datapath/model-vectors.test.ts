@@ -58,6 +58,8 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
         bytesTotal: 1_000_000,
         maximumEids: 16,
         longestMs: { 'map-cache-miss': 5000, 'endpoint-expected': 4000 },
+        windowMs: 2000,
+        provisionalGuardMs: 100,
       },
       maximumMappings: 64,
       maximumLocalEids: 64,

@@ -379,7 +379,8 @@ function testEmbeddedObjects(pinDirectory: string): void {
       const object = addon.openObject('fixture', { pinDirectory: ${JSON.stringify(pinDirectory)}, bytes })
       addon.startEvents(object, 'records', 8, () => {})
       addon.openHold({ object, interfaceName: 'gwadd-exit', packetsPerEid: 1, bytesPerEid: 1,
-        bytesTotal: 1, longestMs: [0, 1], maximumEids: 1 }, () => {})
+        bytesTotal: 1, longestMs: [0, 1], windowMs: 1,
+        provisionalGuardMs: 0, maximumEids: 1 }, () => {})
       addon.openUdp({ address: Uint8Array.of(127, 0, 0, 1), port: ${PORT},
         receiveBufferBytes: 65536, reusePort: false }, () => {})
       setImmediate(() => process.exit(5))`

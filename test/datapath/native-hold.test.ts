@@ -48,6 +48,8 @@ function openBench(t: Test, pinDirectory: string, limits: Record<string, unknown
     bytesPerEid: 64e6,
     bytesTotal: 128e6,
     longestMs: [0, 5000, 5000],
+    windowMs: 2000,
+    provisionalGuardMs: 100,
     maximumEids: 100,
     ...limits,
   }
