@@ -8,6 +8,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { missingRouter, startPimRouter } from '../../lab/frr.js'
 import { bringUp } from '../../lab/lab.js'
 import { labPaths, namespaceFile, packageFile } from '../../lab/names.js'
 import { runProgram } from '../../lab/network.js'
@@ -20,7 +21,7 @@ import { decodeRecords, type PacketRecord } from '../records.js'
 import { computeGroupFigures, type GroupMoveWindow, type Membership, type Stay } from './figures.js'
 import { type Listener, STREAM_PORT, startListener } from './listener.js'
 import { type GroupExpectation, judgeGroups } from './result.js'
-import { LEAVER, LISTENINGS, type Listening, STREAMS } from './script.js'
+import { LEAVER, LISTENINGS, type Listening, ROUTER, ROUTER_CONFIG, STREAMS } from './script.js'
 import { createGroupStory, type GroupStory } from './story.js'
 import { describeTree } from './tree.js'
 
@@ -69,7 +70,7 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   const directory = options.out ?? join(labPaths(topology.name).state, 'records')
   mkdirSync(directory, { recursive: true })
 
-  const chosen = LISTENINGS.filter(({ behindRouter }) => behindRouter !== true)
+  const chosen = await withRouter(loaded)
   const hosts = [...new Set(chosen.map(({ receiver }) => receiver))]
   const started = await Promise.all(
     hosts.map((node) =>
@@ -115,6 +116,18 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   story.summary(result, reasons)
   if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
   return result.ok ? 0 : 1
+}
+
+/** Who listens: with a real router in the site, where there is one, also who is behind it. */
+async function withRouter({ topology }: LoadedTopology): Promise<readonly Listening[]> {
+  const reason = missingRouter()
+  if (reason === undefined) {
+    await startPimRouter(topology, ROUTER, ROUTER_CONFIG)
+    process.stderr.write('# FRR speaks PIM in router\n')
+    return LISTENINGS
+  }
+  process.stderr.write(`# ${reason} Nobody listens behind it.\n`)
+  return LISTENINGS.filter(({ behindRouter }) => behindRouter !== true)
 }
 
 function startSenders(topology: string, directory: string): { probe: Probe; file: string }[] {

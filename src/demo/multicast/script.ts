@@ -60,6 +60,18 @@ export const LISTENINGS: readonly Listening[] = [
 /** Leaves and comes back in the course of the story: the tree of this group shrinks and grows. */
 export const LEAVER = LISTENINGS[2]!
 
+/** The node with FRR, and what its pimd is told: the site's xTR is the Rendezvous Point. */
+export const ROUTER = 'router'
+export const ROUTER_CONFIG = [
+  'ip pim rp 10.60.0.1 239.0.0.0/8',
+  'ip pim spt-switchover infinity-and-beyond',
+  'interface up0',
+  ' ip pim',
+  'interface lan0',
+  ' ip pim',
+  ' ip igmp',
+]
+
 function specific(
   id: number,
   from: string,
