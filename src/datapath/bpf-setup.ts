@@ -7,8 +7,8 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/node-config.js'
-import { provisionalGuardMs } from '../config/provisional-guard.js'
 import type { Config } from '../config/schema.js'
+import { provisionalGuardMs } from '../lisp/move-stamp.js'
 import {
   ABI_VERSION,
   type BpfRlocKey,
@@ -100,7 +100,7 @@ export function openHold(options: {
         bytesTotal,
         longestMs,
         windowMs,
-        provisionalGuardMs: provisionalGuardMs(options.config),
+        provisionalGuardMs: provisionalGuardMs(options.config.mobility.live.guardMs),
         maximumEids: MAXIMUM_HELD_EIDS,
       },
       options.onEvents,

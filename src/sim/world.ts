@@ -6,7 +6,6 @@
  * goes wrong and who moves is decided elsewhere (faults.ts, mover.ts, or a script).
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
-import { provisionalGuardMs } from '../config/provisional-guard.js'
 import type { Command, CommandResult } from '../control/input-output.js'
 import type { BlockCipher } from '../control/lisp-sec-keys.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
@@ -17,6 +16,7 @@ import type { Hmac } from '../lisp/authentication.js'
 import { describeMessage } from '../lisp/describe.js'
 import { MESSAGE_TYPE } from '../lisp/iana.js'
 import { decodeMessage } from '../lisp/message.js'
+import { provisionalGuardMs } from '../lisp/move-stamp.js'
 import { createHosts, type Hosts, packetText } from './host.js'
 import {
   createInvariants,
@@ -212,7 +212,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
           ...limits,
           maximumEids: MAXIMUM_HELD_EIDS,
           longestMs,
-          provisionalGuardMs: provisionalGuardMs(config),
+          provisionalGuardMs: provisionalGuardMs(config.mobility.live.guardMs),
         },
         maximumMappings: config.datapath.maximumMappings,
         maximumLocalEids: config.datapath.maximumLocalEids,
