@@ -14,6 +14,7 @@ import {
 } from './address-text.js'
 import { checkClosedNetwork, checkGpePeers } from './closed-network-checks.js'
 import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.js'
+import { checkDescribedEids } from './described-eid-checks.js'
 import { checkInterworking } from './interworking-checks.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
 import {
@@ -51,6 +52,7 @@ export function crossChecks(
   checkInterfaces(config, error)
   checkRoles(config, error, warn)
   checkMapServerSites(config, secrets, error)
+  checkDescribedEids(config, error)
   checkDdt(config, own, error, warn)
   const readers = {
     prefix: (keys: ConfigKeys, text: string, id: number) => readPrefix(keys, text, id, error),

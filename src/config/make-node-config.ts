@@ -93,6 +93,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
         })),
         xtrIds: site.xtrIds,
         profile: site.profile,
+        names: site.names.map(({ instanceId, prefix }) => ({
+          prefix: { kind: 'name', instanceId, name: utf8.encode(prefix) },
+        })),
+        geo: site.geo,
         multicastRelay: site.multicastRelay,
         security:
           site.security === undefined
@@ -108,6 +112,9 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
     interworking: interworkingOf(config),
   }
 }
+
+/** Configured names are text; on the wire they are bytes. */
+const utf8 = new TextEncoder()
 
 function ddtOf({ ddt }: Config, secrets: Secrets): DdtConfig {
   const publicKeys = (files: readonly string[]) =>

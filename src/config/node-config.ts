@@ -5,8 +5,10 @@
 
 import type { PathHop } from '../lisp/afi-address.js'
 import type { AuthenticationKey } from '../lisp/authentication.js'
+import type { NamedEid } from '../lisp/described-eid.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
+import type { GeoAnswers } from './described-eid-schema.js'
 import type { PeerProfileName, Role } from './schema.js'
 import type { SecurityMode } from './security-schema.js'
 
@@ -228,6 +230,8 @@ export interface OwnPrefix {
   readonly interfaceName: string
 }
 
+export type { GeoAnswers }
+
 export interface SiteConfig {
   readonly name: string
   readonly keys: readonly AuthenticationKey[]
@@ -239,6 +243,10 @@ export interface SiteConfig {
   readonly xtrIds: readonly string[]
   /** Missing is strict. */
   readonly profile?: PeerProfileName
+  /** Names that it may register, with all that begin with them (RFC 9735). Missing: none. */
+  readonly names?: readonly { readonly prefix: NamedEid }[]
+  /** Places that it may register, and what is said of where it is (RFC 10040). Missing: nothing. */
+  readonly geo?: { readonly instanceId: number; readonly answers: GeoAnswers } | undefined
   /** May register as a relay of replication trees. Missing: no. */
   readonly multicastRelay?: boolean
   /** Shared with those of its ETRs that sign Map-Replies (RFC 9303). */

@@ -9,6 +9,7 @@
 import type { Static } from 'typebox'
 import { ClosedNetworkConfig } from './closed-network-schema.js'
 import { DdtConfig } from './ddt-schema.js'
+import { GeoConfig, NamesConfig } from './described-eid-schema.js'
 import { LispNatConfig, LocatorPathConfig, PetrConfig, PitrConfig } from './interworking-schema.js'
 import { Key } from './key-schema.js'
 import { MobilityConfig } from './mobility-schema.js'
@@ -296,6 +297,8 @@ const MapServerConfig = Type.Object(
             description: 'Only these xTR-IDs may register; empty: any',
           }),
           profile: PeerProfileKey,
+          names: NamesConfig,
+          geo: Type.Optional(GeoConfig),
           multicastRelay: Type.Boolean({
             default: false,
             description: 'May register as a relay of replication trees (RFC 8378 §9)',

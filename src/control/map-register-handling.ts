@@ -391,8 +391,12 @@ function registrantOf(config: NodeConfig, record: Mapping, received: Received): 
   }
 }
 
-/** RFC 9301 §5.6: with the T bit the record TTL is the lifetime, else the configured time. */
-function lifetimeOf(config: NodeConfig, message: MapRegister, record: Mapping): number {
+/** Milliseconds. RFC 9301 §5.6: with the T bit the record TTL is the lifetime, else the configured time. */
+export function lifetimeOf(
+  config: NodeConfig,
+  message: MapRegister,
+  record: Pick<Mapping, 'ttlMinutes'>,
+): number {
   return message.useTtlForTimeout && record.ttlMinutes !== TTL_RECEIVER_DECIDES
     ? lifetimeOfTtl(record.ttlMinutes)
     : config.mapServer.registrationMs

@@ -28,6 +28,7 @@ import { usableLocators } from '../tables/locator-selection.js'
 import { mergedLocators, type Registration, type Registrations } from '../tables/registrations.js'
 import { createAnswerLimits } from './answer-limits.js'
 import { CONTROL_PORT, endOfPath, isOwnRloc, sendControl, sourceRloc } from './control-datagram.js'
+import { geoPolicies, withoutSecretPlaces } from './geo-policy.js'
 import type { Instant, Output } from './input-output.js'
 import {
   type EtrTask,
@@ -92,6 +93,7 @@ export function createMapRequestAnswers(
   publisher: () => Publisher,
 ): MapRequestAnswers {
   const limits = createAnswerLimits(config)
+  const geoAnswers = geoPolicies(config)
   const siteSecurity = new Map(
     config.mapServer.sites.map(({ name, security }) => [name, security?.key] as const),
   )
@@ -174,7 +176,10 @@ export function createMapRequestAnswers(
     const match = matchOf(asked)
     if (match === undefined) return [negativeMapping(asked, registrations, guard)]
     if (!match.registrants.some((registrant) => registrant.proxyReply)) return undefined
-    return positiveRecords(match, asked, registrations, bytes)
+    // RFC 10040 §9: what a site does not give out of where it is stays here.
+    const state = (one: Registration) =>
+      withoutSecretPlaces(statedMapping(one), geoAnswers(one.site))
+    return positiveRecords(match, asked, registrations, bytes, state)
   }
 
   return {
@@ -358,11 +363,12 @@ function positiveRecords(
   asked: EidPrefix,
   registrations: Registrations,
   bytes: number,
+  state: (registration: Registration) => Mapping,
 ): Mapping[] {
   const records: Mapping[] = []
   let left = bytes
   for (const registration of registrations.coveredBy(match.eidPrefix)) {
-    const mapping = statedMapping(registration)
+    const mapping = state(registration)
     left -= recordBytes(mapping)
     const proxied = registration.registrants.some((registrant) => registrant.proxyReply)
     if (records.length > 0 && (left < 0 || !proxied)) {

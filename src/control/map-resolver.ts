@@ -17,6 +17,7 @@ import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../lis
 import { createAnswerLimits } from './answer-limits.js'
 import { isOwnRloc } from './control-datagram.js'
 import type { DdtResolution } from './ddt-resolution.js'
+import { isAboutDescribed } from './described-eid-server.js'
 import type { Instant, Output } from './input-output.js'
 import { report } from './installed-mappings.js'
 import { keyForMapServer, type ProtectedRequest, requiresSecurity } from './lisp-sec-requests.js'
@@ -74,8 +75,11 @@ export function createMapResolver(
   // Forwards and negative replies for one ITR are limited as Map-Replies are.
   const limits = createAnswerLimits(config)
 
-  /** RFC 8378 §5.2.2: a group is known to the Map-Server here, or to one of those that we ask. */
-  function askForGroup(received: EncapsulatedRequest, now: Instant, outputs: Output[]): void {
+  /**
+   * RFC 8378 §5.2.2: a group is known to the Map-Server here, or to one of those that we ask. So are
+   * names and places, which no delegation tree of prefixes leads to.
+   */
+  function askWhole(received: EncapsulatedRequest, now: Instant, outputs: Output[]): void {
     const { request, ecm, datagram } = received
     if (mapServer !== undefined) {
       mapServer.handleRequest(request, ecm, datagram, now, outputs, true)
@@ -91,7 +95,8 @@ export function createMapResolver(
     if (chosen !== undefined && fresh) forwardRequest(config, received, chosen, outputs)
     else {
       const reason = fresh ? 'no-map-server' : 'rate-limited'
-      report(outputs, 'group-request-suppressed', 'debug', { reason, from })
+      const name = isAboutGroups(request) ? 'group-request-suppressed' : 'map-reply-suppressed'
+      report(outputs, name, 'debug', { reason, from })
     }
   }
 
@@ -99,8 +104,8 @@ export function createMapResolver(
     handleRequest(request, ecm, datagram, now, outputs, security) {
       const received = { request, ecm, datagram, security }
       const first = request.records[0]
-      if (isAboutGroups(request)) {
-        askForGroup(received, now, outputs)
+      if (isAboutGroups(request) || isAboutDescribed(request)) {
+        askWhole(received, now, outputs)
         return true
       }
       if (mapServer !== undefined && first !== undefined) {

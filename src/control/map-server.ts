@@ -19,6 +19,7 @@ import {
   type Registration,
   type Registrations,
 } from '../tables/registrations.js'
+import { createDescribedEidServer } from './described-eid-server.js'
 import { tellAgain } from './former-rlocs.js'
 import type { Capabilities, Instant, Output, StoredRecord } from './input-output.js'
 import { earliest } from './installed-mappings.js'
@@ -91,6 +92,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     registrations,
     admission,
   })
+  const described = createDescribedEidServer(config, capabilities, guard)
   const listening: Publisher = {
     ...publisher,
     changed(eidPrefix, now, outputs) {
@@ -104,8 +106,9 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
   return {
     handleRegister(message, datagram, now, outputs) {
       const aboutGroups = message.records.length === 0 && message.structuredRecords !== undefined
-      if (aboutGroups) groups.handleRegister(message, datagram, now, outputs)
-      else handleRegister(state, message, datagram, now, outputs)
+      const taken = described.handleRegister(message, datagram, now, outputs)
+      if (aboutGroups && !taken) groups.handleRegister(message, datagram, now, outputs)
+      else if (!taken) handleRegister(state, message, datagram, now, outputs)
       if (guard.dirtyCount > 0) flushAt ??= now + NONCE_FLUSH_MS
     },
     handleNotifyAck(message, datagram, now, outputs) {
@@ -116,6 +119,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     handleRequest(request, ecm, datagram, now, outputs, viaResolver = false, security) {
       const received = { request, ecm, datagram, viaResolver, security }
       if (groups.handleRequest(received, now, outputs)) return true
+      if (described.handleRequest(received, now, outputs)) return true
       return answers.answer(received, now, outputs)
     },
     standingOf: (asked) => answers.standingOf(asked),
@@ -138,6 +142,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       }
       publisher.open(now)
       groups.restore(records, now)
+      if (records.length > 0) described.restored(now)
       const again: DurableOutputs = { records: [outbox.open(now)], then: [] }
       tellAgain(state, records, now, again)
       outputs.push({ kind: 'persist', ...again })
@@ -146,6 +151,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       for (const eidPrefix of expireRegistrations(registrations, now, outputs))
         listening.changed(eidPrefix, now, outputs)
       groups.handleDeadline(now, outputs)
+      described.handleDeadline(now, outputs)
       outbox.handleDeadline(now, outputs)
       publisher.handleDeadline(now, outputs)
       if (flushAt === undefined || flushAt > now) return
@@ -155,7 +161,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     },
     deadline() {
       const told = earliest(outbox.deadline(), publisher.deadline(), groups.deadline())
-      return earliest(registrations.nextExpiry(), told, flushAt)
+      return earliest(registrations.nextExpiry(), earliest(told, described.deadline()), flushAt)
     },
 
     registrationViews(now) {

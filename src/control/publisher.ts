@@ -21,6 +21,7 @@ import type { MapNotifyAck } from '../lisp/message.js'
 import type { Registrations } from '../tables/registrations.js'
 import type { Subscription } from '../tables/subscriptions.js'
 import { configuredSubscriptions } from './configured-subscriptions.js'
+import { geoPolicies, withoutSecretPlaces } from './geo-policy.js'
 import type { Instant, Output, StoredRecord } from './input-output.js'
 import { earliest, report } from './installed-mappings.js'
 import {
@@ -82,6 +83,7 @@ const RETELL_PER_SECOND = 500
 export function createPublisher(config: NodeConfig, hmac: Hmac, parts: PublisherParts): Publisher {
   const policy = config.subscriptions
   const { registrations } = parts
+  const geoAnswers = geoPolicies(config)
   const admission = createSubscriptionAdmission(config)
   const book = createSubscriptionBook(config, hmac)
   const { table, flights, queue } = book
@@ -92,7 +94,8 @@ export function createPublisher(config: NodeConfig, hmac: Hmac, parts: Publisher
 
   function recordOf(prefix: EidPrefix): Mapping {
     const registration = registrations.exact(prefix)
-    if (registration?.registrants.some((one) => one.proxyReply)) return statedMapping(registration)
+    if (registration?.registrants.some((one) => one.proxyReply))
+      return withoutSecretPlaces(statedMapping(registration), geoAnswers(registration.site))
     const mapVersion = registrations.retired(prefix)?.mapVersion ?? 0
     return { ...WITHDRAWN, eidPrefix: prefix, mapVersion }
   }

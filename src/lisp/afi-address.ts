@@ -261,6 +261,12 @@ export function holdsUnknownLcaf(value: AfiAddress): boolean {
   return value.kind === 'unknown-lcaf' || partsOf(value).some(holdsUnknownLcaf)
 }
 
+/** Whether coordinates (types 5 and 17) stand anywhere within. */
+export function holdsCoordinates(value: AfiAddress): boolean {
+  if (value.kind === 'geo-location' || value.kind === 'geo-coordinates') return true
+  return partsOf(value).some(holdsCoordinates)
+}
+
 /** Same kind, same fields, recursively. */
 export function equalAfiAddresses(a: AfiAddress, b: AfiAddress): boolean {
   return a === b || equalFields(a, b)

@@ -174,7 +174,9 @@ export function registrationOf(
 }
 
 /** The union of the registrants' locator-sets, sorted (RFC 9301 §5.5), each RLOC once. */
-export function mergedLocators(registrants: readonly Registrant[]): readonly Locator[] {
+export function mergedLocators(
+  registrants: readonly Pick<Registrant, 'locators'>[],
+): readonly Locator[] {
   if (registrants.length === 1) return sortLocators(registrants[0]!.locators)
   const merged: Locator[] = []
   for (const registrant of registrants) {

@@ -49,6 +49,46 @@ const readSecret = (path: string): SecretFile => {
   return { ok: true, text, worldReadable: path.startsWith('open') }
 }
 
+t.test(
+  'each use of names has an instance-ID of its own, and each beginning one site',
+  async (t) => {
+    const text = (hostsInstance: number, second: string) => `
+node: names
+roles: [map-server]
+rlocs: [{address: 172.16.1.1, interface: core0}]
+datapath: {kind: none}
+mapServer:
+  sites:
+    - name: one
+      keys: [{secretFile: one.key}]
+      prefixes: [{prefix: 10.1.0.0/16}]
+      names: [{use: ietf, instanceId: 7, prefix: ietf}, {use: hosts, instanceId: ${hostsInstance}}]
+      geo: {instanceId: 9}
+    - name: two
+      keys: [{secretFile: two.key}]
+      prefixes: [{prefix: 10.2.0.0/16}]
+      names: [{use: ietf, instanceId: 7, prefix: ${second}}]
+`
+    const good = parseConfig(text(8, 'iana'), readSecret)
+    t.ok(good.ok)
+    if (!good.ok) return
+    const [one] = good.nodeConfig.mapServer.sites
+    t.match(one?.geo, { instanceId: 9, answers: 'none' }, 'nothing is given out unless wanted')
+    t.match(one?.names, [
+      { prefix: { instanceId: 7, name: new TextEncoder().encode('ietf') } },
+      { prefix: { instanceId: 8, name: new Uint8Array(0) } },
+    ])
+    const problems = (hostsInstance: number, second: string) => {
+      const outcome = parseConfig(text(hostsInstance, second), readSecret)
+      return outcome.ok ? [] : outcome.errors.map(({ path, problem }) => `${path} ${problem}`)
+    }
+    t.strictSame(problems(7, 'iana'), [
+      'mapServer.sites[0].names[1].instanceId 7 is the instance-ID of the names for ietf',
+    ])
+    t.strictSame(problems(8, 'ietf'), ['mapServer.sites[1].names[0].prefix "ietf" is there twice'])
+  },
+)
+
 t.test('a delegation tree is read with its keys, and every mistake in it is named', async (t) => {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
