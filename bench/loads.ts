@@ -23,6 +23,8 @@ export interface Figure {
   readonly busyCpus: number
   readonly lossPercent?: number
   readonly retransmissions?: number
+  /** What every attempt delivered per busy CPU-second; the figures above are those of the best. */
+  readonly attempts?: readonly number[]
 }
 
 export interface LatencyFigure {
@@ -36,10 +38,30 @@ export interface LoadTimes {
   readonly tcpSeconds: number
   readonly warmUpMs: number
   readonly latencySeconds: number
+  /** Attempts of which the best is the run. */
+  readonly attempts: number
+}
+
+/**
+ * The best of a few attempts in a row. On a virtual machine the neighbours of its host only ever slow
+ * an attempt down, and they do it by half for a second at a time (measured: 110,000 and 220,000 packets
+ * in turn, with the same CPU time): the best is what the system costs, the others what the neighbours do.
+ */
+export async function runLoad(
+  network: BenchNetwork,
+  load: Load,
+  inner: Family,
+  times: LoadTimes,
+): Promise<Figure> {
+  const figures: Figure[] = []
+  for (let attempt = 0; attempt < times.attempts; attempt += 1)
+    figures.push(await attemptLoad(network, load, inner, times))
+  const best = figures.reduce((a, b) => (b.perCpuSecond > a.perCpuSecond ? b : a))
+  return { ...best, attempts: figures.map(({ perCpuSecond }) => perCpuSecond) }
 }
 
 /** Rejects when nothing at all was delivered: a figure of zero would be a broken set-up. */
-export function runLoad(
+function attemptLoad(
   network: BenchNetwork,
   load: Load,
   inner: Family,

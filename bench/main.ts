@@ -83,7 +83,7 @@ async function measure(
   await takeDown(BENCH)
   const { runs, times, vxlanGro, parts } = options
   const scale = parts.includes('scale')
-    ? await measureScale({ runs, seconds: times.udpSeconds, vxlanGro }, say)
+    ? await measureScale({ runs, seconds: times.udpSeconds * times.attempts, vxlanGro }, say)
     : null
   await takeDown(BENCH)
   const moves = parts.includes('moves') ? await measureMoves(options.moves, say, onDemo) : null

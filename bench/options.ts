@@ -92,7 +92,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     cores: chosen(CORES, only),
     loads: chosen(LOADS, only),
     runs: given.runs ?? preset.runs,
-    times: given.seconds === undefined ? preset.times : timesOf(given.seconds),
+    times:
+      given.seconds === undefined ? preset.times : timesOf(given.seconds, preset.times.attempts),
     moves: preset.moves,
     mobility: preset.mobility,
     evacuation: preset.evacuation,
@@ -129,8 +130,9 @@ function splitList(known: readonly string[]): (text: string) => string[] {
   }
 }
 
-function timesOf(seconds: number): LoadTimes {
-  return { udpSeconds: seconds, tcpSeconds: seconds, warmUpMs: 150, latencySeconds: seconds }
+function timesOf(seconds: number, attempts: number): LoadTimes {
+  const warmUpMs = 150
+  return { udpSeconds: seconds, tcpSeconds: seconds, warmUpMs, latencySeconds: seconds, attempts }
 }
 
 function wholeNumber(text: string): number {
@@ -152,16 +154,16 @@ function onOff(text: string): boolean {
 
 const QUICK = {
   runs: 3,
-  times: { udpSeconds: 0.25, tcpSeconds: 0.35, warmUpMs: 120, latencySeconds: 0.2 },
+  times: { udpSeconds: 0.25, tcpSeconds: 0.35, warmUpMs: 120, latencySeconds: 0.2, attempts: 1 },
   moves: 3,
   mobility: { moves: 4, intervalMs: 1_500 },
   evacuation: 100,
   budgetSeconds: 125,
 }
-/** Many short runs rather than few long ones: what varies is the machine from minute to minute. */
+/** Five rounds of the best of three short attempts; see `runLoad` for why not of long ones. */
 const FULL = {
-  runs: 7,
-  times: { udpSeconds: 0.5, tcpSeconds: 1, warmUpMs: 300, latencySeconds: 0.5 },
+  runs: 5,
+  times: { udpSeconds: 0.25, tcpSeconds: 0.5, warmUpMs: 200, latencySeconds: 0.5, attempts: 3 },
   moves: 8,
   // A pace that stays within the rates of SMRs (RFC 9301 §6.1): faster, the last ones would wait.
   mobility: { moves: 20, intervalMs: 3_000 },

@@ -218,5 +218,7 @@ const METHOD = [
   'One topology (host - xTR - core - xTR - host, namespaces joined by veth), the three ways in turn over',
   'the same links. The figures are deliveries per busy CPU-second of the whole machine: packets (UDP)',
   'or Gbit (TCP). `gso`: super-packets cross the core whole; `mtu`: packets of MTU size, as from a NIC.',
-  'In parentheses: Godwit between peers that speak RFC 9305. Medians over alternating runs.',
+  'In parentheses: Godwit between peers that speak RFC 9305. Medians over alternating rounds; in a full',
+  'run the figure of a round is the best of three short attempts, as the other guests of a virtual',
+  "machine's host only ever slow one down (results.json has every attempt).",
 ]
