@@ -107,7 +107,10 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
       registrationMs: config.mapServer.registrationSeconds * 1000,
       maximumRegistrations: config.mapServer.maximumRegistrations,
     },
-    groupServer: config.groupServer,
+    groupServer: {
+      ...config.groupServer,
+      rendezvousPoints: config.groupServer.rendezvousPoints.map(groupsAt),
+    },
     ddt: ddtOf(config, secrets),
     interworking: interworkingOf(config),
   }
@@ -148,8 +151,28 @@ function treePrefixes(entry: { readonly prefix?: string; readonly instanceId: nu
 }
 
 function multicastOf({ multicast }: Config): NodeConfig['multicast'] {
-  const { siteXtrs, relayLevel, ...rest } = multicast
-  return { ...rest, relayLevel, siteXtrs: siteXtrs.map(address) }
+  const { siteXtrs, relayLevel, pim, ...rest } = multicast
+  return { ...rest, relayLevel, siteXtrs: siteXtrs.map(address), pim: pimOf(pim) }
+}
+
+function pimOf(pim: Config['multicast']['pim']): NodeConfig['multicast']['pim'] {
+  if (!pim.enabled) return undefined
+  return {
+    drPriority: pim.drPriority,
+    helloMs: pim.helloSeconds * 1000,
+    sourceRoutes: pim.sourceRoutes.map(({ prefix, instanceId, neighbour }) => {
+      return { sources: eidPrefix(prefix, instanceId), neighbour: address(neighbour) }
+    }),
+    rendezvousPoints: pim.rendezvousPoints.map(groupsAt),
+    joinSites: pim.joinSites,
+    joiners: pim.joiners.map((text) => eidPrefix(text, 0)),
+    underlayMulticast: pim.underlayMulticast,
+    underlayGroups: pim.underlayGroups.map(groupsAt),
+  }
+}
+
+function groupsAt(one: { readonly groups: string; readonly address: string }) {
+  return { groups: eidPrefix(one.groups, 0), address: address(one.address) }
 }
 
 function interworkingOf({ pitr, petr, lispNat }: Config): InterworkingConfig {

@@ -1,6 +1,7 @@
 /**
  * The keys of a configuration for signal-free multicast (RFC 8378), on both sides.
  */
+import { PimConfig, RendezvousPoints } from './pim-schema.js'
 import { Type } from './schema-builder.js'
 import { AddressText, closed, InstanceId } from './schema-terms.js'
 
@@ -39,6 +40,7 @@ export const MulticastConfig = Type.Object(
       default: 4096,
       description: '(S,G) that are replicated; further ones are not',
     }),
+    pim: PimConfig,
   },
   { ...closed, default: {} },
 )
@@ -64,6 +66,7 @@ export const GroupServerConfig = Type.Object(
       default: 4096,
       description: 'Receiver sites of one group',
     }),
+    rendezvousPoints: RendezvousPoints,
   },
   { ...closed, default: {} },
 )

@@ -3,6 +3,7 @@
  * milliseconds. Made from `Config` by load.ts after all checks passed; nothing here can be invalid.
  */
 
+import type { IpAddress } from '../lisp/address.js'
 import type { PathHop } from '../lisp/afi-address.js'
 import type { AuthenticationKey } from '../lisp/authentication.js'
 import type { NamedEid } from '../lisp/described-eid.js'
@@ -110,6 +111,8 @@ export interface NodeConfig {
     readonly fanOut: number
     readonly maximumMembers: number
     readonly maximumMembersPerGroup: number
+    /** `groups` is of instance-ID 0 and holds for all; missing: none but those in IPv6 groups. */
+    readonly rendezvousPoints?: PimPolicy['rendezvousPoints']
   }
   readonly ddt: DdtConfig
   /** RFC 6832; missing: no part in it. */
@@ -223,6 +226,26 @@ export interface MulticastPolicy {
   readonly relayInstances: readonly number[]
   readonly maximumGroups: number
   readonly maximumSources: number
+  /** Missing: PIM is not spoken. */
+  readonly pim?: PimPolicy | undefined
+}
+
+/** RFC 7761 beside routers of the site, RFC 6831 and RFC 8059 towards other sites. */
+export interface PimPolicy {
+  readonly drPriority: number
+  readonly helloMs: number
+  /** Through which routers of the site its sources are reached. */
+  readonly sourceRoutes: readonly { readonly sources: EidPrefix; readonly neighbour: IpAddress }[]
+  /** `groups` is of instance-ID 0 and holds for all. */
+  readonly rendezvousPoints: readonly { readonly groups: EidPrefix; readonly address: IpAddress }[]
+  /** Other sites are joined by PIM between the xTRs; false: by the mapping system. */
+  readonly joinSites: boolean
+  /** RLOCs whose joins are taken, of instance-ID 0. */
+  readonly joiners: readonly EidPrefix[]
+  /** The core forwards groups: copies leave once, to a group. */
+  readonly underlayMulticast: boolean
+  /** Core groups for groups of sites (RFC 9798); others keep their own address. */
+  readonly underlayGroups: readonly { readonly groups: EidPrefix; readonly address: IpAddress }[]
 }
 
 export interface OwnPrefix {

@@ -69,6 +69,13 @@ export const EVENT_NAMES = [
   'group-expired',
   'group-register-rejected',
   'group-request-suppressed',
+  // PIM (RFC 7761, RFC 6831)
+  'pim-neighbour-found',
+  'pim-neighbour-lost',
+  'pim-ignored',
+  'join-sent',
+  'join-received',
+  'join-refused',
   // Map-Resolver
   'map-request-forwarded',
   'map-reply-sent',

@@ -292,6 +292,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         ],
         locators: () => xtr?.views.locators(now) ?? [],
         moves: () => xtr?.views.moves(now) ?? [],
+        pimLinks: () => xtr?.views.pimLinks() ?? [],
         groups: () => [...(mapServer?.groupViews() ?? []), ...(xtr?.views.groups() ?? [])],
       }),
     tables: {

@@ -7,6 +7,7 @@
  * read page by page (table-pages.ts).
  */
 import type { GroupView } from './multicast/group-views.js'
+import type { PimLinkView } from './multicast/pim-links.js'
 
 export interface NodeSnapshot {
   readonly node: string
@@ -21,6 +22,8 @@ export interface NodeSnapshot {
   readonly locators: readonly LocatorStateView[]
   readonly moves: readonly MoveView[]
   readonly groups: readonly GroupView[]
+  /** Where PIM is spoken. */
+  readonly pimLinks: readonly PimLinkView[]
 }
 
 export interface LocatorView {

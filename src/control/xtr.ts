@@ -31,6 +31,7 @@ import { createMoveLog } from './move-log.js'
 import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
 import type { GroupView } from './multicast/group-views.js'
+import type { PimLinkView } from './multicast/pim-links.js'
 import { createSiteMulticast, type SiteMulticast } from './multicast/site-multicast.js'
 import { createOwnFacts, type OwnFacts } from './own-facts.js'
 import { createOwnLocatorChange } from './own-locator-change.js'
@@ -75,6 +76,7 @@ export interface Xtr {
     subscriptions(now: Instant): SubscriptionView[]
     moves(now: Instant): MoveView[]
     groups(): GroupView[]
+    pimLinks(): readonly PimLinkView[]
   }
   readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
     sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind' | 'groupMembers'>
@@ -283,6 +285,9 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'site-querier':
         case 'replication-usage':
           return multicast.handleEvent(event, now, outputs)
+        case 'segment-address':
+        case 'segment-packet':
+          return multicast.handleSegment(event, now, outputs)
         case 'operation-failed':
           return report(outputs, 'datapath-operation-failed', 'error', {
             reason: event.reason,
@@ -364,6 +369,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       subscriptions: (now) => itr.subscriptionViews(now),
       moves: (now) => log.views(now),
       groups: () => multicast.views(),
+      pimLinks: multicast.pimLinks,
     },
     tables: {
       mapCache: (query, now) => itr.page(query, now),

@@ -195,6 +195,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
   return {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
+    pimLinks: [],
     groups: [AN_SSM_GROUP, { ...AN_SSM_GROUP, group: '[7](*,239.1.1.1)' }],
     mapCache: [
       { ...cached, eidPrefix: '[7]10.20.0.0/24' },

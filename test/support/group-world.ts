@@ -4,7 +4,13 @@
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
 import type { Event } from '../../src/control/event.js'
-import type { Command, DatapathEvent, Node, Output } from '../../src/control/input-output.js'
+import type {
+  Command,
+  DatapathEvent,
+  DatapathOperation,
+  Node,
+  Output,
+} from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { decodeMessage, type Message } from '../../src/lisp/message.js'
@@ -38,6 +44,8 @@ export interface GroupXtr {
   /** Group → `level rloc … | interface …`. */
   readonly entries: Map<string, string>
   readonly events: Event[]
+  /** Everything that its datapath and its segments were told. */
+  readonly performed: { readonly at: number; readonly operations: readonly DatapathOperation[] }[]
 }
 
 const MAP_SERVER = '203.0.113.1'
@@ -95,6 +103,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     rloc: formatIpAddress(config.rlocs[0]!.address),
     entries: new Map(),
     events: [],
+    performed: [],
   }))
   const byRloc = new Map(xtrs.map((one) => [one.rloc, one]))
   const sent: WorldMessage[] = []
@@ -119,6 +128,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     }
     if (output.kind !== 'datapath') return
     const { operation } = output
+    xtr.performed.push({ at: now, operations: [operation] })
     if (operation.kind === 'delete-replication') xtr.entries.delete(formatGroup(operation.group))
     if (operation.kind !== 'put-replication') return
     const { group, copies, localInterfaces, level } = operation

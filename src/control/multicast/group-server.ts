@@ -44,6 +44,7 @@ import {
   type GroupEntry,
 } from './group-table.js'
 import type { GroupView } from './group-views.js'
+import { rendezvousPointOf } from './rendezvous-point.js'
 import { entriesOf, listMapping, RECEIVER_LEVEL } from './replication-list.js'
 import { addressText, type TreeNode } from './replication-tree.js'
 
@@ -272,9 +273,11 @@ export function createGroupServer(
   }
 
   /** The xTRs that registered the source with M=1 (RFC 8378 §5.2). */
-  function sourceXtrs({ instanceId, source }: MulticastGroup): Addressee[] {
-    if (source === undefined) return []
-    const eid = hostPrefix({ instanceId, address: source })
+  function sourceXtrs({ instanceId, source, group }: MulticastGroup): Addressee[] {
+    // §5.2: of (*,G) it is the site of the rendezvous point.
+    const root = source ?? rendezvousPointOf(config.groupServer.rendezvousPoints ?? [], group)
+    if (root === undefined) return []
+    const eid = hostPrefix({ instanceId, address: root })
     const found = registrations.longestCovering(eid)
     if (found === undefined) return []
     const site = sites.find(({ name }) => name === found.site)

@@ -31,13 +31,18 @@ import type {
 } from '../input-output.js'
 import { earliest, push, report } from '../installed-mappings.js'
 import type { RisingCounter } from '../rising-counter.js'
+import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
+import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { chooseCopies, listMapping } from './replication-list.js'
+import { createSourceJoins } from './source-joins.js'
 
 export interface SiteMulticast {
   handleEvent(event: MulticastEvent, now: Instant, outputs: Output[]): void
+  /** A control protocol of a segment: PIM. */
+  handleSegment(event: SegmentEvent, now: Instant, outputs: Output[]): void
   /** After the last of the datapath events that came together. */
   endBatch(now: Instant, outputs: Output[]): void
   /** True when it answers a request about a group. */
@@ -61,6 +66,7 @@ export interface SiteMulticast {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(): GroupView[]
+  pimLinks(): readonly PimLinkView[]
   /** Groups with an entry in the datapath. */
   size(): number
 }
@@ -110,17 +116,25 @@ export function createSiteMulticast(
     isDesignated,
   })
   const following = createGroupFollowing(config, capabilities, {
-    changed: (group, _now, outputs) => install(group, outputs),
+    changed: (group, now, outputs) => install(group, now, outputs),
     isOurs: (group) => relayLevel !== undefined || isHere(group),
   })
+  const links = createPimLinks(config, capabilities, {
+    listener: (kind, group, interfaceName, host, now, outputs) =>
+      handleListener({ kind, group, interfaceName, host }, now, outputs),
+    forwards: (interfaceName, group) => interfacesFor(group).includes(interfaceName),
+    assertChanged: (group, now, outputs) => installAll(group, now, outputs),
+  })
+  const sourceJoins = createSourceJoins(config, database, links)
 
   function isDesignated(interfaceName: string, family: 4 | 6): boolean {
     return queriers.get(`${interfaceName} ${family}`) ?? isLowest
   }
 
-  /** Whether the source of the group lives in this site. */
-  function isHere({ instanceId, source }: MulticastGroup): boolean {
-    if (source === undefined) return false
+  /** Whether the source of the group, or the root of (*,G), lives in this site. */
+  function isHere(group: MulticastGroup): boolean {
+    const { instanceId, source } = group
+    if (source === undefined) return sourceJoins.hasRoot(group)
     const entry = database.match({ instanceId, address: source })
     return entry !== undefined && entry.state !== 'away'
   }
@@ -141,12 +155,13 @@ export function createSiteMulticast(
 
   // ------------------------------------------------------------------ the datapath
 
-  function install(group: MulticastGroup, outputs: Output[]): void {
+  function install(group: MulticastGroup, now: Instant, outputs: Output[]): void {
     const key = formatGroup(group)
     const entries = following.entriesOf(group)
     const local = interfacesFor(group)
     if (entries === undefined && local.length === 0) {
       groups.delete(key)
+      sourceJoins.update(group, false, now, outputs)
       if (!installed.delete(key)) return
       push(outputs, { kind: 'delete-replication', group })
       report(outputs, 'replication-removed', 'info', { group: key })
@@ -155,6 +170,7 @@ export function createSiteMulticast(
     groups.set(key, group)
     const wanted = mayReplicate(group) ? (entries ?? []) : []
     const { copies, ignored } = chooseCopies(config, wanted, level, parts.isDown)
+    sourceJoins.update(group, copies.length > 0, now, outputs)
     const put = { kind: 'put-replication', group, copies, localInterfaces: local, level } as const
     const text = textOf(put)
     if (installed.get(key) === text) return
@@ -181,23 +197,24 @@ export function createSiteMulticast(
     const others = group.source === undefined ? [] : receivers.interfacesOf(anySource(group))
     const all = others.length === 0 ? exact : [...new Set([...exact, ...others])].sort()
     // Of two xTRs on a segment only the designated one gets copies, and delivers them.
-    return all.filter((name) => isDesignated(name, group.group.family))
+    const { family } = group.group
+    return all.filter((name) => isDesignated(name, family) && !links.isAssertLoser(name, group))
   }
 
   /** The name itself and, of (*,G), every (S,G) that has an entry. */
-  function installAll(group: MulticastGroup, outputs: Output[]): void {
-    install(group, outputs)
+  function installAll(group: MulticastGroup, now: Instant, outputs: Output[]): void {
+    install(group, now, outputs)
     if (group.source !== undefined) return
     for (const one of [...groups.values()])
       if (one.source !== undefined && formatGroup(anySource(one)) === formatGroup(group))
-        install(one, outputs)
+        install(one, now, outputs)
   }
 
   function follow(group: MulticastGroup, now: Instant, outputs: Output[]): void {
     if (!isHere(group) && !mayAppear(group)) return
     if (!following.follow(group, now, outputs)) return
     // An entry even before the answer: the site's own listeners get the packets.
-    install(group, outputs)
+    install(group, now, outputs)
   }
 
   function handleListener(
@@ -207,7 +224,7 @@ export function createSiteMulticast(
   ): void {
     const group = receivers.handleChange(event, now, outputs)
     if (group === undefined) return
-    installAll(group, outputs)
+    installAll(group, now, outputs)
     // With an entry for the listeners here, the datapath would not report this source.
     if (event.kind === 'group-joined') follow(group, now, outputs)
   }
@@ -219,7 +236,7 @@ export function createSiteMulticast(
   ): void {
     queriers.set(`${event.interfaceName} ${event.family}`, event.ours)
     receivers.redesignate(now)
-    for (const group of [...groups.values()]) install(group, outputs)
+    for (const group of [...groups.values()]) install(group, now, outputs)
   }
 
   return {
@@ -240,6 +257,9 @@ export function createSiteMulticast(
           following.handleUsage(event, now, outputs)
           return
       }
+    },
+    handleSegment(event, now, outputs) {
+      if (enabled && relayLevel === undefined) links.handleEvent(event, now, outputs)
     },
     endBatch: (now, outputs) => receivers.flush(now, outputs),
     handleReply: (reply, from, now, outputs) =>
@@ -275,7 +295,7 @@ export function createSiteMulticast(
         // Groups whose source is among the EIDs that come; of any other source it listens to them.
         if (isHere(group)) {
           following.adopt(group, record, now, outputs)
-          install(group, outputs)
+          install(group, now, outputs)
         } else listens.push(group)
       }
       receivers.expect(listens, now + EXPECTATION_MS, outputs)
@@ -287,13 +307,18 @@ export function createSiteMulticast(
     start(now) {
       if (enabled) receivers.start(now)
     },
-    withdrawAll: (now, outputs) => (enabled ? receivers.withdrawAll(now, outputs) : 0),
+    withdrawAll(now, outputs) {
+      links.leave(outputs)
+      return enabled ? receivers.withdrawAll(now, outputs) : 0
+    },
     handleDeadline(now, outputs) {
+      links.handleDeadline(now, outputs)
       receivers.handleDeadline(now, outputs)
       following.handleDeadline(now, outputs)
     },
-    deadline: () => earliest(receivers.deadline(), following.deadline()),
+    deadline: () => earliest(links.deadline(), receivers.deadline(), following.deadline()),
     views,
+    pimLinks: links.views,
     size: () => installed.size,
   }
 
