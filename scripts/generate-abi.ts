@@ -204,6 +204,15 @@ function fieldOf(member: BtfMember, types: readonly (BtfType | undefined)[]): Fi
       write: `writeBytes(view, ${at}, value.${property}, ${type.count})`,
     }
   }
+  if (element.kind === 'integer' && element.size === 4) {
+    const limits = `${at}, 4, ${type.count}`
+    return {
+      property,
+      typeText: 'readonly number[]',
+      read: `readArray(bytes, ${limits}, readWord)`,
+      write: `writeArray(view, ${limits}, value.${property}, writeWord)`,
+    }
+  }
   if (element.kind !== 'struct') throw new Error(`${member.name}: array of ${element.kind}`)
   const name = pascal(element.name)
   const limits = `${at}, ${element.size}, ${type.count}`
@@ -296,6 +305,14 @@ function readArray<Value>(
   read: (bytes: Uint8Array, at: number) => Value,
 ): Value[] {
   return Array.from({ length: count }, (_, index) => read(bytes, at + index * size))
+}
+
+function readWord(bytes: Uint8Array, at: number): number {
+  return viewOf(bytes).getUint32(at, true)
+}
+
+function writeWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value, true)
 }
 `
 

@@ -14,6 +14,7 @@
 #include "interwork.h"
 #include "live_move.h"
 #include "neighbours.h"
+#include "replicate.h"
 #include "segment.h"
 
 /* Compared by whoever loads the object. */
@@ -102,6 +103,8 @@ static __noinline int handle_from_site(struct __sk_buff *skb, const struct lisp_
 		return PASS; /* likewise: the kernel goes by the ethertype, we by the version */
 	if (is_neighbour_discovery(&packet))
 		return handle_neighbour_discovery(skb, site);
+	if (skb->pkt_type == PACKET_MULTICAST)
+		return handle_group_from_site(skb, &packet);
 	if (skb->pkt_type != PACKET_HOST || belongs_to_kernel(&packet))
 		return PASS;
 	if (is_cut_short(skb, &packet))
@@ -223,6 +226,9 @@ static __always_inline int receive(struct __sk_buff *skb, const struct outer *ou
 		return verdict;
 	local = find_local_eid(&packet.destination);
 	if (!local || local->state == LISP_LOCAL_EID_NONE) {
+		if (config->flags & LISP_NODE_MULTICAST && is_group(&packet))
+			return goes_to_gpe(skb, &packet, config) ? leave_to_gpe(skb, outer, &packet) :
+								   replicate_from_core(skb, outer, &packet);
 		if (config->flags & LISP_NODE_RELAYS)
 			return goes_to_gpe(skb, &packet, config) ? leave_to_gpe(skb, outer, &packet) :
 								   relay_from_core(skb, outer, &packet);
@@ -356,6 +362,8 @@ int hold_ingress(struct __sk_buff *skb)
 	packet.interface_index = bpf_ntohl(header.interface_index_be);
 	if (packet.interface_index & LISP_STAMPED)
 		packet.interface_index = skb->ifindex;
+	if (header.purpose == LISP_HOLD_FRAGMENT && is_group(&packet))
+		return replicate_from_site(skb, &packet, ALREADY_SEEN);
 	if (header.purpose == LISP_HOLD_MAP_CACHE_MISS || header.purpose == LISP_HOLD_FRAGMENT)
 		return release_to_core(skb, &packet, header.sender_family);
 	if (header.purpose == LISP_HOLD_ENDPOINT_EXPECTED)
@@ -398,6 +406,8 @@ int gpe_ingress(struct __sk_buff *skb)
 	packet.interface_index = skb->ifindex;
 	tally(skb, LISP_TALLY_DECAPSULATED);
 	local = find_local_eid(&packet.destination);
+	if (!local && is_group(&packet) && has_multicast())
+		return replicate_from_gpe(skb, &packet, &key, family);
 	if (!local && get_relay_flags())
 		return relay_plain(skb, &packet, family);
 	if (!local || local->state == LISP_LOCAL_EID_PREFIX)
@@ -415,6 +425,8 @@ int gro_ingress(struct __sk_buff *skb)
 
 	if (pull_packet(skb, ETH_HLEN) || bpf_skb_load_bytes(skb, 6, &source, sizeof(source)))
 		return PASS;
+	if (source.local == GRO_MARK_LOCAL && source.mark == GRO_MARK_UNRESOLVED)
+		return send_unresolved(skb);
 	if (source.local != GRO_MARK_LOCAL || source.mark != GRO_MARK)
 		return PASS; /* the kernel's own chatter on the pair */
 	instance_id = (__u32)source.instance_id_be[0] << 16 | (__u32)source.instance_id_be[1] << 8 |

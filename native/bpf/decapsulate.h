@@ -188,7 +188,7 @@ static __always_inline int combine_with_outer(struct __sk_buff *skb, const struc
  * Take the outer headers off. 0, or -1. `family` is what the kernel shall think of the rest: that of
  * the inner packet, or of the outer header that is about to be put in front of a super-packet.
  */
-static __noinline int take_off(struct __sk_buff *skb, __u8 overhead, __u32 length, __u8 family)
+static __noinline int strip(struct __sk_buff *skb, __u8 overhead, __u32 length, __u8 family)
 {
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
@@ -200,6 +200,13 @@ static __noinline int take_off(struct __sk_buff *skb, __u8 overhead, __u32 lengt
 	if (bpf_skb_adjust_room(skb, -(__s32)overhead, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	if (length && cut_padding(skb, ETH_HLEN + length))
+		return -1;
+	return 0;
+}
+
+static __always_inline int take_off(struct __sk_buff *skb, __u8 overhead, __u32 length, __u8 family)
+{
+	if (strip(skb, overhead, length, family))
 		return -1;
 	tally(skb, LISP_TALLY_DECAPSULATED);
 	return 0;

@@ -20,6 +20,7 @@
 enum gro_mark {
 	GRO_MARK_LOCAL = 0x02,
 	GRO_MARK = 'G',
+	GRO_MARK_UNRESOLVED = 'N', /* not to be aggregated: replicate.h */
 	TCP_SYN_FIN_RST = 0x07,
 };
 
@@ -243,7 +244,8 @@ static __noinline int rewrite_to_gpe(struct __sk_buff *skb, const struct outer *
 /* Nothing here depends on who sent a packet. */
 static __always_inline int is_settled(const struct lisp_node_config *config)
 {
-	return config->flags == LISP_NODE_SETTLED &&
+	/* TCP has no groups */
+	return (config->flags & ~LISP_NODE_MULTICAST) == LISP_NODE_SETTLED &&
 	       bpf_ktime_get_coarse_ns() >= config->unsettled_until_ns;
 }
 

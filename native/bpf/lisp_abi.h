@@ -17,6 +17,9 @@ enum lisp_limits {
 	LISP_MAXIMUM_LOCATORS = 8,   /* locators of the best usable priority in one set */
 	LISP_LOCATOR_BUCKETS = 64,   /* weights are realized in 64ths of the flows */
 	LISP_EVENT_HEAD_BYTES = 192, /* how much of an offending packet an event carries */
+	LISP_MAXIMUM_COPIES = 256,   /* to other RLOCs, of one packet to a group */
+	LISP_MAXIMUM_GROUP_INTERFACES = 64, /* of the site, with listeners of one group */
+	LISP_COPY_SETS = LISP_MAXIMUM_COPIES / LISP_MAXIMUM_LOCATORS,
 	LISP_HOLD_GATES = 1 << 16,   /* 1 MB; EIDs that share one lose only the exact order of a release */
 };
 
@@ -74,6 +77,30 @@ struct lisp_locator_set {
 	struct lisp_locator locators[LISP_MAXIMUM_LOCATORS];
 };
 _Static_assert(sizeof(struct lisp_locator_set) == 356, "lisp_locator_set");
+
+/* The name of a group: (S,G), or (*,G) with a source of zeros. */
+struct lisp_group_key {
+	__u32 instance_family_be; /* as in lisp_eid_key */
+	__u8 source[16];
+	__u8 group[16];
+};
+_Static_assert(sizeof(struct lisp_group_key) == 36, "lisp_group_key");
+
+/*
+ * Who gets packets to a group: one copy out of each interface, and one to each locator of the sets, all
+ * of them full but the last. A set is never changed, and outlives the packets that are being copied.
+ */
+struct lisp_replication {
+	__u32 counter_id;
+	__u16 copies;       /* locators in the sets, at most LISP_MAXIMUM_COPIES */
+	__u16 largest;      /* inner packet in bytes that fits in the path of each copy */
+	__u8 level;         /* 0: copies are for what the site sends; above: for what comes from the core */
+	__u8 interface_count;
+	__u8 reserved[2];
+	__u32 interfaces[LISP_MAXIMUM_GROUP_INTERFACES];
+	__u32 set_ids[LISP_COPY_SETS]; /* of locator_sets */
+};
+_Static_assert(sizeof(struct lisp_replication) == 396, "lisp_replication");
 
 /* How packets to one of the site's own EIDs are treated when they arrive from the core. */
 enum lisp_local_eid_state {
@@ -215,6 +242,7 @@ enum lisp_node_flags {
 	LISP_NODE_PETR = 4, /* Proxy-ETR: packets of proxied_sites leave natively (RFC 6832 §6) */
 	LISP_NODE_RTR = 8,  /* packets for EIDs that are not here go on by the map-cache */
 	LISP_NODE_NAT = 16, /* LISP-NAT: nat_inside and nat_outside have elements (RFC 6832 §7) */
+	LISP_NODE_MULTICAST = 32, /* packets to groups are looked up in `replications` */
 	/* What only closed networks use (RFC 9300 §4.1); beside any of them nothing is ever settled. */
 	LISP_NODE_ECHO_NONCE = 0x100,   /* RFC 9300 §10.1 */
 	LISP_NODE_MAP_VERSIONS = 0x200, /* RFC 9302 */
@@ -293,6 +321,7 @@ enum lisp_event_type {
 	LISP_EVENT_STATUS_BITS = 19,     /* eid = inner source, detail = the bits, other than known */
 	LISP_EVENT_STALE_VERSION = 20,   /* eid = inner destination: its mapping there is an old one */
 	LISP_EVENT_SOURCE_UNMAPPED = 21, /* eid = inner source, to be gleaned */
+	LISP_EVENT_GROUP_SOURCE_SEEN = 22, /* eid = group, peer = inner source of our site, interface */
 };
 
 enum lisp_doubt {
@@ -354,6 +383,11 @@ enum lisp_drop_reason {
 	LISP_DROP_SEEN_AT_SOURCE,     /* a copy of what the source has delivered */
 	LISP_DROP_COPY_RATE_LIMITED,  /* not the packet, only its copy */
 	LISP_DROP_COPY_FAILED,        /* likewise: no next hop, other family, too big, end of its TTL */
+	LISP_DROP_UNKNOWN_GROUP,      /* from the core, to a group that nobody here listens to */
+	LISP_DROP_GROUP_SCOPE,        /* from the core, to a group that never leaves its link */
+	LISP_DROP_OWN_SOURCE,         /* to a group, from the core, and its source is here: it came back */
+	LISP_DROP_GROUP_COPY_TOO_BIG, /* not the packet, only its copy to one RLOC */
+	LISP_DROP_GROUP_COPY_FAILED,  /* likewise, or to one segment: no next hop, device down, no memory */
 	LISP_DROP_COUNT,
 };
 
@@ -376,6 +410,10 @@ enum lisp_tally {
 	LISP_TALLY_PROXIED,           /* PETR: decapsulated and let out natively */
 	LISP_TALLY_TRANSLATED,        /* LISP-NAT, both directions */
 	LISP_TALLY_COPIED,            /* delivered here and sent to the destination of a live move */
+	LISP_TALLY_REPLICATED,        /* packets to a group that has an entry */
+	LISP_TALLY_GROUP_COPY,        /* their copies to other RLOCs … */
+	LISP_TALLY_GROUP_DELIVERED,   /* … and on segments of our own */
+	LISP_TALLY_FOREIGN_GROUP_SOURCE, /* to a group, from the site, but its source is not of the site */
 	LISP_TALLY_COUNT,
 };
 

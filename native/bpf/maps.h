@@ -40,6 +40,7 @@ enum map_sizes {
 	REFUSED_SENDERS = 1 << 12,
 	DOUBTS = 1 << 14,
 	MOVES = 1 << 12,
+	GROUPS = 1 << 13,
 };
 
 /* How packets to one EID leave the site. Key: EID. Writer: user space. Size: mapped host EIDs in use. */
@@ -96,6 +97,25 @@ struct {
 	__type(key, struct lisp_eid_key);
 	__type(value, struct lisp_move);
 } moves SEC(".maps");
+
+/* Who gets packets to a group, by (S,G) and (*,G); asked only for packets to groups. Writer: user space.
+ * Size: groups in use, the limit of the configuration. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GROUPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct lisp_group_key);
+	__type(value, struct lisp_replication);
+} replications SEC(".maps");
+
+/* The entry that a packet is being copied by, private to the programs. Copying takes longer than user
+ * space needs to replace an entry twice, and the memory of the first would be that of another then. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lisp_replication);
+} current_replication SEC(".maps");
 
 /* Packets, bytes and last use by counter id. Writer: programs. Outside the mappings, so that replacing
  * a mapping keeps its counts. Id 0 is counted like any other. Size: map-cache and local EIDs together. */

@@ -81,31 +81,46 @@ static __always_inline struct next_hop *find_next_hop(const struct next_hop_key 
 	return bpf_map_lookup_elem(&next_hops, &slot);
 }
 
-/* Ask the kernel; an answer with a neighbour goes into `hop`. CONTINUE when it has no unicast route. */
-static __noinline int ask_route(struct __sk_buff *skb, const struct next_hop_key *key, struct next_hop *hop)
+/* Ask the kernel; an answer with a neighbour goes into `hop`. Returns what bpf_fib_lookup does. */
+static __always_inline long look_up_route(struct __sk_buff *skb, const struct next_hop_key *key,
+					  struct next_hop *hop, struct bpf_fib_lookup *route)
 {
-	struct bpf_fib_lookup route = { .l4_protocol = key->protocol, .ifindex = key->interface_index };
 	long result;
 
 	if (key->family == IPV4_VERSION) {
-		route.family = ADDRESS_FAMILY_IPV4;
-		__builtin_memcpy(&route.ipv4_src, key->source, 4);
-		__builtin_memcpy(&route.ipv4_dst, key->destination, 4);
+		route->family = ADDRESS_FAMILY_IPV4;
+		__builtin_memcpy(&route->ipv4_src, key->source, 4);
+		__builtin_memcpy(&route->ipv4_dst, key->destination, 4);
 	} else {
-		route.family = ADDRESS_FAMILY_IPV6;
-		__builtin_memcpy(route.ipv6_src, key->source, 16);
-		__builtin_memcpy(route.ipv6_dst, key->destination, 16);
+		route->family = ADDRESS_FAMILY_IPV6;
+		__builtin_memcpy(route->ipv6_src, key->source, 16);
+		__builtin_memcpy(route->ipv6_dst, key->destination, 16);
 	}
-	result = bpf_fib_lookup(skb, &route, sizeof(route), key->flags);
+	result = bpf_fib_lookup(skb, route, sizeof(*route), key->flags);
 	if (result == BPF_FIB_LKUP_RET_SUCCESS && hop) {
 		hop->key = *key;
-		hop->interface_index = route.ifindex;
-		hop->is_peer = is_peer_interface(route.ifindex);
-		__builtin_memcpy(hop->macs, route.dmac, 6);
-		__builtin_memcpy(hop->macs + 6, route.smac, 6);
+		hop->interface_index = route->ifindex;
+		hop->is_peer = is_peer_interface(route->ifindex);
+		__builtin_memcpy(hop->macs, route->dmac, 6);
+		__builtin_memcpy(hop->macs + 6, route->smac, 6);
 		hop->until_ns = bpf_ktime_get_coarse_ns() + NEXT_HOP_MS * MILLISECONDS;
 	}
+	return result;
+}
+
+/* CONTINUE when the kernel has no unicast route. */
+static __noinline int ask_route(struct __sk_buff *skb, const struct next_hop_key *key, struct next_hop *hop)
+{
+	struct bpf_fib_lookup route = { .l4_protocol = key->protocol, .ifindex = key->interface_index };
+	long result = look_up_route(skb, key, hop, &route);
+
 	return send_routed(skb, &route, result);
+}
+
+/* A next hop that is young enough. */
+static __always_inline int is_fresh(const struct next_hop *hop, const struct next_hop_key *key)
+{
+	return hop->until_ns >= bpf_ktime_get_coarse_ns() && next_hop_keys_equal(&hop->key, key);
 }
 
 /* Send the frame to where the kernel's routes lead. CONTINUE when it has no unicast route. */
@@ -113,7 +128,7 @@ static __always_inline int send_by_route(struct __sk_buff *skb, const struct nex
 {
 	struct next_hop *hop = find_next_hop(key);
 
-	if (!hop || hop->until_ns < bpf_ktime_get_coarse_ns() || !next_hop_keys_equal(&hop->key, key))
+	if (!hop || !is_fresh(hop, key))
 		return ask_route(skb, key, hop);
 	if (write_macs(skb, hop->macs, hop->macs + 6))
 		return CONTINUE;

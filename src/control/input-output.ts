@@ -338,6 +338,8 @@ export interface RestoredState {
     readonly action: 'forward' | 'native' | 'drop' | 'hold'
     readonly encapsulations: readonly Encapsulation[]
   }[]
+  /** Replication entries; missing: none. */
+  readonly groups?: readonly Omit<Extract<DatapathOperation, { kind: 'put-replication' }>, 'kind'>[]
 }
 
 // ---------------------------------------------------------------------------------- commands

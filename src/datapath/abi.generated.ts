@@ -11,6 +11,9 @@ export const LIMITS = {
   'maximum-locators': 8,
   'locator-buckets': 64,
   'event-head-bytes': 192,
+  'maximum-copies': 256,
+  'maximum-group-interfaces': 64,
+  'copy-sets': 32,
   'hold-gates': 65536,
 } as const
 export type BpfLimitsName = keyof typeof LIMITS
@@ -97,6 +100,7 @@ export const NODE_FLAGS = {
   'petr': 4,
   'rtr': 8,
   'nat': 16,
+  'multicast': 32,
   'echo-nonce': 256,
   'map-versions': 512,
   'status-bits': 1024,
@@ -136,6 +140,7 @@ export const EVENT_TYPE = {
   'status-bits': 19,
   'stale-version': 20,
   'source-unmapped': 21,
+  'group-source-seen': 22,
 } as const
 export type BpfEventTypeName = keyof typeof EVENT_TYPE
 
@@ -186,6 +191,11 @@ export const DROP_REASON = {
   'seen-at-source': 27,
   'copy-rate-limited': 28,
   'copy-failed': 29,
+  'unknown-group': 30,
+  'group-scope': 31,
+  'own-source': 32,
+  'group-copy-too-big': 33,
+  'group-copy-failed': 34,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -203,6 +213,10 @@ export const TALLY = {
   'proxied': 9,
   'translated': 10,
   'copied': 11,
+  'replicated': 12,
+  'group-copy': 13,
+  'group-delivered': 14,
+  'foreign-group-source': 15,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 
@@ -338,6 +352,72 @@ export function decodeBpfLocatorSet(bytes: Uint8Array, at = 0): BpfLocatorSet {
     count: view.getUint8(at + 0),
     buckets: copyOf(bytes, at + 4, 64),
     locators: readArray(bytes, at + 68, 36, 8, decodeBpfLocator),
+  }
+}
+
+/** struct lisp_group_key, 36 bytes */
+export interface BpfGroupKey {
+  readonly instanceFamily: number
+  readonly source: Uint8Array
+  readonly group: Uint8Array
+}
+export const GROUP_KEY_BYTES = 36
+export const GROUP_KEY_OFFSETS = { instanceFamily: 0, source: 4, group: 20 } as const
+export function writeBpfGroupKey(view: DataView, at: number, value: BpfGroupKey): void {
+  view.setUint32(at + 0, value.instanceFamily, false)
+  writeBytes(view, at + 4, value.source, 16)
+  writeBytes(view, at + 20, value.group, 16)
+}
+export function encodeBpfGroupKey(value: BpfGroupKey): Uint8Array {
+  const bytes = new Uint8Array(36)
+  writeBpfGroupKey(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfGroupKey(bytes: Uint8Array, at = 0): BpfGroupKey {
+  const view = viewOf(bytes)
+  return {
+    instanceFamily: view.getUint32(at + 0, false),
+    source: copyOf(bytes, at + 4, 16),
+    group: copyOf(bytes, at + 20, 16),
+  }
+}
+
+/** struct lisp_replication, 396 bytes */
+export interface BpfReplication {
+  readonly counterId: number
+  readonly copies: number
+  readonly largest: number
+  readonly level: number
+  readonly interfaceCount: number
+  readonly interfaces: readonly number[]
+  readonly setIds: readonly number[]
+}
+export const REPLICATION_BYTES = 396
+export const REPLICATION_OFFSETS = { counterId: 0, copies: 4, largest: 6, level: 8, interfaceCount: 9, reserved: 10, interfaces: 12, setIds: 268 } as const
+export function writeBpfReplication(view: DataView, at: number, value: BpfReplication): void {
+  view.setUint32(at + 0, value.counterId, true)
+  view.setUint16(at + 4, value.copies, true)
+  view.setUint16(at + 6, value.largest, true)
+  view.setUint8(at + 8, value.level)
+  view.setUint8(at + 9, value.interfaceCount)
+  writeArray(view, at + 12, 4, 64, value.interfaces, writeWord)
+  writeArray(view, at + 268, 4, 32, value.setIds, writeWord)
+}
+export function encodeBpfReplication(value: BpfReplication): Uint8Array {
+  const bytes = new Uint8Array(396)
+  writeBpfReplication(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfReplication(bytes: Uint8Array, at = 0): BpfReplication {
+  const view = viewOf(bytes)
+  return {
+    counterId: view.getUint32(at + 0, true),
+    copies: view.getUint16(at + 4, true),
+    largest: view.getUint16(at + 6, true),
+    level: view.getUint8(at + 8),
+    interfaceCount: view.getUint8(at + 9),
+    interfaces: readArray(bytes, at + 12, 4, 64, readWord),
+    setIds: readArray(bytes, at + 268, 4, 32, readWord),
   }
 }
 
@@ -802,4 +882,12 @@ function readArray<Value>(
   read: (bytes: Uint8Array, at: number) => Value,
 ): Value[] {
   return Array.from({ length: count }, (_, index) => read(bytes, at + index * size))
+}
+
+function readWord(bytes: Uint8Array, at: number): number {
+  return viewOf(bytes).getUint32(at, true)
+}
+
+function writeWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value, true)
 }

@@ -53,8 +53,16 @@ export function usageOf(
   entry: Entry | undefined,
   maps: BpfMaps,
 ): { packets: bigint; bytes: bigint; idleMs: number | undefined } {
-  if (entry === undefined) return { packets: 0n, bytes: 0n, idleMs: undefined }
-  const { packets, bytes, lastUsedNs } = maps.counter(entry.counterId)
+  return usageOfCounter(entry?.counterId, maps)
+}
+
+/** The same of a counter id; undefined is no entry. */
+export function usageOfCounter(
+  counterId: number | undefined,
+  maps: Pick<BpfMaps, 'counter'>,
+): { packets: bigint; bytes: bigint; idleMs: number | undefined } {
+  if (counterId === undefined) return { packets: 0n, bytes: 0n, idleMs: undefined }
+  const { packets, bytes, lastUsedNs } = maps.counter(counterId)
   if (lastUsedNs === 0n) return { packets, bytes, idleMs: undefined }
   // The programs stamp CLOCK_MONOTONIC, coarsely: the difference can be a little negative.
   const idleMs = Math.max(0, Number((process.hrtime.bigint() - lastUsedNs) / 1_000_000n))

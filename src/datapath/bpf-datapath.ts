@@ -32,6 +32,7 @@ import { type PacketTooBig, takeRecords } from './bpf-events.js'
 import { inspectTables } from './bpf-inspect.js'
 import { type BpfMaps, createBpfMaps } from './bpf-maps.js'
 import { copyBytesPerMs, holdCutOf, removeMove, writeMove } from './bpf-moves.js'
+import { createReplicationTables, type ReplicationTables } from './bpf-replication.js'
 import { restoreTables } from './bpf-restore.js'
 import {
   type Attachment,
@@ -90,6 +91,7 @@ interface Parts {
   readonly localEids: EntryTable
   readonly settled: SettledFlag
   readonly closed: ClosedTables
+  readonly replication: ReplicationTables
   readonly releases: HoldReleases
   readonly raise: (event: DatapathEvent) => void
   readonly interfaceNamed: (name: string) => NetworkInterface | undefined
@@ -170,7 +172,17 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     log,
   })
   const settled = createSettledFlag((settled) => devices.writeSettled(settled, nodeConfig))
-  const tables = { maps, sets, mapCache, localEids, closed: createClosedTables(maps) }
+  const replication = createReplicationTables({
+    maps,
+    sets,
+    counterIds,
+    raise,
+    interfaceIndex: (name) => interfaceNamed(name)?.index,
+    interfaceName: (index) => interfaces.find((one) => one.index === index)?.name,
+    ownRlocs: () => nodeConfig.rlocs.map(({ address }) => address),
+  })
+  const closed = createClosedTables(maps)
+  const tables = { maps, sets, mapCache, localEids, closed, replication }
   const parts = {
     ...{ addon, object, ...tables, settled, releases, raise, interfaceNamed },
     copyBytesPerMs: copyBytesPerMs(config.mobility.live.copyMegabitsPerSecond),
@@ -233,6 +245,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
     ignoredRecords: () => ignored,
     close(how) {
       addon.closeEvents(ring)
+      replication.close()
       if (opened !== undefined) addon.closeHold(opened.hold, how === 'detach')
       if (how === 'keep') addon.closeObject(object)
       else removeDatapath({ addon, object, pinDirectory, log })
@@ -277,7 +290,8 @@ function performOperation(operation: DatapathOperation, parts: Parts): void {
     case 'put-replication':
     case 'delete-replication':
     case 'query-replication':
-      throw new Error('no-multicast')
+      parts.replication.perform(operation)
+      break
     case 'send-on-segment':
       throw new Error('not-of-the-datapath')
     case 'put-mapping-facts':

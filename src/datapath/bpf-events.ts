@@ -65,6 +65,12 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
     return true
   }
   if (eid === undefined) return false
+  if (event.type === EVENT_TYPE['group-source-seen']) {
+    if (interfaceName === undefined || peer === undefined) return false
+    const group = { instanceId: eid.instanceId, source: peer, group: eid.address }
+    raise({ kind: 'multicast-source-seen', group, interfaceName })
+    return true
+  }
   const closed = closedEvent(event, eid, peer)
   if (closed !== undefined) {
     raise(closed)

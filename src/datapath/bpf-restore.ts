@@ -19,13 +19,14 @@ import {
 } from './abi.generated.js'
 import type { BpfMaps } from './bpf-maps.js'
 import { readMove } from './bpf-moves.js'
+import type { ReplicationTables } from './bpf-replication.js'
 import { eidKey, eidPrefixKey, keyText } from './eid-keys.js'
 import type { EntryTable } from './entry-table.js'
 import type { FreeIds } from './free-ids.js'
 import type { LocatorSets } from './locator-sets.js'
 import type { NetworkInterface } from './network-interface.js'
 
-type Restored = Pick<RestoredState, 'localEids' | 'mapCache'>
+type Restored = Pick<RestoredState, 'localEids' | 'mapCache' | 'groups'>
 
 interface RestoreOptions {
   readonly maps: BpfMaps
@@ -33,6 +34,7 @@ interface RestoreOptions {
   readonly mapCache: EntryTable
   readonly localEids: EntryTable
   readonly counterIds: FreeIds
+  readonly replication: Pick<ReplicationTables, 'restore'>
   readonly nodeConfig: NodeConfig
   readonly interfaces: readonly NetworkInterface[]
 }
@@ -40,10 +42,11 @@ interface RestoreOptions {
 /** May be called again later: entries that are known already are only reported. */
 export function restoreTables(options: RestoreOptions): Restored {
   options.sets.load()
+  const groups = options.replication.restore()
   const localEids = restoreLocalEids(options)
   const mapCache = restoreMapCache(options, localEids)
   options.sets.sweep()
-  return { localEids, mapCache }
+  return groups.length > 0 ? { localEids, mapCache, groups } : { localEids, mapCache }
 }
 
 function restoreLocalEids(options: RestoreOptions): RestoredLocalEid[] {

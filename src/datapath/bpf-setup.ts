@@ -60,6 +60,7 @@ export function openDatapathObject(config: Config, addon: NativeAddon): NativeHa
   const pinDirectory = pinDirectoryOf(config)
   mkdirSync(pinDirectory, { recursive: true })
   const { maximumMappings, maximumLocalEids } = config.datapath
+  const { maximumGroups, maximumSources } = config.multicast
   return addon.openObject('datapath', {
     pinDirectory,
     maximumEntries: {
@@ -68,13 +69,16 @@ export function openDatapathObject(config: Config, addon: NativeAddon): NativeHa
       locator_sets: maximumMappings,
       local_eid_hosts: maximumLocalEids,
       local_eid_prefixes: maximumLocalEids,
+      replications: maximumGroups + maximumSources,
       mapping_counters: counterCount(config) + 1,
     },
   })
 }
 
 export function counterCount(config: Config): number {
-  return 2 * (config.datapath.maximumMappings + config.datapath.maximumLocalEids)
+  const { maximumMappings, maximumLocalEids } = config.datapath
+  const { maximumGroups, maximumSources } = config.multicast
+  return 2 * (maximumMappings + maximumLocalEids) + maximumGroups + maximumSources
 }
 
 /** Undefined when there is no TUN device: packets that would wait are then dropped and counted. */
@@ -149,7 +153,8 @@ export function configureNode(options: {
   }
   const indexes = { holdInterfaceIndex, groEntryInterfaceIndex, gpeInterfaceIndex }
   const writeSettled = (settled: boolean, nodeConfig: NodeConfig): void => {
-    const lasting = relayFlags(nodeConfig) | closedFlags(nodeConfig)
+    const multicast = nodeConfig.multicast.enabled ? NODE_FLAGS['multicast'] : 0
+    const lasting = relayFlags(nodeConfig) | closedFlags(nodeConfig) | multicast
     const flags = lasting | (settled ? NODE_FLAGS['settled'] : 0)
     const value = encodeBpfNodeConfig({ ...indexes, flags, unsettledUntilNs: 0n })
     options.maps.update('node_config', u32Key(0), value)

@@ -16,7 +16,7 @@ import type { DatapathEvent, DatapathOperation, RestoredState } from '../control
 export interface Datapath {
   perform(operation: DatapathOperation): void
   /** What an earlier run left behind (empty on a first start). Called once, before the first `perform`. */
-  restore(): Pick<RestoredState, 'localEids' | 'mapCache'>
+  restore(): Pick<RestoredState, 'localEids' | 'mapCache' | 'groups'>
   counters(): DatapathCounters
   /**
    * Per-mapping counts for `show map-cache`, of the entries named or of all; a map look-up each, for

@@ -32,6 +32,8 @@ export interface LocatorSets {
    * `senders` fill the room behind them: no flow is given to those.
    */
   acquire(encapsulations: readonly Encapsulation[], senders?: readonly Rloc[]): number | undefined
+  /** The same for all of them, in the order given: at most eight, chosen by their place (replication). */
+  acquireCopies(encapsulations: readonly Encapsulation[]): number | undefined
   /** One reference less; the element goes with the last one. Id 0 is ignored. */
   release(id: number): void
   /** One reference more to an element that was read back; false when there is none of that id. */
@@ -55,25 +57,30 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
     if (byContent.get(keyText(value)) === id) byContent.delete(keyText(value))
     ids.free(id)
   }
+  const acquireValue = (value: Uint8Array): number | undefined => {
+    const known = byContent.get(keyText(value))
+    if (known !== undefined) {
+      sets.get(known)!.references += 1
+      return known
+    }
+    const id = ids.allocate()
+    if (id === undefined) return undefined
+    try {
+      map.update(idKey(id), value)
+    } catch (error) {
+      ids.free(id)
+      throw error
+    }
+    sets.set(id, { value, references: 1 })
+    byContent.set(keyText(value), id)
+    return id
+  }
   return {
-    acquire(encapsulations, senders = []) {
-      const value = encodeSet(encapsulations, senders)
-      const known = byContent.get(keyText(value))
-      if (known !== undefined) {
-        sets.get(known)!.references += 1
-        return known
-      }
-      const id = ids.allocate()
-      if (id === undefined) return undefined
-      try {
-        map.update(idKey(id), value)
-      } catch (error) {
-        ids.free(id)
-        throw error
-      }
-      sets.set(id, { value, references: 1 })
-      byContent.set(keyText(value), id)
-      return id
+    acquire: (encapsulations, senders = []) => acquireValue(encodeSet(encapsulations, senders)),
+    acquireCopies: (encapsulations) => {
+      const count = encapsulations.length
+      const locators = encapsulations.map(bpfLocator)
+      return acquireValue(encodeBpfLocatorSet({ count, buckets: new Uint8Array(), locators }))
     },
     release(id) {
       const set = sets.get(id)
@@ -111,19 +118,22 @@ export function createLocatorSets(map: LocatorSetMap, maximum: number): LocatorS
 
 function encodeSet(encapsulations: readonly Encapsulation[], senders: readonly Rloc[]): Uint8Array {
   const { indexes, buckets } = locatorBuckets(encapsulations.map(({ locator }) => locator))
-  const locators = indexes.slice(0, LIMITS['maximum-locators']).map((index): BpfLocator => {
-    const { locator, source, pathMtu, gpe, closed } = encapsulations[index]!
-    return {
-      family: locator.rloc.family,
-      flags: (gpe ? LOCATOR_FLAGS.gpe : 0) | (closed ? LOCATOR_FLAGS.closed : 0),
-      pathMtu,
-      source: source.bytes,
-      destination: locator.rloc.bytes,
-    }
-  })
+  const locators = indexes
+    .slice(0, LIMITS['maximum-locators'])
+    .map((index) => bpfLocator(encapsulations[index]!))
   if (locators.length > 0)
     locators.push(...senders.slice(0, LIMITS['maximum-locators'] - locators.length).map(onlySender))
   return encodeBpfLocatorSet({ count: locators.length, buckets, locators })
+}
+
+function bpfLocator({ locator, source, pathMtu, gpe, closed }: Encapsulation): BpfLocator {
+  return {
+    family: locator.rloc.family,
+    flags: (gpe ? LOCATOR_FLAGS.gpe : 0) | (closed ? LOCATOR_FLAGS.closed : 0),
+    pathMtu,
+    source: source.bytes,
+    destination: locator.rloc.bytes,
+  }
 }
 
 /** A path MTU of 0 tells it from a locator. */

@@ -10,7 +10,7 @@
  */
 import type { ClosedFields, ClosedSwitches } from '../control/closed-vocabulary.js'
 import type { DatapathOperation } from '../control/input-output.js'
-import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
+import { formatIpAddress, formatMac, isMulticast, type MacAddress } from '../lisp/address.js'
 import { type Eid, type EidPrefix, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import type { MulticastGroup } from '../lisp/multicast/multicast-group.js'
@@ -18,6 +18,7 @@ import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
 import { createModelClosed } from './model-closed.js'
 import { createEventLimits } from './model-event-limits.js'
+import { createModelGroups } from './model-groups.js'
 import { createModelHold, type HoldLimits, type HoldPurpose } from './model-hold.js'
 import { createModelLiveMoves } from './model-live-moves.js'
 import {
@@ -38,6 +39,8 @@ export interface ModelDatapathOptions extends ModelMappingsOptions {
   readonly relay?: ModelRelay
   /** Missing: none. */
   readonly closed?: ClosedSwitches
+  /** Packets to groups are replicated. */
+  readonly multicast?: boolean
 }
 
 export interface ModelDatapath extends Datapath {
@@ -68,6 +71,7 @@ const INTERVALS_MS = {
   'away-eid-hit': 100,
   'sender-seen': 1000,
   'unknown-eid': 1000,
+  'multicast-source-seen': 1000,
 } as const
 
 export function createModelDatapath(
@@ -133,6 +137,11 @@ export function createModelDatapath(
     closedFields: (flow, to) => closed?.mark(flow, to),
   })
   const { encapsulate, redirectAway, deliver } = sending
+  const groups = createModelGroups(mappings, replication, around, {
+    drop,
+    tally,
+    mayReport: (name) => mayReport(name, INTERVALS_MS['multicast-source-seen']),
+  })
   const live = createModelLiveMoves(around, { drop, copied: () => tally('copied'), redirectAway })
 
   // -------------------------------------------------------------------- neighbours
@@ -168,9 +177,9 @@ export function createModelDatapath(
   }
 
   function answerReplication(group: MulticastGroup): void {
-    const { packets, lastSentAt } = replication.usage(group)
+    const { packets, bytes, lastSentAt } = replication.usage(group)
     const idleMs = lastSentAt === undefined ? undefined : around.now() - lastSentAt
-    const usage = { packets: BigInt(packets), bytes: 0n, idleMs }
+    const usage = { packets: BigInt(packets), bytes: BigInt(bytes), idleMs }
     around.raise({ kind: 'replication-usage', group, ...usage })
   }
 
@@ -219,9 +228,12 @@ export function createModelDatapath(
     perform,
     restore() {
       controlled = true
-      return mappings.restore()
+      const restored = mappings.restore()
+      return replication.size > 0 ? { ...restored, groups: replication.entries() } : restored
     },
     fromSite(packet, mac, interfaceName) {
+      if (isMulticast(packet.flow.destination.address))
+        return options.multicast ? groups.fromSite(packet, interfaceName) : around.native(packet)
       observeSender(packet.flow.source, mac, interfaceName, 'packet')
       const { attracted } = relays
       if (attracted !== undefined && !isListed(attracted, packet.flow.destination))
@@ -244,6 +256,8 @@ export function createModelDatapath(
         if (!mayReport(name, INTERVALS_MS[kind])) return
         around.raise({ kind, eid: packet.flow.destination, sender: outerSource })
       }
+      if (entry === undefined && options.multicast && isMulticast(packet.flow.destination.address))
+        return groups.fromCore(packet, outerSource)
       if (entry === undefined && (relays.petr || relays.rtr))
         return sending.relay(packet, outerSource)
       if (entry?.form.state === 'prefix') report('unknown-eid')
@@ -277,6 +291,7 @@ export function createModelDatapath(
     forget() {
       hold.lose()
       mappings.clear()
+      replication.clear()
     },
     waiting: hold.waiting,
     counters: () => ({ drops, tallies, hold: hold.statistics() }),

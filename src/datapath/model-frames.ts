@@ -7,12 +7,13 @@
  * split of packets that are too big, next hops; ports and flow labels are 0, as nothing tells their hash.
  */
 import type { ClosedFields } from '../control/closed-vocabulary.js'
-import { equalIpAddresses, type IpAddress, type MacAddress } from '../lisp/address.js'
+import { equalIpAddresses, type IpAddress, isMulticast, type MacAddress } from '../lisp/address.js'
 import { DATA_HEADER_BYTES, decodeDataHeader, encodeDataHeader } from '../lisp/data-header.js'
 import type { Rloc } from '../lisp/locator.js'
+import { isLinkScoped } from '../lisp/multicast/multicast-group.js'
 import { internetChecksum } from './internet-checksum.js'
 import type { ModelDatapath } from './model-datapath.js'
-import { type ModelPacket, modelFlow } from './model-packet.js'
+import { type ModelFlow, type ModelPacket, modelFlow } from './model-packet.js'
 import type { ModelDropReason, ModelSurroundings } from './model-surroundings.js'
 
 export type FrameOutcome =
@@ -23,7 +24,14 @@ export type FrameOutcome =
   /** The outer IP packet. */
   | { readonly kind: 'core'; readonly packet: Uint8Array }
   /** The inner IP packet, and to whom when that is known. */
-  | { readonly kind: 'site'; readonly packet: Uint8Array; readonly mac: MacAddress | undefined }
+  | {
+      readonly kind: 'site'
+      readonly packet: Uint8Array
+      readonly mac: MacAddress | undefined
+      readonly interfaceName: string
+    }
+  /** Of a packet to a group: all that became of it, in order; nothing when its only copy would go back. */
+  | { readonly kind: 'copies'; readonly copies: readonly FrameOutcome[] }
 
 export interface FrameDoor {
   /** For the model that `open` makes: what it does is written down here. */
@@ -62,10 +70,12 @@ const ECT1 = 1
 const ECT0 = 2
 const CE = 3
 const PASS: FrameOutcome = { kind: 'pass' }
+const HELD: FrameOutcome = { kind: 'held' }
 
 export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
-  const bytesOf = new WeakMap<ModelPacket, Uint8Array>()
-  let outcome: FrameOutcome = { kind: 'held' }
+  /** By flow, which copies of a packet share. */
+  const bytesOf = new WeakMap<ModelFlow, Uint8Array>()
+  let outcomes: FrameOutcome[] = []
   let sequence = 0
 
   function pack(
@@ -86,21 +96,24 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       lispHeaders: countLispHeaders(bytes),
       redirects: 0,
     }
-    bytesOf.set(packet, bytes.slice(0, header.length))
+    bytesOf.set(packet.flow, bytes.slice(0, header.length))
     return packet
   }
 
   /** The inner packet with the TTL and traffic class that it has now. */
   function inner(packet: ModelPacket): Uint8Array {
-    const bytes = (bytesOf.get(packet) ?? new Uint8Array()).slice()
+    const bytes = (bytesOf.get(packet.flow) ?? new Uint8Array()).slice()
     rewrite(bytes, packet.ttl, packet.trafficClass ?? 0)
     return bytes
   }
 
-  function run(act: () => void): FrameOutcome {
-    outcome = { kind: 'held' }
+  function run(packet: ModelPacket, act: () => void): FrameOutcome {
+    outcomes = []
     act()
-    return outcome
+    const [first = HELD, ...others] = outcomes
+    const isPlain = others.length === 0 && (first === PASS || first.kind === 'drop')
+    if (isPlain || !isMulticast(packet.flow.destination.address)) return others.at(-1) ?? first
+    return { kind: 'copies', copies: outcomes }
   }
 
   return {
@@ -114,16 +127,19 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
           nextProtocol: how.gpe ? nextProtocolOf(packet.flow.destination.address) : undefined,
           cryptoKeyId: 0,
         })
-        outcome = { kind: 'core', packet: encapsulated(packet, from, to, lisp, inner(packet)) }
+        outcomes.push({
+          kind: 'core',
+          packet: encapsulated(packet, from, to, lisp, inner(packet)),
+        })
       },
-      deliver(packet, _interfaceName, mac) {
-        outcome = { kind: 'site', packet: inner(packet), mac }
+      deliver(packet, interfaceName, mac) {
+        outcomes.push({ kind: 'site', packet: inner(packet), mac, interfaceName })
       },
       native() {
-        outcome = PASS
+        outcomes.push(PASS)
       },
       discard(_packet, reason) {
-        outcome = { kind: 'drop', reason }
+        outcomes.push({ kind: 'drop', reason })
       },
     },
     fromSite(model, frame, interfaceName, instanceId) {
@@ -132,7 +148,7 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       if (header === undefined || header.length > bytes.length) return PASS
       if (header.ttl <= 1 || belongsToKernel(header.destination)) return PASS
       const packet = pack(bytes, header, instanceId, header)
-      return run(() => model.fromSite(packet, frame.slice(6, 12), interfaceName))
+      return run(packet, () => model.fromSite(packet, frame.slice(6, 12), interfaceName))
     },
     fromCore(model, frame) {
       const outer = readOuter(frame.subarray(ETHERNET_BYTES), ownRlocs)
@@ -149,7 +165,7 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       const change = { ttl: Math.min(header.ttl, ip.ttl), trafficClass: dscp | ecn }
       const packet = pack(outer.payload, header, outer.instanceId, change)
       const fields = gpe === undefined ? outer.fields : undefined
-      return run(() => model.fromCore(packet, ip.source, fields))
+      return run(packet, () => model.fromCore(packet, ip.source, fields))
     },
   }
 }
@@ -234,11 +250,12 @@ function combineEcn(inner: number, outer: number): number | 'drop' {
   return inner === ECT0 && outer === ECT1 ? ECT1 : inner
 }
 
-/** Multicast and link-local: the kernel's own routing handles them. */
-function belongsToKernel({ family, bytes }: IpAddress): boolean {
-  const [first, second] = [bytes[0]!, bytes[1]!]
-  if (family === 6) return first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80)
-  return first >= 224 || first === 127 || first === 0 || (first === 169 && second === 254)
+/** Link-local, and what is no address of anybody: the kernel's own routing handles them. */
+function belongsToKernel(address: IpAddress): boolean {
+  if (isMulticast(address)) return isLinkScoped(address)
+  const [first, second] = [address.bytes[0]!, address.bytes[1]!]
+  if (address.family === 6) return first === 0xfe && (second & 0xc0) === 0x80
+  return first >= 240 || first === 127 || first === 0 || (first === 169 && second === 254)
 }
 
 function nextProtocolOf({ family }: IpAddress): number {

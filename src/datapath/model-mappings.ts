@@ -67,6 +67,8 @@ export interface LocalForm {
 
 export interface ModelMappings {
   localOf(packet: ModelPacket): ModelEntry<LocalForm> | undefined
+  /** Of the source of the packet. */
+  sourceOf(packet: ModelPacket): ModelEntry<LocalForm> | undefined
   mappingOf(packet: ModelPacket): ModelEntry<MapCacheForm> | undefined
   /** Of exactly this EID or prefix, not of one that covers it. */
   localHost(eidText: string): ModelEntry<LocalForm> | undefined
@@ -179,6 +181,7 @@ export function createModelMappings(
   return {
     localOf: ({ flow }) =>
       localEids.host(flow.destinationText) ?? localEids.prefixOf(flow.destination),
+    sourceOf: ({ flow }) => localEids.host(flow.sourceText) ?? localEids.prefixOf(flow.source),
     mappingOf: ({ flow }) =>
       mapCache.host(flow.destinationText) ?? mapCache.prefixOf(flow.destination),
     localHost: (eidText) => localEids.host(eidText),

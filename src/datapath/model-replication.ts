@@ -12,6 +12,8 @@ import { anySource, formatGroup, type MulticastGroup } from '../lisp/multicast/m
 
 export interface ReplicationSurroundings {
   now(): number
+  /** Of the packet; missing: its bytes are not counted. */
+  readonly sizeBytes?: number
   /** One copy leaves towards another RLOC. */
   transmit(copy: Encapsulation): void
   /** One copy leaves on a segment of ours. */
@@ -31,9 +33,13 @@ export interface ModelReplication {
   fromCore(group: MulticastGroup, outerSource: Rloc, around: ReplicationSurroundings): boolean
   usage(group: MulticastGroup): {
     readonly packets: number
+    readonly bytes: number
     /** Of the last packet from a site. */
     readonly lastSentAt: number | undefined
   }
+  /** What an earlier control plane has put. */
+  entries(): readonly Put[]
+  clear(): void
   readonly size: number
 }
 
@@ -42,6 +48,7 @@ type Put = Extract<ReplicationOperation, { kind: 'put-replication' }>
 interface Entry {
   put: Put
   packets: number
+  bytes: number
   lastSentAt: number | undefined
 }
 
@@ -50,6 +57,11 @@ export function createModelReplication(): ModelReplication {
 
   const find = (group: MulticastGroup): Entry | undefined =>
     entries.get(formatGroup(group)) ?? entries.get(formatGroup(anySource(group)))
+
+  function count(entry: Entry, { sizeBytes = 0 }: ReplicationSurroundings): void {
+    entry.packets += 1
+    entry.bytes += sizeBytes
+  }
 
   return {
     get size() {
@@ -62,14 +74,19 @@ export function createModelReplication(): ModelReplication {
         return
       }
       const known = entries.get(key)
+      // A copy to ourselves would never leave.
+      const copies = operation.copies.filter(
+        ({ locator, source }) => !equalIpAddresses(locator.rloc, source),
+      )
+      const put = { ...operation, copies }
       if (known === undefined)
-        entries.set(key, { put: operation, packets: 0, lastSentAt: undefined })
-      else known.put = operation
+        entries.set(key, { put, packets: 0, bytes: 0, lastSentAt: undefined })
+      else known.put = put
     },
     fromSite(group, interfaceName, around) {
       const entry = find(group)
       if (entry !== undefined) {
-        entry.packets += 1
+        count(entry, around)
         entry.lastSentAt = around.now()
         const { copies, localInterfaces, level } = entry.put
         if (level === 0) for (const copy of copies) around.transmit(copy)
@@ -80,17 +97,21 @@ export function createModelReplication(): ModelReplication {
     fromCore(group, outerSource, around) {
       const entry = find(group)
       if (entry === undefined) return false
-      entry.packets += 1
       const { copies, localInterfaces, level } = entry.put
+      if (localInterfaces.length === 0 && (level === 0 || copies.length === 0)) return false
+      count(entry, around)
       for (const name of localInterfaces) around.deliver(name)
       if (level === 0) return true
       for (const copy of copies)
         if (!equalIpAddresses(copy.locator.rloc, outerSource)) around.transmit(copy)
       return true
     },
+    entries: () => [...entries.values()].map(({ put }) => put),
+    clear: () => entries.clear(),
     usage(group) {
       const entry = entries.get(formatGroup(group))
-      return { packets: entry?.packets ?? 0, lastSentAt: entry?.lastSentAt }
+      const { packets = 0, bytes = 0, lastSentAt } = entry ?? {}
+      return { packets, bytes, lastSentAt }
     },
   }
 }

@@ -8,8 +8,10 @@ import { createClosedTables } from '../../src/datapath/bpf-closed.js'
 import { u32Key } from '../../src/datapath/bpf-maps.js'
 import { bench } from './bpf-fixtures.js'
 import { ipFrame, openFrame } from './frames.js'
+import { groupMacOf } from './packets.js'
+import { groupNamed, putReplication } from './replication-puts.js'
 import { PACKET_VECTORS } from './vectors/all.js'
-import type { PacketVector, VectorStep } from './vectors/vector.js'
+import type { PacketVector, VectorCopies, VectorStep } from './vectors/vector.js'
 import { MAC, VERDICT } from './workbench.js'
 
 for (const { title, vectors } of PACKET_VECTORS)
@@ -39,7 +41,8 @@ async function run(test: Test, vector: PacketVector): Promise<void> {
     }),
   )
   for (const key of relayKeys) bench.maps.update('relay_rlocs', key, u32Key(1))
-  const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), 0)
+  const groups = vector.groups === undefined ? 0 : NODE_FLAGS.multicast
+  const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), groups)
   bench.putNode({ flags, holdInterfaceIndex: vector.noHold ? 0 : bench.network.site })
   for (const [prefix, { state, reportSenders }] of Object.entries(vector.locals ?? {})) {
     const reports = reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0
@@ -47,6 +50,9 @@ async function run(test: Test, vector: PacketVector): Promise<void> {
   }
   for (const [prefix, { action, to }] of Object.entries(vector.mappings ?? {}))
     bench.putMapCache(prefix, action, to)
+  const replication = bench.replicationTables()
+  for (const [text, fields] of Object.entries(vector.groups ?? {}))
+    replication.perform(putReplication(text, fields))
   for (const operation of vector.facts ?? []) closed.perform(operation)
   for (const [index, step] of vector.steps.entries()) {
     for (const operation of step.operations ?? []) closed.perform(operation)
@@ -54,6 +60,9 @@ async function run(test: Test, vector: PacketVector): Promise<void> {
   }
   for (const prefix of Object.keys(vector.locals ?? {})) bench.deleteLocal(prefix)
   for (const prefix of Object.keys(vector.mappings ?? {})) bench.deleteMapCache(prefix)
+  for (const [text, { instanceId }] of Object.entries(vector.groups ?? {}))
+    replication.perform({ kind: 'delete-replication', group: groupNamed(text, instanceId) })
+  replication.close()
   for (const key of relayKeys) bench.maps.remove('relay_rlocs', key)
   bench.emptyHold()
   bench.putNode({})
@@ -65,6 +74,8 @@ async function runStep(test: Test, step: VectorStep, name: string): Promise<void
   const before = tally && bench.tallies(tally)
   const held = bench.tallies('held')
   const dropped = typeof out === 'object' && 'drop' in out ? bench.drops(out.drop) : 0
+  const lost = typeof out === 'object' && 'copies' in out ? countDrops(out) : []
+  if (typeof out === 'object' && 'copies' in out) await bench.captured()
   const { verdict, packet } = step.from === 'site' ? bench.fromSite(frame) : bench.fromCore(frame)
   if (out === 'pass') {
     test.equal(verdict, VERDICT.pass, name)
@@ -78,6 +89,14 @@ async function runStep(test: Test, step: VectorStep, name: string): Promise<void
   } else if ('site' in out) {
     test.equal(verdict, VERDICT.redirect, name)
     test.same(packet, ipFrame(MAC.host, MAC.site, out.site), `${name}: to the host`)
+  } else if ('copies' in out) {
+    const last = verdict === VERDICT.redirect ? [packet] : []
+    await compareCopies(test, out, last, name)
+    test.same(
+      countDrops(out),
+      lost.map((before, at) => before + (out.drops ?? []).filter((_, i) => i === at).length),
+      `${name}: drops`,
+    )
   } else {
     test.equal(verdict, VERDICT.redirect, name)
     test.same(taken(packet), taken(ipFrame(MAC.router, MAC.core, out.core)), name)
@@ -85,6 +104,33 @@ async function runStep(test: Test, step: VectorStep, name: string): Promise<void
   if (tally) test.equal(bench.tallies(tally), before! + 1, `${name}: counted as ${tally}`)
   if (step.raises) await raised(test, step, seen, name)
 }
+
+function countDrops({ drops = [] }: VectorCopies): number[] {
+  return drops.map((reason) => bench.drops(reason))
+}
+
+/** Clones have left by themselves; the last copy is what the program returns. */
+async function compareCopies(
+  test: Test,
+  wanted: VectorCopies,
+  last: readonly Uint8Array[],
+  name: string,
+): Promise<void> {
+  const left = await bench.captured()
+  const core = [...left.core1, ...last].map(taken)
+  const expected = wanted.copies.map((one) => taken(ipFrame(MAC.router, MAC.core, one)))
+  test.same(core, expected, `${name}: copies`)
+  for (const [segment, peer, mac] of SEGMENTS) {
+    const packet = wanted.segments?.[segment]
+    const frames = packet === undefined ? [] : [ipFrame(groupMacOf(packet), mac, packet)]
+    test.same(left[peer], frames, `${name}: ${segment}`)
+  }
+}
+
+const SEGMENTS = [
+  ['site0', 'site1', MAC.site],
+  ['site2', 'site3', MAC.site2],
+] as const
 
 /** Events come by a thread: those of this step, when all have come. */
 async function raised(test: Test, step: VectorStep, seen: number, name: string): Promise<void> {

@@ -8,12 +8,13 @@ import { createModelDatapath } from '../../src/datapath/model-datapath.js'
 import { createFrameDoor, type FrameOutcome } from '../../src/datapath/model-frames.js'
 import { parseIpAddress } from '../../src/lisp/address.js'
 import { type EidPrefix, parseEidPrefix } from '../../src/lisp/eid.js'
-import { locator } from '../../src/lisp/locator.js'
 import { createTimeline } from '../../src/sim/timeline.js'
-import { macBytes, openFrame } from './frames.js'
+import { macBytes, macText, openFrame } from './frames.js'
+import { groupMacOf } from './packets.js'
+import { encapsulationOf, putReplication } from './replication-puts.js'
 import { PACKET_VECTORS } from './vectors/all.js'
-import type { PacketVector, VectorOutcome } from './vectors/vector.js'
-import { INSTANCE, type LocatorFields, MAC, OWN_RLOC, PEER_RLOC } from './workbench.js'
+import type { PacketVector, VectorCopies, VectorOutcome } from './vectors/vector.js'
+import { INSTANCE, MAC, OWN_RLOC } from './workbench.js'
 
 for (const { title, vectors } of PACKET_VECTORS)
   t.test(title, async (t) => {
@@ -51,7 +52,8 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
     {
       eidPrefixes: [],
       dynamicEidPrefixes: [],
-      siteInterfaces: [{ name: 'site0' }],
+      siteInterfaces: [{ name: 'site0' }, { name: 'site2' }],
+      multicast: true,
       hold: {
         packetsPerEid: 100,
         bytesPerEid: 1_000_000,
@@ -93,20 +95,11 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
       encapsulations: to.map(encapsulationOf),
       release: [],
     })
+  for (const [text, fields] of Object.entries(vector.groups ?? {}))
+    model.perform(putReplication(text, fields))
   for (const operation of vector.facts ?? ([] as ClosedOperation[])) model.perform(operation)
   if (vector.noHold) model.crash()
   return { model, door }
-}
-
-function encapsulationOf(fields: LocatorFields) {
-  const { family, destination = PEER_RLOC[family], pathMtu = 1500 } = fields
-  return {
-    locator: locator(parseIpAddress(destination)!, { priority: 1, weight: 1, reachable: true }),
-    source: parseIpAddress(OWN_RLOC[family])!,
-    pathMtu,
-    gpe: fields.gpe ?? false,
-    closed: fields.closed ?? false,
-  }
 }
 
 function prefixOf(text: string): EidPrefix {
@@ -118,12 +111,38 @@ function compare(test: Test, outcome: FrameOutcome, wanted: VectorOutcome, name:
   if (typeof wanted === 'string') test.equal(outcome.kind, wanted, name)
   else if ('drop' in wanted) test.same(outcome, { kind: 'drop', reason: wanted.drop }, name)
   else if ('site' in wanted)
-    test.same(outcome, { kind: 'site', packet: wanted.site, mac: macBytes(MAC.host) }, name)
+    test.same(
+      outcome,
+      { kind: 'site', packet: wanted.site, mac: macBytes(MAC.host), interfaceName: 'site0' },
+      name,
+    )
+  else if ('copies' in wanted) compareCopies(test, outcome, wanted, name)
   else if (outcome.kind !== 'core') test.equal(outcome.kind, 'core', name)
   else {
     const [got, expected] = [outcome.packet, wanted.core].map(taken)
     test.same(got, expected, name)
   }
+}
+
+function compareCopies(
+  test: Test,
+  outcome: FrameOutcome,
+  wanted: VectorCopies,
+  name: string,
+): void {
+  const all = outcome.kind === 'copies' ? outcome.copies : [outcome]
+  const core = all.flatMap((one) => (one.kind === 'core' ? [one.packet] : []))
+  test.same(core.map(taken), wanted.copies.map(taken), `${name}: copies`)
+  const segments = all.flatMap((one) => (one.kind === 'site' ? [one] : []))
+  const found = segments.map((one) => [one.interfaceName, one.packet, macText(one.mac!)])
+  const expected = Object.entries(wanted.segments ?? {}).map(([segment, packet]) => [
+    segment,
+    packet,
+    groupMacOf(packet),
+  ])
+  test.same(found, expected, `${name}: segments`)
+  const drops = all.flatMap((one) => (one.kind === 'drop' ? [one.reason] : []))
+  test.same(drops.sort(), [...(wanted.drops ?? [])].sort(), `${name}: drops`)
 }
 
 function taken(packet: Uint8Array): { outer: string; inner: string } {

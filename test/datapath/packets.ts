@@ -1,7 +1,8 @@
 /**
  * The packets that most cases are about: a host of our site, a remote host, our RLOC and a peer's.
  */
-import { type IpFields, ip, ipFrame, lispHeader, udp } from './frames.js'
+import { formatIpAddress } from '../../src/lisp/address.js'
+import { addressBytes, type IpFields, ip, ipFrame, lispHeader, macText, udp } from './frames.js'
 import { type Family, MAC, OWN_RLOC, PEER_RLOC } from './workbench.js'
 
 export const HOST = { 4: '10.1.0.2', 6: 'fd00:a::2' } as const
@@ -17,6 +18,33 @@ export function fromHost(
 ): Uint8Array {
   const packet = ip({ source: HOST[family], destination: REMOTE[family], ...fields }, payload)
   return ipFrame(MAC.site, MAC.host, packet)
+}
+
+/** The same to a group, under the group's MAC address (RFC 1112 §6.4, RFC 2464 §7). */
+export function toGroup(
+  family: Family,
+  group: string,
+  fields: Partial<IpFields> = {},
+  payload = udp(1000, 2000, data(64)),
+): Uint8Array {
+  const packet = ip({ source: HOST[family], destination: group, ...fields }, payload)
+  return ipFrame(groupMac(group), MAC.host, packet)
+}
+
+export function groupMac(group: string): string {
+  const bytes = addressBytes(group)
+  const mac =
+    bytes.length === 16
+      ? [0x33, 0x33, ...bytes.slice(12)]
+      : [0x01, 0x00, 0x5e, bytes[1]! & 0x7f, bytes[2]!, bytes[3]!]
+  return macText(Uint8Array.from(mac))
+}
+
+/** Of the destination of an IP packet. */
+export function groupMacOf(packet: Uint8Array): string {
+  const isIpv4 = packet[0]! >> 4 === 4
+  const bytes = isIpv4 ? packet.subarray(16, 20) : packet.subarray(24, 40)
+  return groupMac(formatIpAddress({ family: isIpv4 ? 4 : 6, bytes }))
 }
 
 export interface OuterFields {

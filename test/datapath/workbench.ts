@@ -12,7 +12,15 @@ import type { DatapathEvent } from '../../src/control/input-output.js'
 import * as abi from '../../src/datapath/abi.generated.js'
 import { takeRecords } from '../../src/datapath/bpf-events.js'
 import { createBpfMaps } from '../../src/datapath/bpf-maps.js'
+import {
+  createReplicationTables,
+  type ReplicationTables,
+} from '../../src/datapath/bpf-replication.js'
+import { createFreeIds } from '../../src/datapath/free-ids.js'
+import { createLocatorSets } from '../../src/datapath/locator-sets.js'
 import { loadNativeAddon } from '../../src/datapath/native-addon.js'
+import { parseIpAddress } from '../../src/lisp/address.js'
+import { createFrameCapture } from './frame-capture.js'
 import { addressBytes, arp, ethernet, macBytes, macText } from './frames.js'
 
 export const INSTANCE = 7
@@ -20,6 +28,7 @@ export const VERDICT = { pass: -1, drop: 2, redirect: 7 } as const
 export const MAC = {
   site: '02:00:00:00:01:01',
   host: '02:00:00:00:01:02',
+  site2: '02:00:00:00:03:01',
   core: '02:00:00:00:02:01',
   router: '02:00:00:00:02:fe',
   broadcast: 'ff:ff:ff:ff:ff:ff',
@@ -40,9 +49,12 @@ export interface LocatorFields {
 const SETUP = `
 link set lo up
 link add site0 address ${MAC.site} type veth peer name site1 address ${MAC.host}
+link add site2 address ${MAC.site2} type veth peer name site3
 link add core0 address ${MAC.core} type veth peer name core1
 link set site0 up
 link set site1 up
+link set site2 up
+link set site3 up
 link set core0 up
 link set core1 up
 addr add 10.1.0.1/24 dev site0
@@ -55,7 +67,7 @@ route add 198.51.100.0/24 via 192.0.2.254
 route add 2001:db8:d::/48 via 2001:db8:c::fe
 `
 
-function setUpNetwork(): { site: number; core: number; bpffs: string } {
+function setUpNetwork() {
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1')
   writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1')
   execFileSync('ip', ['-batch', '-'], { input: SETUP })
@@ -67,7 +79,7 @@ function setUpNetwork(): { site: number; core: number; bpffs: string } {
   const bpffs = mkdtempSync(join(tmpdir(), 'godwit-bpf-'))
   execFileSync('mount', ['-t', 'bpf', 'bpf', bpffs])
   process.once('exit', () => rmSync(bpffs, { recursive: true }))
-  return { site: indexOf('site0'), core: indexOf('core0'), bpffs }
+  return { site: indexOf('site0'), site2: indexOf('site2'), core: indexOf('core0'), bpffs }
 }
 
 function word(value: number): Uint8Array {
@@ -130,6 +142,21 @@ export function createWorkbench() {
 
   let nextId = 1
 
+  const maps = createBpfMaps(addon, object)
+  const capture = createFrameCapture({
+    core1: (frame) => addon.sendFrame(network.core, frame),
+    site1: (frame) => addon.sendFrame(network.site, frame),
+    site3: (frame) => addon.sendFrame(network.site2, frame),
+  })
+  const locatorSets = createLocatorSets(
+    {
+      update: (key, value) => maps.update('locator_sets', key, value),
+      remove: (key) => maps.remove('locator_sets', key),
+      read: () => maps.read('locator_sets'),
+    },
+    60_000,
+  )
+
   const put = (map: string, key: Uint8Array, value: Uint8Array) =>
     addon.updateMap(object, map, key, value)
 
@@ -174,7 +201,7 @@ export function createWorkbench() {
     events,
     /** The same as the datapath raises them. */
     raised,
-    maps: createBpfMaps(addon, object),
+    maps,
 
     /** An address is a host entry, an address with a length a prefix. Returns the counter id. */
     putMapCache(
@@ -236,7 +263,26 @@ export function createWorkbench() {
     putSite(flags: number): void {
       const value = { instanceId: INSTANCE, flags, mac: macBytes(MAC.site) }
       put('site_interfaces', word(network.site), abi.encodeBpfSiteInterface(value))
+      const other = { ...value, mac: macBytes(MAC.site2) }
+      put('site_interfaces', word(network.site2), abi.encodeBpfSiteInterface(other))
     },
+
+    /** Entries of groups, written as the datapath writes them; to be closed. */
+    replicationTables(): ReplicationTables {
+      const names = { site0: network.site, site2: network.site2 } as Record<string, number>
+      return createReplicationTables({
+        maps: this.maps,
+        sets: locatorSets,
+        counterIds: createFreeIds(4000),
+        raise: (event) => raised.push(event),
+        interfaceIndex: (name) => names[name],
+        interfaceName: (index) => Object.keys(names).find((name) => names[name] === index),
+        ownRlocs: () => Object.values(OWN_RLOC).map((text) => parseIpAddress(text)!),
+      })
+    },
+
+    /** What has left by itself since the last call, by the far end where it arrived. */
+    captured: () => capture.take(),
 
     /** A prefix of another site, in the workbench's instance. */
     putForeign(map: 'attracted_prefixes' | 'proxied_sites', prefix: string): void {
@@ -347,6 +393,7 @@ export function createWorkbench() {
       ).length,
 
     close(): void {
+      capture.close()
       addon.closeObject(object)
       execFileSync('umount', ['-l', network.bpffs])
     },

@@ -13,6 +13,8 @@ export interface PacketVector {
   readonly name: string
   readonly locals?: Readonly<Record<string, LocalFields>>
   readonly mappings?: Readonly<Record<string, MappingFields>>
+  /** By name without instance, as `(10.1.0.2,239.1.1.1)` or `(*,ff3e::1)`. */
+  readonly groups?: Readonly<Record<string, GroupFields>>
   /** Nobody is there to hold packets. */
   readonly noHold?: true
   readonly closed?: Partial<ClosedSwitches>
@@ -28,6 +30,15 @@ export interface LocalFields {
 export interface MappingFields {
   readonly action: 'forward' | 'native' | 'drop' | 'hold'
   readonly to?: readonly LocatorFields[]
+}
+
+export interface GroupFields {
+  readonly to?: readonly LocatorFields[]
+  /** Segments with listeners: `site0`, where hosts are, or `site2`. */
+  readonly on?: readonly string[]
+  readonly level?: number
+  /** The workbench's, unless said otherwise. */
+  readonly instanceId?: number
 }
 
 export interface VectorStep {
@@ -51,6 +62,17 @@ export type VectorOutcome =
   | { readonly core: Uint8Array }
   /** The inner IP packet, delivered to the host. */
   | { readonly site: Uint8Array }
+  /** Of a packet to a group. */
+  | VectorCopies
+
+export interface VectorCopies {
+  /** Outer IP packets, as `core` above; those of IPv4 first. */
+  readonly copies: readonly Uint8Array[]
+  /** Inner IP packets by segment. */
+  readonly segments?: Readonly<Record<string, Uint8Array>>
+  /** Of single copies, in any order. */
+  readonly drops?: readonly BpfDropReasonName[]
+}
 
 /** A test of this title runs them all. */
 export interface VectorGroup {

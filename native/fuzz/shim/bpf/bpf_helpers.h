@@ -48,6 +48,12 @@
 #define bpf_redirect_peer(ifindex, flags) shim_redirect(ifindex)
 #define bpf_redirect_neigh(ifindex, hop, size, flags) shim_redirect(ifindex)
 #define bpf_clone_redirect(skb, ifindex, flags) shim_clone_redirect(skb, ifindex)
+#define bpf_loop(count, call, context, flags)                                                       \
+	({                                                                                          \
+		__u32 rounds_ = (count);                                                            \
+		for (__u32 i_ = 0; i_ < rounds_ && !(call)(i_, (context)); i_++)                    \
+			;                                                                           \
+	})
 #define bpf_set_hash_invalid(skb) ((void)0)
 #define bpf_get_hash_recalc(skb) ((skb)->hash)
 #define bpf_ktime_get_ns shim_now
