@@ -1,8 +1,8 @@
 /**
  * The ITR: from "packets are held for this EID" to a mapping, and keeping the mapping true.
  *
- * Supported standards: RFC 9301 §5.3–5.5 (requests, replies, actions, TTL), §6.1 (SMR), RFC 9302 §5
- * (a record older than the cached one of the same prefix is ignored).
+ * Supported standards: RFC 9301 §5.3–5.5 (requests, TTL; what a reply is worth: map-reply-handling.ts),
+ * §6.1 (SMR).
  * Deviations: at most one SMR-invoked Map-Request per 3 s and EID-prefix is *recommended*; we allow a
  * burst of four, so that a host that moves twice is followed twice.
  *
@@ -10,23 +10,11 @@
  * except that of an away EID, which is only where we last heard that it went.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { formatIpAddress } from '../lisp/address.js'
-import {
-  coversPrefix,
-  type Eid,
-  type EidPrefix,
-  eidFromPrefix,
-  formatEid,
-  formatEidPrefix,
-  hostPrefix,
-} from '../lisp/eid.js'
+import { type Eid, type EidPrefix, eidFromPrefix, formatEid, hostPrefix } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
-import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Action, Mapping } from '../lisp/mapping.js'
 import type { MapNotify, MapReply, MapRequest } from '../lisp/message.js'
-import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
 import { createAdoptedMappings } from './adopted-mappings.js'
-import { namesUs } from './control-datagram.js'
 import { usableLocators } from './encapsulation-choice.js'
 import type {
   Capabilities,
@@ -39,8 +27,8 @@ import type {
 } from './input-output.js'
 import { createInstalledMappings, earliest, report } from './installed-mappings.js'
 import { createProtectedAsking, FIRST_CHOICE } from './lisp-sec-asking.js'
+import { createMapReplyHandling } from './map-reply-handling.js'
 import { createMissLimits } from './miss-limits.js'
-import { createNonceGuessing } from './nonce-guessing.js'
 import {
   createPendingRequests,
   type OnAnswer,
@@ -53,7 +41,7 @@ import type { LocatorStateView, MapCacheView, SubscriptionView } from './snapsho
 import { createSourceDoubts, type SourceDoubts } from './source-doubts.js'
 import { createSubscriber } from './subscriber.js'
 import type { TablePage, TableQuery } from './table-pages.js'
-import { createUnregisteredChecks, isStillUnregistered } from './unregistered-checks.js'
+import { createUnregisteredChecks } from './unregistered-checks.js'
 
 export type OfKind<Kind extends DatapathEvent['kind']> = Extract<DatapathEvent, { kind: Kind }>
 
@@ -117,10 +105,6 @@ export interface Itr {
 
 /** What an earlier run left is believed this long, should nobody answer what is asked about it. */
 const RESTORED_LIFETIME_MS = 60_000
-/** A mapping that names ourselves is wrong or will be soon: ask again after this. */
-const OWN_LOCATOR_LIFETIME_MS = 15_000
-/** Where a mapping that is not our own was learned from. */
-type Learned = Extract<MapCacheEntry['origin'], 'map-reply' | 'map-notify'>
 const FOREVER = Number.POSITIVE_INFINITY
 
 export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
@@ -134,16 +118,14 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     },
     confirmed(notify, now, outputs) {
       const request = pending.find(notify.nonce)
-      if (request !== undefined) answered(request, notify.records, 'map-notify', now, outputs)
+      if (request !== undefined)
+        replies.answered(request, notify.records, 'map-notify', now, outputs)
     },
     refused(nonce, now, outputs) {
       const request = pending.find(nonce)
-      if (request !== undefined) refuseSubscription(request, now, outputs)
+      if (request !== undefined) replies.refuseSubscription(request, now, outputs)
     },
-    published(records, now, outputs) {
-      for (const mapping of coarseFirst(records))
-        install(mapping, 'map-notify', undefined, now, outputs)
-    },
+    published: (records, now, outputs) => replies.published(records, now, outputs),
     renew(eidPrefix, now, outputs) {
       pending.ask(eidPrefix, undefined, { kind: 'refresh' }, now, outputs)
     },
@@ -169,9 +151,17 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
 
   const handleSmr = createSmrHandling(config, cache, following, () => pending.size)
   const misses = createMissLimits(config)
-  const guessing = createNonceGuessing()
   const adopted = createAdoptedMappings(cache, pending)
   const unregistered = createUnregisteredChecks(cache, pending)
+  const replies = createMapReplyHandling(config, {
+    mappings,
+    asking,
+    subscriber,
+    pending,
+    following,
+    unregistered,
+    askForHops,
+  })
 
   /** A packet of `source` needs a mapping; what is asked for already costs nobody anything. */
   function askFor(eid: Eid, source: Eid, now: Instant, outputs: Output[]) {
@@ -192,116 +182,6 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
   function askForHops(now: Instant, outputs: Output[]): void {
     for (const eid of mappings.wantedHops())
       pending.ask(hostPrefix(eid), undefined, { kind: 'hold' }, now, outputs)
-  }
-
-  /** @param request what it answers; undefined for a publication */
-  function install(
-    mapping: Mapping,
-    origin: Learned,
-    request: PendingRequest | undefined,
-    now: Instant,
-    outputs: Output[],
-  ): void {
-    const former = cache.exact(mapping.eidPrefix)
-    if (former !== undefined && request?.held !== true && isStillUnregistered(former, mapping))
-      return
-    const eidPrefix = formatEidPrefix(mapping.eidPrefix)
-    const refusal = former === undefined ? undefined : refusalOf(config, former, mapping)
-    if (former !== undefined && refusal !== undefined) {
-      report(outputs, 'map-reply-rejected', 'info', { reason: refusal, eidPrefix })
-      // The old answer stands, and what waits for an answer has one.
-      if (former.origin !== 'local') mappings.apply(former, [], now, outputs)
-      return
-    }
-    const ours = mapping.locators.length > 0 && namesUs(config, mapping.locators)
-    if (ours) report(outputs, 'map-reply-rejected', 'notice', { reason: 'own-locator', eidPrefix })
-    const insertion = insertionFor(former, ours && mapping.ttlMinutes > 0, origin)
-    const entries = mappings.put(mapping, insertion, [], now, outputs)
-    askForHops(now, outputs)
-    unregistered.installed(entries, now)
-    for (const entry of entries)
-      report(outputs, 'mapping-installed', 'info', {
-        eidPrefix,
-        mapVersion: mapping.mapVersion,
-        locators: mapping.locators.map((one) => formatIpAddress(one.rloc)),
-        action: mappings.actionOf(entry),
-      })
-  }
-
-  function handleAnswer(
-    request: PendingRequest,
-    records: readonly Mapping[],
-    origin: Learned,
-    now: Instant,
-    outputs: Output[],
-  ): void {
-    const fitting = records.filter((one) => answers(request, one))
-    const narrowFirst = fitting.sort((a, b) => b.eidPrefix.maskLength - a.eidPrefix.maskLength)
-    report(outputs, 'map-reply-received', 'debug', {
-      eidPrefix: request.key,
-      waitedMs: now - request.startedAt,
-      records: records.length,
-      reason: origin,
-    })
-    for (const one of request.questions.splice(0)) one.onAnswer(narrowFirst[0], now, outputs)
-    const installs = request.held || request.refresh || request.smrInvoked
-    if (installs) {
-      // Only what belongs to the answer: a reply must not plant unrelated prefixes in the cache.
-      const widest = narrowFirst[narrowFirst.length - 1]!.eidPrefix
-      const scope = coversPrefix(widest, request.eidPrefix) ? widest : request.eidPrefix
-      const related = records.filter((one) => coversPrefix(scope, one.eidPrefix))
-      if (related.length < records.length)
-        report(outputs, 'map-reply-rejected', 'notice', { reason: 'unrelated-record' })
-      for (const mapping of coarseFirst(related)) install(mapping, origin, request, now, outputs)
-    }
-    pending.finish(request, now, outputs)
-    following.settled(request.key, installs ? narrowFirst[0]!.locators : undefined, now, outputs)
-  }
-
-  /** The records of a reply as far as LISP-SEC proves them (RFC 9303 §6.9); undefined: none of it. */
-  function believed(
-    request: PendingRequest,
-    reply: MapReply,
-    bytes: Uint8Array,
-    reject: (reason: string) => void,
-    outputs: Output[],
-  ): readonly Mapping[] | undefined {
-    if (asking === undefined) return reply.records
-    const verdict = asking.judge(reply, bytes, request.asked.get(reply.nonce))
-    if (verdict.kind === 'nobody-signs') {
-      pending.askOtherwise(request, 'plainly')
-      return undefined
-    }
-    if (verdict.kind === 'discard') {
-      reject(verdict.reason)
-      if (verdict.retry !== undefined) pending.askOtherwise(request, verdict.retry)
-      return undefined
-    }
-    for (const one of verdict.overClaims)
-      report(outputs, 'map-reply-rejected', 'warning', {
-        reason: 'over-claim',
-        eidPrefix: formatEidPrefix(one),
-      })
-    return verdict.records
-  }
-
-  /** False when none of the records answers the request. */
-  function answered(
-    request: PendingRequest,
-    records: readonly Mapping[],
-    origin: Learned,
-    now: Instant,
-    outputs: Output[],
-  ): boolean {
-    if (!records.some((one) => answers(request, one))) return false
-    handleAnswer(request, records, origin, now, outputs)
-    return true
-  }
-
-  /** RFC 9437 §5: ACT 4 and 5 refuse the subscription, not the packets; those are asked for plainly. */
-  function refuseSubscription(request: PendingRequest, now: Instant, outputs: Output[]): void {
-    subscriber.refused(request.eidPrefix, now, outputs)
-    pending.askPlainly(request)
   }
 
   function giveUp(request: PendingRequest, now: Instant, outputs: Output[]): void {
@@ -326,32 +206,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     handleWanted(one, now, outputs) {
       if (cache.lookup(one.eid, now).kind === 'miss') askFor(one.eid, one.source, now, outputs)
     },
-    handleReply(reply, bytes, from, now, outputs) {
-      const reject = (reason: string): void =>
-        report(outputs, 'map-reply-rejected', 'notice', { reason, from: formatIpAddress(from) })
-      if (reply.rlocProbe) {
-        if (!mappings.probe.handleReply(reply, now, outputs)) return reject('probe')
-        mappings.echo.learn(from, reply.echoNonceCapable, now, outputs)
-        return
-      }
-      const request = pending.find(reply.nonce)
-      if (request === undefined) {
-        guessing.wrong(now)
-        return reject('unknown-nonce')
-      }
-      const records = believed(request, reply, bytes, reject, outputs)
-      if (records === undefined) return
-      if (request.subscribing && records.every(refusesSubscription))
-        return refuseSubscription(request, now, outputs)
-      // What is proven was not guessed.
-      const isProven = request.asked.has(reply.nonce)
-      if (request.subscribing && !isProven && guessing.isUnderWay(now)) {
-        pending.askPlainly(request)
-        return reject('guessing')
-      }
-      if (request.subscribing) subscriber.answeredPlainly(request.eidPrefix)
-      if (!answered(request, records, 'map-reply', now, outputs)) reject('not-covering')
-    },
+    handleReply: replies.handleReply,
     handleNotify: (notify, bytes, from, now, outputs) =>
       subscriber.handleNotify(notify, bytes, from, now, outputs),
     open: (records, outputs) => subscriber.restore(records, outputs),
@@ -435,48 +290,6 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     unreachableLocators: () => mappings.probe.unreachable(),
     locatorViews: (now) => mappings.probe.views(now),
   }
-}
-
-/** True when the record answers what the request asked: covers it, or is part of a refreshed prefix. */
-function answers(request: PendingRequest, record: Mapping): boolean {
-  return (
-    coversPrefix(record.eidPrefix, request.eidPrefix) ||
-    (request.refresh && coversPrefix(request.eidPrefix, record.eidPrefix))
-  )
-}
-
-/** Why `offered` must not replace the cached `former` of the same prefix, or undefined. */
-function refusalOf(
-  config: NodeConfig,
-  former: MapCacheEntry,
-  offered: Mapping,
-): string | undefined {
-  if (former.origin === 'local') return 'own-mapping'
-  const leadsNowhere = offered.locators.length === 0 || namesUs(config, offered.locators)
-  if (former.origin === 'away' && leadsNowhere) return 'away-mapping'
-  const [cached, version] = [former.mapping.mapVersion, offered.mapVersion]
-  const older = isNewerMapVersion(cached, version)
-  return older ? 'older-version' : undefined
-}
-
-function insertionFor(
-  former: MapCacheEntry | undefined,
-  ours: boolean,
-  origin: Learned,
-): MapCacheInsertion {
-  if (former?.origin === 'away') return { origin: 'away', lifetimeMs: FOREVER }
-  return ours ? { origin, lifetimeMs: OWN_LOCATOR_LIFETIME_MS } : { origin }
-}
-
-/** A coarse record removes what it covers; the finer ones then stand on it. */
-function coarseFirst(records: readonly Mapping[]): Mapping[] {
-  return [...records].sort((a, b) => a.eidPrefix.maskLength - b.eidPrefix.maskLength)
-}
-
-function refusesSubscription({ locators, action }: Mapping): boolean {
-  return (
-    locators.length === 0 && (action === 'drop-policy-denied' || action === 'drop-auth-failure')
-  )
 }
 
 function negative(eidPrefix: EidPrefix, action: Action): Mapping {
