@@ -187,16 +187,21 @@ export function createArrivalPreparation(
     now: Instant,
     outputs: Output[],
   ): void {
-    arrival.prepared.add(formatIpAddress(source))
     if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
-    parts.expectGroups(answer.structuredRecords ?? [], now, outputs)
-    for (const one of passengersFrom(arrival, source)) {
+    const passengers = passengersFrom(arrival, source)
+    for (const one of passengers) {
       const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))
       if (told === undefined) continue
       if (told.locators.length > 0) one.sourceLocators = told.locators
       if (one.entry !== undefined) hear(one.entry, told.mapVersion)
     }
-    readyWhenPrepared(arrival, now, outputs)
+    const interfaces = new Set(passengers.flatMap(({ entry }) => entry?.interfaceName ?? []))
+    const onFlow = (then: Instant, more: Output[]): void => {
+      if (arrival.phase !== 'preparing') return
+      arrival.prepared.add(formatIpAddress(source))
+      readyWhenPrepared(arrival, then, more)
+    }
+    parts.expectGroups(answer.structuredRecords ?? [], [...interfaces], onFlow, now, outputs)
   }
 
   function readyWhenPrepared(arrival: Arrival, now: Instant, outputs: Output[]): void {

@@ -60,6 +60,7 @@ export const EVENT_NAMES = [
   'group-left',
   'group-refused',
   'group-followed',
+  'groups-arrived',
   'group-unfollowed',
   'replication-installed',
   'replication-removed',

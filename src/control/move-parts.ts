@@ -24,6 +24,15 @@ export interface MoveParts {
   readonly log: MoveLog
   /** What the new site of these EIDs should know of groups. */
   groupsOf(eids: readonly Eid[]): readonly StructuredMapping[]
-  /** The same, at the new site. */
-  expectGroups(records: readonly StructuredMapping[], now: Instant, outputs: Output[]): void
+  /**
+   * The same, at the new site, with the segments that the EIDs will be on; `done` is called once, when
+   * packets of what they listen to come here, or have not come for too long.
+   */
+  expectGroups(
+    records: readonly StructuredMapping[],
+    interfaces: readonly string[],
+    done: (now: Instant, outputs: Output[]) => void,
+    now: Instant,
+    outputs: Output[],
+  ): void
 }

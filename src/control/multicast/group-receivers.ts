@@ -27,8 +27,16 @@ type Change = Extract<DatapathEvent, { kind: 'group-joined' | 'group-left' }>
 export interface GroupReceivers {
   /** A listener has come or gone; the name of the group when its interfaces changed. */
   handleChange(event: Change, now: Instant, outputs: Output[]): MulticastGroup | undefined
-  /** Groups that an endpoint listens to who will be here soon: joined at once, until `until` at most. */
-  expect(groups: readonly MulticastGroup[], until: Instant, outputs: Output[]): void
+  /**
+   * Groups that an endpoint listens to who will soon be on these segments: joined at once, until `until`
+   * at most.
+   */
+  expect(
+    groups: readonly MulticastGroup[],
+    interfaces: readonly string[],
+    until: Instant,
+    outputs: Output[],
+  ): void
   /** Groups that this host listens to, at most `limit`. */
   groupsOf(host: Rloc, instanceId: number, limit: number): MulticastGroup[]
   /** Interfaces with listeners of exactly this name. */
@@ -59,6 +67,8 @@ export interface ReceiverParts {
   spoken(serverIndex: number, nonce: bigint): void
   /** Whether we register and replicate for this segment. */
   isDesignated(interfaceName: string, family: 4 | 6): boolean
+  /** Nobody is expected any more who listens to this. */
+  expectationEnded(group: MulticastGroup, now: Instant, outputs: Output[]): void
 }
 
 interface Joined {
@@ -67,6 +77,8 @@ interface Joined {
   readonly listeners: Map<string, string>
   /** Because of a move that is coming. */
   expectedUntil: Instant | undefined
+  /** Where: there is nothing to report before the endpoint is there. */
+  readonly expectedOn: Set<string>
   registered: boolean
 }
 
@@ -113,7 +125,13 @@ export function createGroupReceivers(
       report(outputs, 'group-refused', 'warning', { reason: 'too-many-groups', group: key })
       return undefined
     }
-    const one = { group, listeners: new Map(), expectedUntil: undefined, registered: false }
+    const one = {
+      group,
+      listeners: new Map(),
+      expectedUntil: undefined,
+      expectedOn: new Set<string>(),
+      registered: false,
+    }
     joined.set(key, one)
     return one
   }
@@ -254,11 +272,12 @@ export function createGroupReceivers(
       if (hasFresh(changed)) deadlines.set('repeat', now)
       return group
     },
-    expect(groups, until, outputs) {
+    expect(groups, interfaces, until, outputs) {
       for (const group of groups) {
         const one = entryOf(group, outputs)
         if (one === undefined) return
         one.expectedUntil = until
+        for (const name of interfaces) one.expectedOn.add(name)
         note(one)
       }
       if (groups.length > 0) deadlines.set('expected', until)
@@ -278,7 +297,8 @@ export function createGroupReceivers(
       return found
     },
     interfacesOf(group) {
-      return [...new Set(joined.get(formatGroup(group))?.listeners.values() ?? [])].sort()
+      const one = joined.get(formatGroup(group))
+      return [...new Set([...(one?.listeners.values() ?? []), ...(one?.expectedOn ?? [])])].sort()
     },
     redesignate(now) {
       for (const one of joined.values()) note(one)
@@ -305,7 +325,7 @@ export function createGroupReceivers(
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
         if (key === 'repeat') flush(now, outputs)
-        else if (key === 'expected') endExpectations(now)
+        else if (key === 'expected') endExpectations(now, outputs)
         else refresh(Number(key.slice('refresh/'.length)), now, outputs)
       }
       if (hasFresh(changed)) flush(now, outputs)
@@ -320,7 +340,7 @@ export function createGroupReceivers(
       })),
   }
 
-  function endExpectations(now: Instant): void {
+  function endExpectations(now: Instant, outputs: Output[]): void {
     let next: Instant | undefined
     for (const [key, one] of joined) {
       if (one.expectedUntil === undefined) continue
@@ -329,8 +349,10 @@ export function createGroupReceivers(
         continue
       }
       one.expectedUntil = undefined
+      one.expectedOn.clear()
       note(one)
       forgetUnused(key, one)
+      parts.expectationEnded(one.group, now, outputs)
     }
     if (next !== undefined) deadlines.set('expected', next)
   }

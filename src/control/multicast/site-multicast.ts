@@ -32,6 +32,7 @@ import type {
 import { earliest, push, report } from '../installed-mappings.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
+import { createArrivingGroups } from './arriving-groups.js'
 import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
@@ -57,8 +58,17 @@ export interface SiteMulticast {
   ): boolean
   /** What the new site of these EIDs should know: groups they listen to, and lists of what they send. */
   handOver(eids: readonly Eid[]): readonly StructuredMapping[]
-  /** The same, at the new site: joined and followed before the endpoint is there. */
-  expect(records: readonly StructuredMapping[], now: Instant, outputs: Output[]): void
+  /**
+   * The same, at the new site: joined on `interfaces` and followed before the endpoint is there. Calls
+   * `done` once, when packets of what it listens to come (arriving-groups.ts).
+   */
+  expect(
+    records: readonly StructuredMapping[],
+    interfaces: readonly string[],
+    done: (now: Instant, outputs: Output[]) => void,
+    now: Instant,
+    outputs: Output[],
+  ): void
   /** An EID has left for good: its groups are no longer followed from here. */
   departed(now: Instant, outputs: Output[]): void
   start(now: Instant): void
@@ -114,7 +124,9 @@ export function createSiteMulticast(
     nonces: parts.nonces,
     spoken: parts.spoken,
     isDesignated,
+    expectationEnded: (group, now, outputs) => installAll(group, now, outputs),
   })
+  const arriving = createArrivingGroups()
   const following = createGroupFollowing(config, capabilities, {
     changed: (group, now, outputs) => install(group, now, outputs),
     isOurs: (group) => relayLevel !== undefined || isHere(group),
@@ -255,6 +267,7 @@ export function createSiteMulticast(
           return
         case 'replication-usage':
           following.handleUsage(event, now, outputs)
+          arriving.handleUsage(event, now, outputs)
           return
       }
     },
@@ -286,9 +299,9 @@ export function createSiteMulticast(
       }
       return records.slice(0, MAXIMUM_HANDED_OVER)
     },
-    expect(records, now, outputs) {
-      if (!enabled || relayLevel !== undefined) return
+    expect(records, interfaces, done, now, outputs) {
       const listens: MulticastGroup[] = []
+      if (!enabled || relayLevel !== undefined) return done(now, outputs)
       for (const record of records.slice(0, MAXIMUM_HANDED_OVER)) {
         const group = groupOf(record.eid)
         if (group === undefined) continue
@@ -298,8 +311,10 @@ export function createSiteMulticast(
           install(group, now, outputs)
         } else listens.push(group)
       }
-      receivers.expect(listens, now + EXPECTATION_MS, outputs)
+      receivers.expect(listens, interfaces, now + EXPECTATION_MS, outputs)
       receivers.flush(now, outputs)
+      for (const group of listens) installAll(group, now, outputs)
+      arriving.waitFor(listens, done, now, outputs)
     },
     departed(now, outputs) {
       if (enabled && relayLevel === undefined) following.sweep(isHere, now, outputs)
@@ -315,8 +330,10 @@ export function createSiteMulticast(
       links.handleDeadline(now, outputs)
       receivers.handleDeadline(now, outputs)
       following.handleDeadline(now, outputs)
+      arriving.handleDeadline(now, outputs)
     },
-    deadline: () => earliest(links.deadline(), receivers.deadline(), following.deadline()),
+    deadline: () =>
+      earliest(links.deadline(), receivers.deadline(), following.deadline(), arriving.deadline()),
     views,
     pimLinks: links.views,
     size: () => installed.size,

@@ -5,6 +5,7 @@ import t from 'tap'
 import type { StructuredMapping } from '../../../src/lisp/mapping.js'
 import { aMulticastPolicy, anAddress, aPrefix, aSite } from '../../support/builders.js'
 import {
+  aGroup,
   createGroupWorld,
   mapServerConfig,
   type WorldMessage,
@@ -348,6 +349,15 @@ t.test('an endpoint that will come brings its groups and lists along', async (t)
   t.equal(world.xtr('site-1').entries.get(sends), '0 192.0.2.3 | site')
   world.command('site-2', { kind: 'start-move', eids: [eid], source: anAddress('192.0.2.1') })
   world.run(100)
+  t.equal(
+    world.xtr('site-2').entries.get('(*,239.6.6.6)'),
+    '0 | site',
+    'delivered where it will be, before anybody there has asked',
+  )
+  t.notOk(world.names('site-2').includes('move-prepared'), 'what it listens to has not come yet')
+  world.raise('site-2', usageOf('(*,239.6.6.6)', 0n))
+  t.notOk(world.names('site-2').includes('move-prepared'))
+  world.raise('site-2', usageOf('(*,239.6.6.6)', 1n))
   t.ok(world.names('site-2').includes('move-prepared'), 'it is not here yet')
   t.equal(world.xtr('site-2').entries.get(sends), '0 192.0.2.1 192.0.2.3 |', 'what it sends')
   const both = '0 192.0.2.1 192.0.2.2 |'
@@ -362,6 +372,28 @@ t.test('an endpoint that will come brings its groups and lists along', async (t)
     'the former site copies no more',
   )
   t.equal(world.xtr('site-4').entries.get('(10.4.0.5,239.6.6.6)'), '0 192.0.2.2 |')
+})
+
+t.test('a move waits only shortly for a group that nobody sends to', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+  const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+  const mac = new Uint8Array(6).fill(2)
+  const seen = { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' } as const
+  world.raise('site-1', seen)
+  world.join('site-1', '(*,239.6.6.6)', '10.200.0.7')
+  world.run(5000)
+  world.command('site-2', { kind: 'start-move', eids: [eid], source: anAddress('192.0.2.1') })
+  world.run(150)
+  t.notOk(world.names('site-2').includes('move-prepared'))
+  const asked = world.xtr('site-2').performed.flatMap(({ operations }) => operations)
+  const questions = asked.filter(({ kind }) => kind === 'query-replication').length
+  t.ok(questions > 10 && questions <= 40, `the datapath was asked ${questions} times`)
+  world.run(100)
+  t.ok(world.names('site-2').includes('groups-arrived silent'))
+  t.ok(world.names('site-2').includes('move-prepared'))
+  t.equal(world.xtr('site-2').entries.get('(*,239.6.6.6)'), '0 | site')
+  world.run(30_000)
+  t.notOk(world.xtr('site-2').entries.has('(*,239.6.6.6)'), 'it never came: no longer delivered')
 })
 
 t.test('(S,G) is registered at the Map-Servers of its source, (*,G) at all', async (t) => {
@@ -404,6 +436,11 @@ t.test('a site joins no more groups than its limit', async (t) => {
   t.equal(world.groups('site-2').length, 3)
   t.equal(world.names('site-2').filter((one) => one === 'group-refused too-many-groups').length, 2)
 })
+
+function usageOf(group: string, packets: bigint) {
+  const about = { group: aGroup(group), packets, bytes: 0n, idleMs: undefined }
+  return { kind: 'replication-usage', ...about } as const
+}
 
 function registersOf(sent: readonly WorldMessage[]) {
   return sent.flatMap(({ message }) =>
