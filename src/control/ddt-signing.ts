@@ -3,8 +3,9 @@
  * which a key is named. The public-key operations are capabilities; RSA-SHA256 is the only algorithm
  * made and believed (RSA-SHA1 must not be used).
  *
- * Choices, where the RFC is silent or unsafe: a signature covers the record with its original TTL and
- * its own section with an empty signature, so that nobody can prolong it. It is valid from an hour ago
+ * A signature covers the whole record with its original TTL and with zeros in place of signatures. Of
+ * several sections each covers all, as no other reading of "the entire record" has an order of making.
+ * Choices, where the RFC is silent or unsafe: it is valid from an hour ago
  * for two days, longer than any referral is remembered, and made anew after half a day. Fresh ones are
  * limited, because each costs a millisecond and anybody can ask for another hole; a referral that would
  * exceed the limit is not sent. A key's tag is the checksum of RFC 4034 appendix B over its DER.
@@ -32,7 +33,6 @@ const SIGN_AGAIN_MS = 12 * 3_600_000
 const FRESH_SIGNATURES = { burst: 200, refillPerSecond: 100, maximumKeys: 1 }
 /** Delegations are few; holes are as many as anybody asks for. */
 const MAXIMUM_KEPT = 4096
-const NOTHING = new Uint8Array(0)
 
 /** Undefined when this node has no key. Throws when it has one and nothing to sign with. */
 export function createDdtSigning(
@@ -48,20 +48,27 @@ export function createDdtSigning(
     string,
     { readonly made: readonly ReferralSignature[]; readonly until: Instant }
   >()
-  const tagged = keys.map((key) => ({ ...key, keyTag: keyTagOf(key.publicKey) }))
+  const tagged = keys.map((key) => ({
+    ...key,
+    keyTag: keyTagOf(key.publicKey),
+    // The length is a matter of the key; one signature tells it.
+    unmade: signatures.sign(key.privateKey, new Uint8Array(0)).fill(0),
+  }))
 
   function fresh(record: ReferralRecord, now: Instant): ReferralSignature[] {
     const seconds = Math.floor(signatures!.unixSeconds(now))
-    return tagged.map(({ privateKey, keyTag }) => {
-      const about = {
-        originalTtl: record.ttlMinutes,
-        inception: seconds - BACKDATED_SECONDS,
-        expiration: seconds + VALID_SECONDS,
-        keyTag,
-        algorithm: RSA_SHA256,
-        signature: NOTHING,
-      }
-      return { ...about, signature: signatures!.sign(privateKey, signedBytes(record, about)) }
+    const made = tagged.map(({ keyTag, unmade }) => ({
+      originalTtl: record.ttlMinutes,
+      inception: seconds - BACKDATED_SECONDS,
+      expiration: seconds + VALID_SECONDS,
+      keyTag,
+      algorithm: RSA_SHA256,
+      signature: unmade,
+    }))
+    const unsigned = { ...record, signatures: made }
+    return made.map((one, index) => {
+      const { privateKey } = tagged[index]!
+      return { ...one, signature: signatures!.sign(privateKey, signedBytes(unsigned, one)) }
     })
   }
 
@@ -80,10 +87,16 @@ export function createDdtSigning(
   }
 }
 
-/** What a signature is made over; see the header. */
-export function signedBytes(record: ReferralRecord, signature: ReferralSignature): Uint8Array {
-  const own = { ...signature, signature: NOTHING }
-  return encodeReferralRecord({ ...record, ttlMinutes: signature.originalTtl, signatures: [own] })
+/** What one of the record's signatures is made over (RFC 8111 §6.4.1). */
+export function signedBytes(
+  record: ReferralRecord,
+  { originalTtl }: ReferralSignature,
+): Uint8Array {
+  const signatures = record.signatures.map((one) => ({
+    ...one,
+    signature: new Uint8Array(one.signature.length),
+  }))
+  return encodeReferralRecord({ ...record, ttlMinutes: originalTtl, signatures })
 }
 
 /** RFC 4034 appendix B, over the key as DER; two keys may share a tag. */

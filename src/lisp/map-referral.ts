@@ -22,8 +22,7 @@
  * +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *
  * The two unassigned ACT values are malformed: unlike the drop of a Map-Reply there is nothing safe
- * to take them for. Whether a signature is right is not decided here; it covers the record without
- * its signature section, with the original TTL (`encodeReferralRecord`).
+ * to take them for. Whether a signature is right is not decided here (control/ddt-signing.ts).
  */
 import { readRecordEid, writeAfiAddress, writeEid } from './afi.js'
 import type { AfiAddress } from './afi-address.js'
@@ -142,7 +141,7 @@ export function writeMapReferral(writer: ByteWriter, message: MapReferral): void
   for (const record of [...records, ...structuredRecords]) writeRecord(writer, record)
 }
 
-/** One record as bytes: with `signatures` empty and the original TTL, what a signature covers. */
+/** One record as bytes; signatures are made over some of it. */
 export function encodeReferralRecord(
   record: ReferralRecord | StructuredReferralRecord,
 ): Uint8Array {

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { DdtConfig, NodeConfig } from '../../src/config/node-config.js'
 import { keyTagOf, signedBytes } from '../../src/control/ddt-signing.js'
 import { createSignatures } from '../../src/daemon/referral-signatures.js'
-import type { ReferralRecord } from '../../src/lisp/map-referral.js'
+import { encodeReferralRecord, type ReferralRecord } from '../../src/lisp/map-referral.js'
 import { encodeMessage } from '../../src/lisp/message.js'
 import { aMapRequest, anAddress, aPrefix } from '../support/builders.js'
 import {
@@ -84,8 +84,14 @@ t.test(
           one.signature,
         ),
       )
-      const prolonged = { ...one, expiration: one.expiration + 1 }
-      t.notOk(signatures.verify(key.publicKey, signedBytes(record, prolonged), one.signature))
+      const prolonged = record.signatures.with(index, { ...one, expiration: one.expiration + 1 })
+      const forged = { ...record, signatures: prolonged }
+      t.notOk(signatures.verify(key.publicKey, signedBytes(forged, one), one.signature))
+      // RFC 8111 §6.4.1: the entire record, zeros where signatures are.
+      const whole = encodeReferralRecord(record)
+      const covered = encodeReferralRecord(record).fill(0, whole.length - 2 * 256 - 20, -256 - 20)
+      covered.fill(0, -256)
+      t.strictSame(signedBytes(record, one), covered)
     }
     t.match(record.locators, [
       { structure: { kind: 'security-key', revoked: false, keys: [childKey.publicKey] } },
