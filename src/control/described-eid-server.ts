@@ -2,7 +2,7 @@
  * The Map-Server's part in names (RFC 9735) and places (RFC 10040): who registers, what is answered.
  *
  * A name is answered by the longest registered one that it begins with, under its registered length
- * (RFC 9735 §4); a place by every registered one that holds it (RFC 10040 §5), the smallest first, as
+ * (RFC 9735 §4); a place by every registered one that holds it (RFC 10040 §5), the largest first, as
  * many as fit one message. What a site says of where it is passes its policy (geo-policy.ts). Without
  * the P bit the request goes on to the ETR of the best match.
  *

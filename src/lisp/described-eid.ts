@@ -2,10 +2,11 @@
  * EIDs that describe instead of number: names (RFC 9735) and places on the map (RFC 10040).
  *
  * Both have a notion of "covers": a name covers every name that begins with it ("ietf" covers
- * "ietf.lisp"; the NUL at the end on the wire is no part of it, RFC 9735 §4), a circle covers every
- * point and circle that lies within it (RFC 10040 §5). Our choices: altitude and uncertainty are not
- * compared, because a geo-prefix is a circle on the map; the deprecated type 5 (RFC 8060 §4.3) is no
- * EID; what lies beyond 90° or 180° is none either.
+ * "ietf.lisp"; the NUL at the end on the wire is no part of it, RFC 9735 §4), a sphere around a point
+ * covers every point and sphere that lies within it (RFC 10040 §3, §5). Our choices: on the ground the
+ * distance is that of the great circle; where one of two has no altitude, both are taken to be on the
+ * ground; uncertainty is not compared; the deprecated type 5 (RFC 8060 §4.3) is no EID, and what lies
+ * beyond 90° or 180° is none either.
  */
 import type { AfiAddress, DegreesMilliseconds, GeoLocation } from './afi-address.js'
 import { nameText } from './describe.js'
@@ -27,6 +28,7 @@ export interface Place {
   readonly latitude: number
   /** Degrees, east positive. */
   readonly longitude: number
+  readonly altitudeMetres: number | undefined
   readonly radiusMetres: number
 }
 
@@ -36,12 +38,13 @@ export function describedEidOf(eid: AfiAddress): DescribedEid | undefined {
   return described(eid, 0)
 }
 
-/** Equal EIDs have equal text: `[7]"ietf"`, `[7]52.52,13.405 r 2000 m`. */
+/** Equal EIDs have equal text: `[7]"ietf"`, `[7]52.52,13.405 r 2000 m` (an altitude stands third). */
 export function formatDescribedEid(eid: DescribedEid): string {
   const instance = eid.instanceId === 0 ? '' : `[${eid.instanceId}]`
   if (eid.kind === 'place') {
     const radius = eid.radiusMetres === 0 ? '' : ` r ${eid.radiusMetres} m`
-    return `${instance}${eid.latitude},${eid.longitude}${radius}`
+    const altitude = eid.altitudeMetres === undefined ? '' : `,${eid.altitudeMetres}`
+    return `${instance}${eid.latitude},${eid.longitude}${altitude}${radius}`
   }
   // What is not printable must not make two names look the same.
   const text = nameText(eid.name)
@@ -76,9 +79,10 @@ function placeOf(geo: GeoLocation, instanceId: number): Place | undefined {
   const latitude = degrees(geo.latitude, geo.north)
   const longitude = degrees(geo.longitude, geo.east)
   if (Math.abs(latitude) > 90 || Math.abs(longitude) > 180) return undefined
-  const { radius } = geo
+  const { radius, altitude } = geo
   const radiusMetres = radius === undefined ? 0 : radius.value * (radius.unit === 'km' ? 1000 : 1)
-  return { kind: 'place', instanceId, latitude, longitude, radiusMetres }
+  const altitudeMetres = altitude && altitude.value / (altitude.unit === 'm' ? 1 : 100)
+  return { kind: 'place', instanceId, latitude, longitude, altitudeMetres, radiusMetres }
 }
 
 function degrees(angle: DegreesMilliseconds, isPositive: boolean): number {
@@ -87,8 +91,15 @@ function degrees(angle: DegreesMilliseconds, isPositive: boolean): number {
   return isPositive || size === 0 ? size : -size
 }
 
-/** Metres along the great circle, by the haversine formula. */
+/** Metres; a place without altitude is as high as the other. */
 function distance(a: Place, b: Place): number {
+  const ground = groundDistance(a, b)
+  if (a.altitudeMetres === undefined || b.altitudeMetres === undefined) return ground
+  return Math.hypot(ground, a.altitudeMetres - b.altitudeMetres)
+}
+
+/** Metres along the great circle, by the haversine formula. */
+function groundDistance(a: Place, b: Place): number {
   // The formula leaves micrometres between equal points.
   if (a.latitude === b.latitude && a.longitude === b.longitude) return 0
   const radians = Math.PI / 180

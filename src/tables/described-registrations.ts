@@ -41,7 +41,7 @@ export interface DescribedRegistrations {
   exact(eid: DescribedEid, site: string): DescribedRegistration | undefined
   /**
    * What answers for `eid`: of a name the longest that covers it, of a place every one that does,
-   * the smallest first.
+   * the largest first.
    */
   matches(eid: DescribedEid): readonly DescribedRegistration[]
   /** Puts or replaces; without registrants it removes. */
@@ -101,7 +101,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
       if (there.kind !== 'place' || !coversDescribedEid(there, eid)) continue
       found.push({ radius: there.radiusMetres, registration })
     }
-    return found.sort((a, b) => a.radius - b.radius).map(({ registration }) => registration)
+    return found.sort((a, b) => b.radius - a.radius).map(({ registration }) => registration)
   }
 
   return {

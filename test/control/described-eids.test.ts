@@ -204,13 +204,23 @@ t.test('a geo-point is answered by every geo-prefix that holds it', async (t) =>
   const asked = (latitude: number, longitude: number, radius?: number) =>
     inWords(ask(aPlaceEid(latitude, longitude, radius)).sent[0])
   t.strictSame(asked(52.5, 13.4), [
-    '[8]52.52,13.405 r 25000 m 1 locator',
     '[8]51.16,10.45 r 450000 m 1 locator',
+    '[8]52.52,13.405 r 25000 m 1 locator',
   ])
   t.strictSame(asked(48.1, 11.58), ['[8]51.16,10.45 r 450000 m 1 locator'])
   t.strictSame(asked(40, -74), ['[8]40,-74 natively-forward'])
   t.strictSame(asked(52.52, 13.405, 30_000), ['[8]51.16,10.45 r 450000 m 1 locator'], 'wider')
   t.match(ask(aPlaceEid(52.52, 200)).names, ['map-reply-suppressed no-records'])
+})
+
+t.test('a place that is as high as a mountain above a geo-prefix is not in it', async (t) => {
+  const { register, ask } = aSystem()
+  const at = (value: number, unit: 'm' | 'cm', radius?: number) =>
+    inInstance(PLACES, { ...aPlace(46.5, 8, radius), altitude: { value, unit } })
+  register([aRecord(at(500, 'm', 2000))])
+  t.match(inWords(ask(at(200_000, 'cm')).sent[0]), [/46.5,8,500 r 2000 m 1 locator/])
+  t.match(inWords(ask(at(4000, 'm')).sent[0]), [/natively-forward/])
+  t.match(inWords(ask(aPlaceEid(46.5, 8)).sent[0]), [/1 locator/], 'height unknown')
 })
 
 t.test('a circle reaches over the pole and the date line', async (t) => {
@@ -221,20 +231,20 @@ t.test('a circle reaches over the pole and the date line', async (t) => {
   t.match(inWords(ask(aPlaceEid(0, -179)).sent[0]), [/natively-forward/])
 })
 
-t.test('what does not fit one message is cut at the largest places, and said', async (t) => {
+t.test('what does not fit one message is cut at the smallest places, and said', async (t) => {
   const { register, ask } = aSystem()
   for (let size = 1; size <= 20; size += 1) register([aRecord(aPlaceEid(10, 10, size * 1000))])
   const { sent, events } = ask(aPlaceEid(10, 10))
   t.ok(sent[0]!.bytes.length <= 548)
   const kept = inWords(sent[0]).length
-  t.match(inWords(sent[0])[0], /r 1000 m/)
+  t.match(inWords(sent[0])[0], /r 20000 m/)
   t.match(events, [{ name: 'map-reply-sent', reason: 'matches-cut', withheld: 20 - kept }])
 })
 
 t.test('a Map-Server gives out of a place what the policy of its site allows', async (t) => {
   const point = aPlaceEid(52.52, 13.405)
   const area = aPlaceEid(52.5, 13.4, 25_000)
-  const answers = { none: [/denied/], areas: [/r 25000 m/], all: [/52.52,13.405 1/, /r 25000 m/] }
+  const answers = { none: [/denied/], areas: [/r 25000 m/], all: [/r 25000 m/, /52.52,13.405 1/] }
   for (const [policy, expected] of Object.entries(answers)) {
     const geo = { instanceId: PLACES, answers: policy as keyof typeof answers }
     const { register, ask, system } = aSystem(aNamesSite('ietf', { geo }))
