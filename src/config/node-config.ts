@@ -62,6 +62,8 @@ export interface NodeConfig {
     readonly smrPerLocatorPerSecond: number
     readonly repliesPerLocatorPerSecond: number
     readonly maximumPendingRequests: number
+    /** Shortest mask lengths of unproven answers. */
+    readonly widestAnswers: { readonly ipv4: number; readonly ipv6: number }
   }
   readonly missHoldMs: number
   readonly pathMtu: number

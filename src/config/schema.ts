@@ -242,6 +242,18 @@ const MapCacheConfig = Type.Object(
       default: 10_000,
       description: 'Outstanding Map-Requests',
     }),
+    widestAnswers: Type.Object(
+      {
+        ipv4: Type.Integer({ minimum: 0, maximum: 32, default: 16 }),
+        ipv6: Type.Integer({ minimum: 0, maximum: 128, default: 32 }),
+      },
+      {
+        ...closed,
+        default: {},
+        description:
+          'Mask lengths: of a shorter prefix than this an answer without LISP-SEC holds for that much around the EID asked for (RFC 9301 §9)',
+      },
+    ),
   },
   { ...closed, default: {} },
 )

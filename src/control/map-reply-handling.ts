@@ -14,6 +14,7 @@ import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MapReply } from '../lisp/message.js'
 import type { MapCacheEntry, MapCacheInsertion } from '../tables/map-cache.js'
+import { believedWidth } from './answer-width.js'
 import { namesUs } from './control-datagram.js'
 import type { Instant, Output } from './input-output.js'
 import { type InstalledMappings, report } from './installed-mappings.js'
@@ -154,6 +155,21 @@ export function createMapReplyHandling(
     return verdict.records
   }
 
+  /** What is not proven is believed in the neighbourhood of what was asked for. */
+  function narrowed(
+    request: PendingRequest,
+    records: readonly Mapping[],
+    outputs: Output[],
+  ): readonly Mapping[] {
+    const verdict = believedWidth(records, request.eidPrefix, config.mapCache.widestAnswers)
+    for (const one of verdict.narrowed)
+      report(outputs, 'map-reply-rejected', 'info', {
+        reason: 'wider-than-believed',
+        eidPrefix: formatEidPrefix(one),
+      })
+    return verdict.records
+  }
+
   function answered(
     request: PendingRequest,
     records: readonly Mapping[],
@@ -196,7 +212,8 @@ export function createMapReplyHandling(
         return reject('guessing')
       }
       if (request.subscribing) subscriber.answeredPlainly(request.eidPrefix)
-      if (!answered(request, records, 'map-reply', now, outputs)) reject('not-covering')
+      const held = isProven ? records : narrowed(request, records, outputs)
+      if (!answered(request, held, 'map-reply', now, outputs)) reject('not-covering')
     },
     answered,
     refuseSubscription,

@@ -167,7 +167,11 @@ export function createMapRequestAnswers(
     return true
   }
 
-  /** A prefix wider than all that is registered is answered for its first address. */
+  /**
+   * A prefix wider than all that is registered is answered for its first address. RFC 9301 §5.5 wants
+   * an answer that is no longer than the question, but there is nothing to say that holds for all of
+   * it: "forward natively" would be wrong of the registered parts.
+   */
   const matchOf = (asked: EidPrefix): Registration | undefined =>
     registrations.longestCovering(asked) ?? registrations.longestMatch(asked)
 

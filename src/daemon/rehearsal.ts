@@ -203,6 +203,7 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
       smrPerLocatorPerSecond: 100,
       repliesPerLocatorPerSecond: 100,
       maximumPendingRequests: 100,
+      widestAnswers: { ipv4: 16, ipv6: 32 },
     },
     missHoldMs: 5000,
     pathMtu: 1500,

@@ -53,6 +53,7 @@ function aLargeNode(): ApiNode {
       smrPerLocatorPerSecond: 100,
       repliesPerLocatorPerSecond: 100,
       maximumPendingRequests: 100,
+      widestAnswers: { ipv4: 16, ipv6: 32 },
     },
     mapServer: {
       sites: [{ ...site, prefixes: within }],

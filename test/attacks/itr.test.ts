@@ -176,6 +176,32 @@ t.test(
   },
 )
 
+t.test(
+  'RFC 9301 §9: an unproven answer for half the Internet holds for a /16 around what was asked',
+  async (t) => {
+    const talk = anItr()
+    const [request] = requestsIn([talk.datapath(0, held('10.9.0.5'))])
+    const half = aMapping({ eidPrefix: '0.0.0.0/1', locators: [ATTACKER] })
+    const beside = aMapping({ eidPrefix: '10.8.0.0/16', locators: [ATTACKER] })
+    const inside = aMapping({ eidPrefix: '10.9.7.0/24', locators: [ATTACKER] })
+    const result = talk.message(1, ETR, aReply(request!.nonce, half, beside, inside))
+    t.ok(result.names.includes('map-reply-rejected wider-than-believed'))
+    t.ok(result.names.includes('map-reply-rejected unrelated-record'))
+    t.same(cached(talk, 1), [`10.9.0.0/16 ${ATTACKER}`, `10.9.7.0/24 ${ATTACKER}`])
+
+    const [other] = requestsIn([talk.datapath(2, held('10.8.0.5'))])
+    t.ok(other, 'what is beside it is asked for')
+    const own = aMapping({ eidPrefix: '10.8.0.0/17' })
+    t.notOk(talk.message(3, ETR, aReply(other!.nonce, own)).names.join().includes('wider'))
+
+    const wide = { ...aNodeConfig().mapCache, widestAnswers: { ipv4: 0, ipv6: 0 } }
+    const trusting = anItr({ mapCache: wide })
+    const [asked] = requestsIn([trusting.datapath(0, held('10.9.0.5'))])
+    trusting.message(1, ETR, aReply(asked!.nonce, half))
+    t.same(cached(trusting, 1), [`0.0.0.0/1 ${ATTACKER}`], 'for who wants it so')
+  },
+)
+
 t.test('RFC 9301 §6.1: a flood of forged SMRs takes no traffic and few requests', async (t) => {
   const talk = anItr()
   learn(talk, 0)

@@ -149,6 +149,7 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       smrPerLocatorPerSecond: 100,
       repliesPerLocatorPerSecond: 100,
       maximumPendingRequests: 10_000,
+      widestAnswers: { ipv4: 16, ipv6: 32 },
     },
     missHoldMs: 5000,
     pathMtu: 1500,
