@@ -146,6 +146,36 @@ export const MulticastGroupView = Type.Object({
   members: Type.Integer({ description: 'Entries of the list; of a Map-Server, receiver sites' }),
 })
 
+export const ListenerView = Type.Object({
+  interfaceName: Type.String(),
+  instanceId: Type.Integer(),
+  group: Type.String(),
+  mode: Type.Enum(['include', 'exclude'], {
+    description: 'include: only `sources` are wanted; exclude: all but `excluded`',
+  }),
+  sources: Type.Array(Type.String()),
+  excluded: Type.Array(Type.String()),
+  hosts: Type.Array(Type.String(), { description: 'Those told apart (the first 64)' }),
+  hostCount: Type.Integer(),
+  version: Type.Integer({ description: 'The oldest of IGMP (1–3) or MLD (1–2) heard lately' }),
+  expiresInMs: Milliseconds('until the last timer runs out, unless somebody reports again'),
+})
+
+export const SegmentView = Type.Object({
+  interfaceName: Type.String(),
+  family: Type.Integer({ description: '4: IGMP, 6: MLD' }),
+  address: Type.Optional(Type.String({ description: 'Ours on the segment' })),
+  querier: Type.Optional(Type.String({ description: 'Who is elected' })),
+  isQuerier: Type.Boolean(),
+  version: Type.Integer(),
+  queryIntervalMs: Milliseconds('between general queries of the querier'),
+  robustness: Type.Integer(),
+  groups: Type.Integer(),
+  hosts: Type.Integer(),
+  refused: Type.Integer({ description: 'Records not taken, for a limit or for their group' }),
+  ignored: Type.Integer({ description: 'Messages not used' }),
+})
+
 export const LocatorStateView = Type.Object({
   rloc: Type.String(),
   reachable: Type.Boolean(),

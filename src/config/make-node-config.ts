@@ -14,6 +14,7 @@ import { ALGORITHMS } from './key-schema.js'
 import type {
   DdtConfig,
   InterworkingConfig,
+  MembershipPolicy,
   NodeConfig,
   OwnPrefix,
   WrappingKey,
@@ -151,8 +152,25 @@ function treePrefixes(entry: { readonly prefix?: string; readonly instanceId: nu
 }
 
 function multicastOf({ multicast }: Config): NodeConfig['multicast'] {
-  const { siteXtrs, relayLevel, pim, ...rest } = multicast
-  return { ...rest, relayLevel, siteXtrs: siteXtrs.map(address), pim: pimOf(pim) }
+  const { siteXtrs, relayLevel, pim, membership, ...rest } = multicast
+  return {
+    ...rest,
+    relayLevel,
+    siteXtrs: siteXtrs.map(address),
+    pim: pimOf(pim),
+    membership: membershipOf(membership),
+  }
+}
+
+function membershipOf(membership: Config['multicast']['membership']): MembershipPolicy {
+  const { queryIntervalSeconds, queryResponseMs, robustness, lastMemberQueryMs, ...terms } =
+    membership
+  const queryIntervalMs = queryIntervalSeconds * 1000
+  return {
+    ...terms,
+    timing: { queryIntervalMs, queryResponseMs, robustness, lastMemberQueryMs },
+    querierCandidates: membership.querierCandidates.map(address),
+  }
 }
 
 function pimOf(pim: Config['multicast']['pim']): NodeConfig['multicast']['pim'] {

@@ -230,6 +230,8 @@ export interface MulticastPolicy {
   readonly maximumSources: number
   /** Missing: PIM is not spoken. */
   readonly pim?: PimPolicy | undefined
+  /** Missing: hosts are not asked. */
+  readonly membership?: MembershipPolicy
 }
 
 /** RFC 7761 beside routers of the site, RFC 6831 and RFC 8059 towards other sites. */
@@ -248,6 +250,29 @@ export interface PimPolicy {
   readonly underlayMulticast: boolean
   /** Core groups for groups of sites (RFC 9798); others keep their own address. */
   readonly underlayGroups: readonly { readonly groups: EidPrefix; readonly address: IpAddress }[]
+}
+
+/** IGMP and MLD on the site interfaces. */
+export interface MembershipPolicy {
+  readonly enabled: boolean
+  readonly igmpVersion: 1 | 2 | 3
+  readonly mldVersion: 1 | 2
+  readonly timing: {
+    /** 1–7. */
+    readonly robustness: number
+    readonly queryIntervalMs: number
+    readonly queryResponseMs: number
+    readonly lastMemberQueryMs: number
+  }
+  /** Groups end at once when no host that we know of wants them, without being asked about. */
+  readonly fastLeave: boolean
+  /** Addresses on the segments of the other xTRs of this site. */
+  readonly querierCandidates: readonly IpAddress[]
+  /** Per segment and family. */
+  readonly maximumGroups: number
+  readonly maximumGroupsPerHost: number
+  /** Per group. */
+  readonly maximumSources: number
 }
 
 export interface OwnPrefix {

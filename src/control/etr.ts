@@ -46,7 +46,7 @@ export interface EtrCallbacks {
   /** The mapping system says it is elsewhere for good. */
   departed(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
   /** However it was known: an EID of ours is elsewhere for good. */
-  left?(now: Instant, outputs: Output[]): void
+  left?(entry: DatabaseEntry, now: Instant, outputs: Output[]): void
 }
 
 /** The parts of an xTR that share its EIDs. */
@@ -216,7 +216,7 @@ export function createEtr(
       locators: entry.awayLocators.map((one) => formatIpAddress(one.rloc)),
     })
     keepAway(entry, now)
-    callbacks.left?.(now, outputs)
+    callbacks.left?.(entry, now, outputs)
   }
 
   function keepAway(entry: DatabaseEntry, now: Instant): void {

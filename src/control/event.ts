@@ -56,6 +56,9 @@ export const EVENT_NAMES = [
   'publication-received',
   'publication-rejected',
   // multicast (RFC 8378), at an xTR and at a Map-Server
+  'querier-elected',
+  'querier-version-differs',
+  'membership-ignored',
   'group-joined',
   'group-left',
   'group-refused',

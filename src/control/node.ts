@@ -294,6 +294,8 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         moves: () => xtr?.views.moves(now) ?? [],
         pimLinks: () => xtr?.views.pimLinks() ?? [],
         groups: () => [...(mapServer?.groupViews() ?? []), ...(xtr?.views.groups() ?? [])],
+        listeners: () => xtr?.views.listeners(now) ?? [],
+        segments: () => xtr?.views.segments() ?? [],
       }),
     tables: {
       sizes() {

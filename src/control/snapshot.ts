@@ -8,6 +8,7 @@
  */
 import type { GroupView } from './multicast/group-views.js'
 import type { PimLinkView } from './multicast/pim-links.js'
+import type { ListenerView, SegmentView } from './multicast/segment-views.js'
 
 export interface NodeSnapshot {
   readonly node: string
@@ -24,6 +25,9 @@ export interface NodeSnapshot {
   readonly groups: readonly GroupView[]
   /** Where PIM is spoken. */
   readonly pimLinks: readonly PimLinkView[]
+  /** IGMP and MLD: who listens on our segments, and who asks there. */
+  readonly listeners: readonly ListenerView[]
+  readonly segments: readonly SegmentView[]
 }
 
 export interface LocatorView {

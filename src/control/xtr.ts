@@ -32,6 +32,8 @@ import { createMoveSource, type MoveSource } from './move-source.js'
 import { createMoves, type Moves } from './moves.js'
 import type { GroupView } from './multicast/group-views.js'
 import type { PimLinkView } from './multicast/pim-links.js'
+import type { ListenerView, SegmentView } from './multicast/segment-views.js'
+import { createSiteMembership, type SiteMembership } from './multicast/site-membership.js'
 import { createSiteMulticast, type SiteMulticast } from './multicast/site-multicast.js'
 import { createOwnFacts, type OwnFacts } from './own-facts.js'
 import { createOwnLocatorChange } from './own-locator-change.js'
@@ -77,6 +79,8 @@ export interface Xtr {
     moves(now: Instant): MoveView[]
     groups(): GroupView[]
     pimLinks(): readonly PimLinkView[]
+    listeners(now: Instant): readonly ListenerView[]
+    segments(): readonly SegmentView[]
   }
   readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
     sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind' | 'groupMembers'>
@@ -101,7 +105,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const moveCounter = createRisingCounter('move')
   const itr = createItr(config, capabilities)
   const placement = createEidPlacement(config, database, itr, {
-    placed: (entry, now, outputs) => ownFacts.changed(entry, now, outputs),
+    placed(entry, now, outputs) {
+      ownFacts.changed(entry, now, outputs)
+      if (entry.state === 'local' && entry.arrivedAt === now)
+        membership.arrived(entry, now, outputs)
+    },
     forgotten: (entry, outputs) => ownFacts.forgotten(entry, outputs),
   })
   const log = createMoveLog()
@@ -112,6 +120,11 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     nonces,
     spoken: (serverIndex, nonce) => etr.registrar.spoken(serverIndex, nonce),
     isDown: (rloc) => itr.isDown(rloc),
+    groupsOf: (entry, limit) => membership.groupsOf(entry, limit),
+  })
+  const membership: SiteMembership = createSiteMembership(config, {
+    changed: multicast.handleEvent,
+    querierChanged: multicast.designate,
   })
   const hears: { callbacks: EtrCallbacks; source: MoveSource | undefined } = {
     callbacks: { arrived() {}, registered() {}, departed() {} },
@@ -132,7 +145,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         hears.callbacks.registered(entry, now, outputs)
       },
       departed: (entry, now, outputs) => hears.callbacks.departed(entry, now, outputs),
-      left: (now, outputs) => multicast.departed(now, outputs),
+      left(entry, now, outputs) {
+        membership.departed(entry, now, outputs)
+        multicast.departed(now, outputs)
+      },
     },
   )
   const parts = {
@@ -287,6 +303,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           return multicast.handleEvent(event, now, outputs)
         case 'segment-address':
         case 'segment-packet':
+          membership.handleEvent(event, now, outputs)
           return multicast.handleSegment(event, now, outputs)
         case 'operation-failed':
           return report(outputs, 'datapath-operation-failed', 'error', {
@@ -347,6 +364,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       source.handleDeadline(now, outputs)
       restoredEids.handleDeadline(now, outputs)
       ownChange.handleDeadline(now, outputs)
+      membership.handleDeadline(now, outputs)
       multicast.handleDeadline(now, outputs)
     },
     deadline: () =>
@@ -360,6 +378,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         source.deadline(),
         restoredEids.deadline(),
         ownChange.deadline(),
+        membership.deadline(),
         multicast.deadline(),
       ),
     views: {
@@ -370,6 +389,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       moves: (now) => log.views(now),
       groups: () => multicast.views(),
       pimLinks: multicast.pimLinks,
+      listeners: (now) => membership.listenerViews(now),
+      segments: () => membership.segmentViews(),
     },
     tables: {
       mapCache: (query, now) => itr.page(query, now),

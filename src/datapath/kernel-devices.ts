@@ -47,19 +47,28 @@ export function makeGpeDevice(mtu: number, log: DatapathLog): boolean {
 
 /**
  * Tell a bridge that a multicast router is here (multicast_router 2), so that its snooping keeps
- * neither reports nor groups from us whoever is querier. Returns what puts it back; undefined for a
- * device that is no bridge, or has no snooping.
+ * neither reports nor groups from us whoever is querier; and that its own queries, should it send any,
+ * shall be of the newest versions: by default they are of IGMPv2 and MLDv1, and keep hosts from naming
+ * sources for minutes. Returns what puts it back; undefined for a device that is no bridge.
  */
 export function markAsRouter(name: string, log: DatapathLog): (() => void) | undefined {
   const show = ['-d', '-j', 'link', 'show', 'dev', name]
   const { stdout } = spawnSync('ip', show, { encoding: 'utf8' })
-  const before = /"mcast_router":(\d)/.exec(stdout ?? '')?.[1]
-  const isBridge = /"info_kind":"bridge"/.test(stdout ?? '')
-  if (!isBridge || before === undefined) return undefined
-  const set = ['link', 'set', 'dev', name, 'type', 'bridge', 'mcast_router']
-  if (!run('ip', [...set, '2'], log, 'bridge-router-failed')) return undefined
+  if (!/"info_kind":"bridge"/.test(stdout ?? '')) return undefined
+  const wanted = { mcast_router: 2, mcast_igmp_version: 3, mcast_mld_version: 2 }
+  const before: string[] = []
+  const after: string[] = []
+  for (const [key, value] of Object.entries(wanted)) {
+    const known = new RegExp(`"${key}":(\\d)`).exec(stdout ?? '')?.[1]
+    if (known === undefined) continue
+    before.push(key, known)
+    after.push(key, String(value))
+  }
+  const set = ['link', 'set', 'dev', name, 'type', 'bridge']
+  if (after.length === 0 || !run('ip', [...set, ...after], log, 'bridge-router-failed'))
+    return undefined
   return () => {
-    if (deviceExists(name)) run('ip', [...set, before], log, 'bridge-router-failed')
+    if (deviceExists(name)) run('ip', [...set, ...before], log, 'bridge-router-failed')
   }
 }
 

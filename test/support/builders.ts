@@ -6,6 +6,7 @@
  */
 import { createHmac } from 'node:crypto'
 import type {
+  MembershipPolicy,
   MulticastPolicy,
   NodeConfig,
   SiteConfig,
@@ -191,6 +192,28 @@ export function aMulticastPolicy(about: Partial<MulticastPolicy> = {}): Multicas
     relayInstances: [0],
     maximumGroups: 100,
     maximumSources: 100,
+    membership: aMembershipPolicy(),
+    ...about,
+  }
+}
+
+/** The newest versions and the timers of the standards; limits that a test can reach. */
+export function aMembershipPolicy(about: Partial<MembershipPolicy> = {}): MembershipPolicy {
+  return {
+    enabled: true,
+    igmpVersion: 3,
+    mldVersion: 2,
+    timing: {
+      robustness: 2,
+      queryIntervalMs: 125_000,
+      queryResponseMs: 10_000,
+      lastMemberQueryMs: 1000,
+    },
+    fastLeave: false,
+    querierCandidates: [],
+    maximumGroups: 50,
+    maximumGroupsPerHost: 20,
+    maximumSources: 8,
     ...about,
   }
 }

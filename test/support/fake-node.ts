@@ -180,6 +180,34 @@ export function aConfig(): Config & { api: { socket: string } } {
   return config as Config & { api: { socket: string } }
 }
 
+const A_LISTENER = {
+  interfaceName: 'br0',
+  instanceId: 7,
+  group: '232.1.1.1',
+  mode: 'include',
+  sources: ['10.20.0.5'],
+  excluded: [],
+  hosts: ['10.10.0.9'],
+  hostCount: 1,
+  version: 3,
+  expiresInMs: 250_000,
+} as const
+
+const A_SEGMENT = {
+  interfaceName: 'br0',
+  family: 4,
+  address: '10.10.0.1',
+  querier: '10.10.0.1',
+  isQuerier: true,
+  version: 3,
+  queryIntervalMs: 125_000,
+  robustness: 2,
+  groups: 1,
+  hosts: 1,
+  refused: 0,
+  ignored: 0,
+} as const
+
 function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
   const locators = [{ rloc: '172.16.3.1', priority: 1, weight: 100, reachable: true }]
   const cached = {
@@ -196,6 +224,8 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
     pimLinks: [],
+    listeners: [A_LISTENER],
+    segments: [A_SEGMENT],
     groups: [AN_SSM_GROUP, { ...AN_SSM_GROUP, group: '[7](*,239.1.1.1)' }],
     mapCache: [
       { ...cached, eidPrefix: '[7]10.20.0.0/24' },

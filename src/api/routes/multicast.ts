@@ -1,8 +1,11 @@
-/** `/v1/multicast/groups`: groups with listeners here, lists that are followed, receivers registered. */
+/**
+ * `/v1/multicast/groups`: groups with listeners here, lists that are followed, receivers registered.
+ * `/v1/multicast/listeners`: what hosts of our segments report by IGMP and MLD, and who asks them.
+ */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
-import { asJson, errorResponses, MulticastGroupView } from '../views.js'
+import { asJson, errorResponses, ListenerView, MulticastGroupView, SegmentView } from '../views.js'
 
 const MAXIMUM_PAGE = 1000
 
@@ -43,6 +46,47 @@ export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       const last = groups.at(-1)
       const next = rest.length > groups.length && last !== undefined ? { next: last.group } : {}
       return { total: all.length, ...next, groups: groups.map(asJson) }
+    },
+  )
+  app.get(
+    '/v1/multicast/listeners',
+    {
+      schema: {
+        summary: 'Listeners of the site interfaces (IGMP, MLD), and their queriers',
+        tags: ['tables'],
+        querystring: Type.Object({
+          interfaceName: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAXIMUM_PAGE })),
+          after: Type.Optional(Type.String({ description: 'Continue behind it' })),
+        }),
+        response: {
+          200: Type.Object({
+            total: Type.Integer(),
+            next: Type.Optional(Type.String({ description: 'Where to continue, as `after`' })),
+            segments: Type.Array(SegmentView),
+            listeners: Type.Array(ListenerView),
+          }),
+          ...errorResponses,
+        },
+      },
+    },
+    ({ query }) => {
+      const { interfaceName, limit = MAXIMUM_PAGE, after = '' } = query
+      const snapshot = context.node.snapshot()
+      const isWanted = (one: { interfaceName: string }): boolean =>
+        interfaceName === undefined || one.interfaceName === interfaceName
+      const keyOf = (one: { interfaceName: string; group: string }): string =>
+        `${one.interfaceName} ${one.group}`
+      const all = snapshot.listeners
+        .filter(isWanted)
+        .map((one) => ({ key: keyOf(one), one }))
+        .sort((a, b) => (a.key < b.key ? -1 : 1))
+      const rest = all.filter(({ key }) => key > after)
+      const page = rest.slice(0, limit)
+      const last = page.at(-1)
+      const next = rest.length > page.length && last !== undefined ? { next: last.key } : {}
+      const segments = snapshot.segments.filter(isWanted).map(asJson)
+      return { total: all.length, ...next, segments, listeners: page.map(({ one }) => asJson(one)) }
     },
   )
   done()

@@ -89,7 +89,7 @@ function snapshotAround({ node }: ApiContext, eids: readonly (Eid | undefined)[]
   const queries = eids.flatMap((eid) => (eid === undefined ? [] : [{ eid, limit: 1 }]))
   return {
     ...{ node: name, roles, sites, locators, moves, referrals: [], subscriptions: [] },
-    ...{ groups: [], pimLinks: [] },
+    ...{ groups: [], pimLinks: [], listeners: [], segments: [] },
     mapCache: queries.flatMap((query) => node.tables.mapCache(query).entries),
     mappingDatabase: queries.flatMap((query) => node.tables.mappingDatabase(query).entries),
     registrations: queries.flatMap((query) => node.tables.registrations(query).entries),

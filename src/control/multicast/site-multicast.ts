@@ -20,7 +20,7 @@ import {
   groupOf,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
-import type { MappingDatabase } from '../../tables/mapping-database.js'
+import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { isOwnRloc } from '../control-datagram.js'
 import type {
   Capabilities,
@@ -72,6 +72,14 @@ export interface SiteMulticast {
   /** An EID has left for good: its groups are no longer followed from here. */
   departed(now: Instant, outputs: Output[]): void
   start(now: Instant): void
+  /** Who of the site's xTRs serves a segment: its querier; undefined: as long as none of them is. */
+  designate(
+    interfaceName: string,
+    family: 4 | 6,
+    isOurs: boolean | undefined,
+    now: Instant,
+    outputs: Output[],
+  ): void
   withdrawAll(now: Instant, outputs: Output[]): number
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -98,6 +106,8 @@ export interface SiteMulticastParts {
   readonly nonces: RisingCounter
   spoken(serverIndex: number, nonce: bigint): void
   isDown(rloc: Rloc): boolean
+  /** What the endpoint of an EID of ours has reported under other addresses. */
+  groupsOf(entry: DatabaseEntry, limit: number): readonly MulticastGroup[]
 }
 
 type PutReplication = Extract<DatapathOperation, { kind: 'put-replication' }>
@@ -241,12 +251,15 @@ export function createSiteMulticast(
     if (event.kind === 'group-joined') follow(group, now, outputs)
   }
 
-  function handleQuerier(
-    event: Extract<MulticastEvent, { kind: 'site-querier' }>,
+  function designate(
+    interfaceName: string,
+    family: 4 | 6,
+    isOurs: boolean | undefined,
     now: Instant,
     outputs: Output[],
   ): void {
-    queriers.set(`${event.interfaceName} ${event.family}`, event.ours)
+    if (isOurs === undefined) queriers.delete(`${interfaceName} ${family}`)
+    else queriers.set(`${interfaceName} ${family}`, isOurs)
     receivers.redesignate(now)
     for (const group of [...groups.values()]) install(group, now, outputs)
   }
@@ -263,7 +276,7 @@ export function createSiteMulticast(
           follow(event.group, now, outputs)
           return
         case 'site-querier':
-          handleQuerier(event, now, outputs)
+          designate(event.interfaceName, event.family, event.ours, now, outputs)
           return
         case 'replication-usage':
           following.handleUsage(event, now, outputs)
@@ -288,7 +301,7 @@ export function createSiteMulticast(
       if (!enabled) return []
       const records: StructuredMapping[] = []
       for (const { instanceId, address } of eids) {
-        for (const group of receivers.groupsOf(address, instanceId, MAXIMUM_HANDED_OVER))
+        for (const group of groupsOf({ instanceId, address }))
           records.push(listMapping(group, [], HANDED_OVER))
         for (const group of following.followed()) {
           if (group.instanceId !== instanceId || group.source === undefined) continue
@@ -319,6 +332,7 @@ export function createSiteMulticast(
     departed(now, outputs) {
       if (enabled && relayLevel === undefined) following.sweep(isHere, now, outputs)
     },
+    designate,
     start(now) {
       if (enabled) receivers.start(now)
     },
@@ -337,6 +351,14 @@ export function createSiteMulticast(
     views,
     pimLinks: links.views,
     size: () => installed.size,
+  }
+
+  /** An endpoint reports IPv6 groups from a link-local address, which is no EID. */
+  function groupsOf(eid: Eid): readonly MulticastGroup[] {
+    const groups = receivers.groupsOf(eid.address, eid.instanceId, MAXIMUM_HANDED_OVER)
+    const entry = database.getEid(eid)
+    const others = entry === undefined ? [] : parts.groupsOf(entry, MAXIMUM_HANDED_OVER)
+    return [...new Map([...groups, ...others].map((one) => [formatGroup(one), one])).values()]
   }
 
   function views(): GroupView[] {
