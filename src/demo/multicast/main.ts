@@ -212,9 +212,12 @@ async function performMoves(
   return { windows, failures: done.flatMap(({ failure }) => failure ?? []) }
 }
 
-async function tellTree({ loaded, story }: Stage): Promise<void> {
+async function tellTree({ loaded: { topology }, story }: Stage): Promise<void> {
+  const panel = openPanel(topology, panelOf(topology, SOURCE)!)
+  const at = panel.active() ?? ''
+  panel.close()
   for (const group of TOLD_GROUPS)
-    story.line(`      ${group}: ${await describeTree(loaded.topology, group)}`)
+    story.line(`      ${group}: ${await describeTree(topology, group, at)}`)
 }
 
 function wholeNumber(text: string): number {
@@ -228,6 +231,7 @@ function pause(ms: number): Promise<void> {
 }
 
 const INSTANCE = 7
+const SOURCE = 'camera'
 const TOLD_GROUPS = ['[7](10.40.0.5,232.1.1.1)', '[7](10.40.0.5,239.1.1.1)']
 const PACKETS_PER_SECOND = 1_000
 const PACKETS = 10_000

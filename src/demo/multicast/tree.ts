@@ -13,8 +13,12 @@ interface GroupAnswer {
   readonly interfaces: readonly string[]
 }
 
-/** `origin → relay1 → east, west; origin → north`, for the entry `[7](S,G)` of the nodes. */
-export async function describeTree(topology: Topology, group: string): Promise<string> {
+/** `origin → north, relay1 (→ east, west)`: who copies `[7](S,G)` when its source is at `from`. */
+export async function describeTree(
+  topology: Topology,
+  group: string,
+  from: string,
+): Promise<string> {
   const nodes = daemonNodes(topology)
   const names = new Map(
     nodes.flatMap((node) => addressesOf(topology, node).map((rloc) => [rloc, node])),
@@ -28,13 +32,12 @@ export async function describeTree(topology: Topology, group: string): Promise<s
       return { node, to, isRelay: entry?.side === 'relay' }
     }),
   )
-  const senders = hops.filter(({ to, isRelay }) => to.length > 0 && !isRelay)
+  const first = hops.find(({ node }) => node === from)?.to ?? []
   const below = (node: string): string => {
     const to = hops.find((one) => one.node === node && one.isRelay)?.to ?? []
     return to.length > 0 ? `${node} (→ ${to.join(', ')})` : node
   }
-  if (senders.length === 0) return 'nobody'
-  return senders.map(({ node, to }) => `${node} → ${to.map(below).join(', ')}`).join('; ')
+  return `${from} → ${first.map(below).join(', ') || 'nobody'}`
 }
 
 /** All groups of a node, as its API says them. */
