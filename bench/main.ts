@@ -18,6 +18,9 @@ import { runMicro } from './micro/main.js'
 import { BENCH_MOBILITY, measureMobility } from './mobility.js'
 import { drawMobility } from './mobility-chart.js'
 import { BENCH_MOVES, measureMoves } from './moves.js'
+import { measureMulticast } from './multicast.js'
+import { drawMulticast } from './multicast-chart.js'
+import { BENCH_MULTICAST } from './multicast-network.js'
 import { type BenchOptions, parseOptions } from './options.js'
 import { formatMarkdown, formatTable, targetText } from './report.js'
 import { judgeTargets, mergeResults, type Results } from './results.js'
@@ -45,6 +48,7 @@ async function main(): Promise<number> {
       await takeDown(BENCH)
       await takeDown(BENCH_MOVES)
       await takeDown(BENCH_MOBILITY)
+      await takeDown(BENCH_MULTICAST)
       unlock()
     })()
     return cleaning
@@ -89,6 +93,10 @@ async function measure(
   const moves = parts.includes('moves') ? await measureMoves(options.moves, say, onDemo) : null
   const mobility = parts.includes('mobility') ? await measureMobility(options.mobility, say) : null
   const evacuation = null
+  const multicast = parts.includes('multicast')
+    ? await measureMulticast({ runs, seconds: times.udpSeconds * times.attempts }, say)
+    : null
+  await takeDown(BENCH_MULTICAST)
   return {
     ...describeMachine(),
     date: new Date().toISOString().slice(0, 10),
@@ -103,6 +111,7 @@ async function measure(
     scale,
     mobility,
     evacuation,
+    multicast,
     targets: judgeTargets(cells, scale),
   }
 }
@@ -119,6 +128,10 @@ function write(measured: Results, options: BenchOptions): void {
   if (results.mobility !== null) {
     const picture = drawMobility(results.mobility, results.machine)
     writeFileSync(join(directory, 'mobility.svg'), picture)
+  }
+  if (results.multicast) {
+    const picture = drawMulticast(results.multicast, results.machine)
+    writeFileSync(join(directory, 'multicast.svg'), picture)
   }
   process.stderr.write(`# results are in ${directory}\n`)
 }

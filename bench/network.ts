@@ -50,7 +50,7 @@ export async function openNetwork(options: {
   const loaded = benchmarkTopology(options)
   await bringUp(loaded, { say: options.say })
   const pins = join(labPaths(BENCH).pins, 'sink')
-  const sink = ['node', compiledFile('../../bench/sink.js'), pins, String(SINK_PORT)]
+  const sink = ['node', compiledFile('../../bench/sink.js'), pins, String(SINK_PORT), 'eth0']
   await inNode('hb', [process.execPath, ...sink.slice(1)])
   const [xa, xb] = [startAgent('xa'), startAgent('xb')]
   await startServer('bulk', ['bulk', 'serve', '--port', String(BULK_PORT)])
@@ -175,7 +175,11 @@ function startAgent(node: 'xa' | 'xb'): Agent {
   }
 }
 
-function readSink(addon: NativeAddon, object: NativeHandle): { packets: number; bytes: number } {
+/** What the sink has counted, on all CPUs. */
+export function readSink(
+  addon: NativeAddon,
+  object: NativeHandle,
+): { packets: number; bytes: number } {
   const values = addon.lookupMap(object, 'sink_counter', new Uint8Array(4)) ?? new Uint8Array()
   const view = new DataView(values.buffer, values.byteOffset, values.byteLength)
   let [packets, bytes] = [0, 0]

@@ -14,6 +14,7 @@ export const PARTS = [
   'scale',
   'mobility',
   'evacuation',
+  'multicast',
 ] as const
 export type Part = (typeof PARTS)[number]
 export const PATHS = ['v4/v4', 'v6/v4', 'v6/v6'] as const

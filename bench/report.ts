@@ -7,6 +7,8 @@ import {
   type Cell,
   type LatencyRow,
   type Mobility,
+  type MulticastCost,
+  type MulticastRow,
   type Results,
   ratio,
   type Target,
@@ -31,6 +33,15 @@ export function formatTable(results: Results): string {
   if (mobility) {
     const table = new Table({ head: WAY_HEADS, style: { head: [], border: [], compact: true } })
     for (const words of wayWords(mobility)) table.push(words)
+    parts.push(`${table}`)
+  }
+  const { multicast } = results
+  if (multicast) {
+    const table = new Table({
+      head: MULTICAST_HEADS,
+      style: { head: [], border: [], compact: true },
+    })
+    for (const row of multicast.rows) table.push(multicastWords(row))
     parts.push(`${table}`)
   }
   parts.push(...sentences(results))
@@ -71,6 +82,7 @@ export function formatMarkdown(results: Results): string {
     ...sentences(results).map((sentence) => `- ${sentence}`),
     '',
     ...(results.mobility ? mobilityMarkdown(results.mobility) : []),
+    ...(results.multicast ? multicastMarkdown(results.multicast) : []),
     '| target | wanted | measured | |',
     '|---|---|---|---|',
     ...targets,
@@ -141,6 +153,37 @@ function mobilityMarkdown(mobility: Mobility): string[] {
   ]
 }
 
+function multicastMarkdown({ rows, commit, date }: MulticastCost): string[] {
+  return [
+    '## What a copy of a multicast packet costs',
+    '',
+    'Packets of 64 bytes to an SSM group, paced; every copy is encapsulated for an RLOC of its own, counted',
+    `and dropped where it arrives. CPU is that of the whole machine; commit ${commit}, ${date}. At the root`,
+    'is the time in the program of the source’s site, as the kernel measures it, per packet. A tree has as',
+    'many relays as each of them has receivers; all relays run on this machine, too.',
+    '',
+    '![CPU per copy and time at the root, by fan-out](multicast.svg)',
+    '',
+    `| ${MULTICAST_HEADS.join(' | ')} |`,
+    `|${'---|'.repeat(MULTICAST_HEADS.length)}`,
+    ...rows.map((row) => `| ${multicastWords(row).join(' | ')} |`),
+    '',
+  ]
+}
+
+function multicastWords(row: MulticastRow): string[] {
+  return [
+    String(row.fanOut),
+    row.shape,
+    amount(row.packetsPerSecond),
+    amount(row.packetsPerCpuSecond),
+    amount(row.copiesPerCpuSecond),
+    String(Math.round(row.cpuNsPerCopy)),
+    `${(row.rootNsPerPacket / 1_000).toFixed(1)} µs`,
+    `${row.lossPercent} %`,
+  ]
+}
+
 function wayWords({ ways }: Mobility): string[][] {
   return ways.map(({ way, moves, lost, lostInAll, gapMs, convergedMs }) => [
     WAY_WORDS[way],
@@ -201,6 +244,16 @@ function verdict({ met }: Target): string {
   return met ? 'met' : '**missed**'
 }
 
+const MULTICAST_HEADS = [
+  'receivers',
+  'copied by',
+  'packets/s sent',
+  'packets per CPU-s',
+  'copies per CPU-s',
+  'CPU ns per copy',
+  'at the root',
+  'lost',
+]
 const WAY_HEADS = [
   'way',
   'sent',

@@ -121,6 +121,29 @@ export interface Evacuation {
   readonly longestGapMs: number
 }
 
+/** A packet to a group, copied to so many receivers. */
+export interface MulticastRow {
+  readonly fanOut: number
+  /** Copied by the site itself, or by it and relays in two levels. */
+  readonly shape: 'head-end' | 'tree'
+  /** As sent. */
+  readonly packetsPerSecond: number
+  readonly packetsPerCpuSecond: number
+  readonly copiesPerCpuSecond: number
+  /** Of the whole machine, per copy that reached a receiver. */
+  readonly cpuNsPerCopy: number
+  /** In the program of the source's site, its copies handed to the next interface. */
+  readonly rootNsPerPacket: number
+  readonly lossPercent: number
+  readonly runs: readonly Readonly<Record<string, number>>[]
+}
+
+export interface MulticastCost {
+  readonly commit: string
+  readonly date: string
+  readonly rows: readonly MulticastRow[]
+}
+
 export interface Results {
   readonly machine: string
   readonly kernel: string
@@ -138,6 +161,7 @@ export interface Results {
   readonly scale: Scale | null
   readonly mobility: Mobility | null
   readonly evacuation: Evacuation | null
+  readonly multicast: MulticastCost | null
   readonly targets: readonly Target[]
 }
 
@@ -242,6 +266,7 @@ export function mergeResults(former: Results, measured: Results): Results {
     ...former,
     mobility: measured.mobility ?? former.mobility ?? null,
     evacuation: measured.evacuation ?? former.evacuation ?? null,
+    multicast: measured.multicast ?? former.multicast ?? null,
   }
 }
 

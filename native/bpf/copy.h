@@ -181,6 +181,17 @@ static __always_inline int goes_back_to(const struct lisp_rloc_key *sender, cons
 	       addresses_equal(sender->address, locator->destination);
 }
 
+/* The packet itself. bpf_redirect_neigh drops frames that still have the MAC address of a group. */
+static __noinline int send_last(struct __sk_buff *skb, const struct lisp_locator *locator,
+				__u32 interface_index)
+{
+	__u8 none[6] = {};
+
+	if (write_macs(skb, none, none))
+		return drop(skb, LISP_DROP_ENCAPSULATION_FAILED);
+	return send_to_rloc(skb, locator, interface_index);
+}
+
 /* bpf_loop: one more copy, to the RLOC with this index in the entry. The last one is the packet itself. */
 static long copy_to_rloc(__u32 index, struct copying *work)
 {
@@ -209,7 +220,7 @@ static long copy_to_rloc(__u32 index, struct copying *work)
 		return 0;
 	}
 	if (index + 1 == work->copies) {
-		work->verdict = send_to_rloc(skb, locator, work->packet->interface_index);
+		work->verdict = send_last(skb, locator, work->packet->interface_index);
 		if (work->verdict != TC_ACT_SHOT)
 			tally(skb, LISP_TALLY_GROUP_COPY);
 	} else if (clone_to_next_hop(skb, locator, work->packet->interface_index)) {

@@ -52,12 +52,15 @@ static void open_flows(struct blast *b, const char *address, const char *port)
 	socklen_t length = parse_destination(address, port, &to);
 
 	for (uint64_t i = 0; i < b->flows; i++) {
-		int segment = (int)b->size, bytes = 4 << 20;
+		int segment = (int)b->size, bytes = 4 << 20, hops = 64;
 
 		b->sockets[i] = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (b->sockets[i] < 0 || (b->range_count == 0 &&
 					  connect(b->sockets[i], (struct sockaddr *)&to, length) != 0))
 			fail("%s: %s", address, strerror(errno));
+		/* to groups the default is 1; of the other family it fails, which is no harm */
+		setsockopt(b->sockets[i], IPPROTO_IP, IP_MULTICAST_TTL, &hops, sizeof(hops));
+		setsockopt(b->sockets[i], IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
 		setsockopt(b->sockets[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
 		if (b->segments > 1 && setsockopt(b->sockets[i], IPPROTO_UDP, UDP_SEGMENT, &segment,
 						  sizeof(segment)) != 0)

@@ -78,6 +78,7 @@ t.test('table, page and picture show what was measured and what was missed', asy
     scale: null,
     mobility: null,
     evacuation: null,
+    multicast: null,
     targets: judgeTargets(cells, null),
   }
   const table = formatTable(results)

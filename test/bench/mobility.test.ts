@@ -51,6 +51,7 @@ const EMPTY: Results = {
   scale: null,
   mobility: null,
   evacuation: null,
+  multicast: null,
   targets: [],
 }
 
