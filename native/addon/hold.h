@@ -1,7 +1,7 @@
 /*
  * The hold: packets wait here for a mapping or an endpoint, and leave in order.
  *
- * hold.c is the JavaScript side (options, commands in, events out), hold_thread.c the thread that
+ * hold.c is the JavaScript side (options, commands in, events out), hold_thread.h the thread that
  * reads the device, keeps the queues and writes back. The two share the lists of commands and events
  * under one lock; queues belong to the thread alone.
  *
