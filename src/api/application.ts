@@ -115,6 +115,7 @@ async function createUnservedApp(
       mapCache: notServed,
       mappingDatabase: notServed,
       registrations: notServed,
+      move: notServed,
     },
     command: notServed,
     onEvent: () => () => undefined,

@@ -1,6 +1,7 @@
 /**
- * Many moves in one call, as when a host is emptied: paced by how many are not yet converged, with
- * progress, and a way back.
+ * Many moves in one call, as when a host is emptied: paced by how many are not yet registered, with
+ * progress, and a way back. A move that is registered only waits for its senders to come directly,
+ * which costs this node nothing and takes a second when there are none.
  *
  * A batch decides nothing about a move; it only says when the next one begins. Its end is told by
  * events of the node, so that nothing is polled and a move that the node no longer lists is not lost.
@@ -15,7 +16,7 @@ import { ApiError } from './errors.js'
 export interface BatchItem {
   readonly eids: readonly Eid[]
   moveId: string | undefined
-  state: 'waiting' | 'preparing' | 'ready' | 'converged' | 'failed' | 'cancelled'
+  state: 'waiting' | 'preparing' | 'ready' | 'registered' | 'converged' | 'failed' | 'cancelled'
   reason: string | undefined
 }
 
@@ -23,7 +24,7 @@ export interface BatchOrder {
   readonly moves: readonly (readonly Eid[])[]
   readonly mode: 'switch' | 'live'
   readonly source: Rloc | undefined
-  /** So many at once are under way and not yet converged. */
+  /** So many at once are under way and not yet registered. */
   readonly atOnce: number
 }
 
@@ -50,23 +51,33 @@ export const MAXIMUM_BATCH_MOVES = 4_096
 /** No batch yet; listens to the node's events until closed. */
 export function createMoveBatches(context: ApiContext, nowMs: () => number): MoveBatches {
   const batches = new Map<string, Batch>()
-  /** By name of the move: those under way. */
-  const underWay = new Map<string, { readonly item: BatchItem; readonly next: () => void }>()
+  /** By name of the move: those that have not ended. */
+  const underWay = new Map<string, Flight>()
   /** Ends that were told before the answer with the move's name. */
   const early = new Map<string, Event>()
 
   function hear(event: Event): void {
-    if (event.name !== 'move-converged' && event.name !== 'move-failed') return
+    const isEnd = event.name === 'move-converged' || event.name === 'move-failed'
+    if (!isEnd && event.name !== 'move-registered') return
     const moveId = String(event['moveId'] ?? '')
     const one = underWay.get(moveId)
     if (one === undefined) {
       // Only while an answer is out can its move be one of ours.
-      if (preparing() && early.size < MAXIMUM_EARLY) early.set(moveId, event)
+      if (isEnd && preparing() && early.size < MAXIMUM_EARLY) early.set(moveId, event)
+      return
+    }
+    const { item, pace } = one
+    if (!isEnd) {
+      if (item.state !== 'ready') return
+      item.state = 'registered'
+      pace.makeRoom()
       return
     }
     underWay.delete(moveId)
-    finish(one.item, event)
-    one.next()
+    const tookRoom = item.state !== 'registered'
+    finish(item, event)
+    if (tookRoom) pace.makeRoom()
+    pace.ended()
   }
 
   function finish(item: BatchItem, event: Event): void {
@@ -79,7 +90,7 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
     [...batches.values()].some(({ items }) => items.some(({ state }) => state === 'preparing'))
   const unsubscribe = context.node.onEvent(hear)
 
-  async function begin(item: BatchItem, order: BatchOrder, next: () => void): Promise<void> {
+  async function begin(item: BatchItem, order: BatchOrder, pace: Pace): Promise<void> {
     item.state = 'preparing'
     const { mode, source } = order
     try {
@@ -90,7 +101,7 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
       early.delete(item.moveId)
       if (event === undefined) {
         item.state = 'ready'
-        underWay.set(item.moveId, { item, next })
+        underWay.set(item.moveId, { item, pace })
         return
       }
       finish(item, event)
@@ -98,7 +109,8 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
       item.state = 'failed'
       item.reason = cause instanceof Error ? cause.message : 'refused'
     }
-    next()
+    pace.makeRoom()
+    pace.ended()
   }
 
   return {
@@ -120,18 +132,22 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
       }
       batches.set(batch.batchId, batch)
       let [at, open] = [0, 0]
-      const next = (): void => {
-        open--
-        advance()
+      const pace: Pace = {
+        makeRoom() {
+          open--
+          advance()
+        },
+        ended() {
+          if (items.every(hasEnded)) batch.endedAtMs ??= nowMs()
+        },
       }
       const advance = (): void => {
         while (open < order.atOnce && at < items.length) {
           const item = items[at++]!
           if (item.state !== 'waiting') continue
           open++
-          void begin(item, order, next)
+          void begin(item, order, pace)
         }
-        if (open === 0) batch.endedAtMs ??= nowMs()
       }
       advance()
       return batch
@@ -165,6 +181,23 @@ export function itemView({ eids, moveId, state, reason }: BatchItem) {
     ...(moveId === undefined ? {} : { moveId }),
     ...(reason === undefined ? {} : { reason }),
   }
+}
+
+/** A move that has begun, and the batch that waits for it. */
+interface Flight {
+  readonly item: BatchItem
+  readonly pace: Pace
+}
+
+interface Pace {
+  /** One less is under way: the next may begin. */
+  makeRoom(): void
+  /** A move has ended, perhaps the last one. */
+  ended(): void
+}
+
+function hasEnded({ state }: BatchItem): boolean {
+  return state === 'converged' || state === 'failed' || state === 'cancelled'
 }
 
 const MAXIMUM_EARLY = 1_024

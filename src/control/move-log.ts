@@ -31,6 +31,7 @@ export interface MoveLog {
   byName(name: string): MoveRecord | undefined
   byId(id: bigint): MoveRecord | undefined
   views(now: Instant): MoveView[]
+  view(name: string, now: Instant): MoveView | undefined
   readonly size: number
   underWay(): number
 }
@@ -74,6 +75,10 @@ export function createMoveLog(): MoveLog {
     byName: (name) => moves.get(name),
     byId: (id) => moves.get(moveName(id)),
     views: (now) => [...moves.values()].map((one) => moveView(one, now)),
+    view(name, now) {
+      const found = moves.get(name)
+      return found === undefined ? undefined : moveView(found, now)
+    },
     get size() {
       return moves.size
     },

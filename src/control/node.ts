@@ -313,6 +313,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
       mapCache: (query, now) => xtr?.tables.mapCache(query, now) ?? EMPTY_PAGE,
       mappingDatabase: (query, now) => xtr?.tables.mappingDatabase(query, now) ?? EMPTY_PAGE,
       registrations: (query, now) => mapServer?.registrationPage(query, now) ?? EMPTY_PAGE,
+      move: (moveId, now) => xtr?.tables.move(moveId, now),
     },
   }
 }

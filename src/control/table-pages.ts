@@ -7,7 +7,7 @@
  */
 import { coversEid, type Eid, type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import type { Instant } from './input-output.js'
-import type { MapCacheView, MappingDatabaseView, RegistrationView } from './snapshot.js'
+import type { MapCacheView, MappingDatabaseView, MoveView, RegistrationView } from './snapshot.js'
 
 /** Which entries are wanted. */
 export interface TableQuery {
@@ -51,6 +51,8 @@ export interface NodeTables {
   mapCache(query: TableQuery, now: Instant): TablePage<MapCacheView>
   mappingDatabase(query: TableQuery, now: Instant): TablePage<MappingDatabaseView>
   registrations(query: TableQuery, now: Instant): TablePage<RegistrationView>
+  /** The move of that name; undefined when it is not known, or no more. */
+  move(moveId: string, now: Instant): MoveView | undefined
 }
 
 /** The same for whoever has no clock of the node. */
@@ -59,6 +61,7 @@ export interface ReadTables {
   mapCache(query: TableQuery): TablePage<MapCacheView>
   mappingDatabase(query: TableQuery): TablePage<MappingDatabaseView>
   registrations(query: TableQuery): TablePage<RegistrationView>
+  move(moveId: string): MoveView | undefined
 }
 
 /** A table in the order of prefixes. */

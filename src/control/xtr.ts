@@ -82,7 +82,7 @@ export interface Xtr {
     listeners(now: Instant): readonly ListenerView[]
     segments(): readonly SegmentView[]
   }
-  readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase'> & {
+  readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase' | 'move'> & {
     sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind' | 'groupMembers'>
   }
 }
@@ -395,6 +395,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     tables: {
       mapCache: (query, now) => itr.page(query, now),
       mappingDatabase: shown.page,
+      move: (moveId, now) => log.view(moveId, now),
       sizes: () => ({
         mapCache: itr.size(),
         mappingDatabase: shown.size(),

@@ -129,7 +129,8 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
         return
       case 'stopped': {
         const agoMs = Math.min(action.agoMs + performance.now() - since, 60_000)
-        return say(domain, { event: 'stopped', eids, agoMs, gone: action.gone })
+        const saidAtMs = Number(process.hrtime.bigint()) / 1e6
+        return say(domain, { event: 'stopped', eids, agoMs, saidAtMs, gone: action.gone })
       }
       case 'running':
       case 'resumed':

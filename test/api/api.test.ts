@@ -279,6 +279,18 @@ t.test('a hypervisor tells what its endpoint does, by event or by phase', async 
   conforms(t, 'post', '/v1/endpoints/events', stopped)
   t.match(stopped.json, { moves: [{ moveId: 'm5' }] })
   t.match(node.commands.at(-1), { kind: 'endpoint-stopped', agoMs: 3.5, gone: true })
+  const told = async (saidAtMs: number): Promise<number> => {
+    await call('POST', '/v1/endpoints/events', { body: { ...body, saidAtMs } })
+    return (node.commands.at(-1) as { agoMs?: number }).agoMs ?? Number.NaN
+  }
+  const nowMs = Number(process.hrtime.bigint()) / 1e6
+  const aged = await told(nowMs - 500)
+  t.ok(
+    aged >= 503.5 && aged < 30_000,
+    `words that waited half a second make the stop ${aged} ms old`,
+  )
+  t.equal(await told(nowMs + 3_600_000), 3.5, 'another host’s clock counts for nothing')
+  t.equal(await told(nowMs - 3_600_000 > 0 ? nowMs - 3_600_000 : 0), 3.5, 'nor does long ago')
   for (const [event, kind] of [
     ['running', 'endpoint-running'],
     ['resumed', 'endpoint-resumed'],

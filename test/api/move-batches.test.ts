@@ -26,8 +26,10 @@ t.beforeEach(() => {
 
 const many = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ eids: [`10.10.0.${index + 1}`] }))
-const end = (moveId: string, name: 'move-converged' | 'move-failed' = 'move-converged'): void =>
-  node.emit({ name, severity: 'notice', moveId, reason: 'timeout' })
+const end = (
+  moveId: string,
+  name: 'move-registered' | 'move-converged' | 'move-failed' = 'move-converged',
+): void => node.emit({ name, severity: 'notice', moveId, reason: 'timeout' })
 const asked = (): string[] =>
   node.commands.flatMap((command: Command) =>
     command.kind === 'start-move' ? command.eids.map(formatEid) : [],
@@ -61,6 +63,24 @@ t.test(
       moveId: 'm1',
     })
     t.match((await call('GET', '/v1/move-batches')).json, { batches: [{ total: 5, done: true }] })
+  },
+)
+
+t.test(
+  'a registered move makes room for the next, and is under way until it has converged',
+  async (t) => {
+    const { json } = await call('POST', '/v1/move-batches', { moves: many(2), atOnce: 1 })
+    const path = `/v1/move-batches/${json.batchId}`
+    await call('GET', path)
+    end('m1', 'move-registered')
+    end('m1', 'move-registered')
+    t.match((await call('GET', path)).json, { waiting: 0, underWay: 2, done: false })
+    end('m2', 'move-registered')
+    end('m2')
+    t.match((await call('GET', path)).json, { underWay: 1, converged: 1, done: false })
+    end('m1')
+    t.match((await call('GET', path)).json, { converged: 2, done: true })
+    t.equal(asked().length, 2)
   },
 )
 

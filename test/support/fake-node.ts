@@ -94,6 +94,7 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
     mapCache: (query) => page(snapshot().mapCache, query),
     mappingDatabase: (query) => page(snapshot().mappingDatabase, query),
     registrations: (query) => page(snapshot().registrations, query),
+    move: (moveId) => snapshot().moves.find((one) => one.moveId === moveId),
   }
 }
 

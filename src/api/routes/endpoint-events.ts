@@ -6,6 +6,7 @@
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
+import { OLDEST_EVENT_MS } from '../../control/endpoint-events.js'
 import type { Command } from '../../control/input-output.js'
 import type { Eid } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
@@ -20,6 +21,13 @@ const EndpointEvent = Type.Object(
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
     agoMs: Type.Optional(
       Type.Number({ minimum: 0, maximum: 60_000, description: 'stopped: so long ago; default 0' }),
+    ),
+    saidAtMs: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        description:
+          'CLOCK_MONOTONIC of this host when agoMs was true: what the words waited since is added',
+      }),
     ),
     gone: Type.Optional(
       Type.Boolean({ description: 'stopped: it will not run here again (migrated)' }),
@@ -61,18 +69,38 @@ export async function tellEndpointEvent(
   const value = (await runCommand(context, command)) as { readonly moves?: readonly string[] }
   const names = value?.moves ?? []
   const now = Date.now()
-  return context.node
-    .snapshot()
-    .moves.filter((move) => names.includes(move.moveId))
-    .map((move) => entryOf(move, now))
+  return names.flatMap((name) => {
+    const move = context.node.tables.move(name)
+    return move === undefined ? [] : [entryOf(move, now)]
+  })
 }
 
 function commandOf(
-  body: { readonly event: string; readonly agoMs?: number; readonly gone?: boolean },
+  body: {
+    readonly event: string
+    readonly agoMs?: number
+    readonly saidAtMs?: number
+    readonly gone?: boolean
+  },
   eids: readonly Eid[],
 ): Command {
   if (body.event === 'running') return { kind: 'endpoint-running', eids }
   if (body.event === 'resumed') return { kind: 'endpoint-resumed', eids }
   const gone = body.gone === true
-  return { kind: 'endpoint-stopped', eids, agoMs: body.agoMs ?? 0, gone }
+  const agoMs = Math.min((body.agoMs ?? 0) + waitedMs(body.saidAtMs), OLDEST_EVENT_MS)
+  return { kind: 'endpoint-stopped', eids, agoMs, gone }
 }
+
+/**
+ * How long the words were on their way here. When a host is emptied, events queue up behind each other,
+ * and a stop that seems younger than it is would cost the packets of the difference. The clock of
+ * another host shows as nonsense and counts for nothing.
+ */
+function waitedMs(saidAtMs: number | undefined): number {
+  if (saidAtMs === undefined) return 0
+  const waited = Number(process.hrtime.bigint()) / 1e6 - saidAtMs
+  return waited >= 0 && waited <= LONGEST_WAIT_MS ? waited : 0
+}
+
+/** Longer than anybody waits for an answer. */
+const LONGEST_WAIT_MS = 30_000

@@ -56,7 +56,11 @@ const StartBatch = Type.Object(
     ),
     mode: Type.Optional(Type.Enum(['switch', 'live'] as const)),
     atOnce: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 256, description: 'Under way at once; default 64' }),
+      Type.Integer({
+        minimum: 1,
+        maximum: 256,
+        description: 'Under way and not registered at once; default 64',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -153,7 +157,7 @@ function progressOf({ batchId, items, startedAtMs, endedAtMs }: Batch) {
     batchId,
     total: items.length,
     waiting: count('waiting'),
-    underWay: count('preparing', 'ready'),
+    underWay: count('preparing', 'ready', 'registered'),
     converged: count('converged'),
     failed: count('failed'),
     cancelled: count('cancelled'),

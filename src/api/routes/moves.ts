@@ -156,7 +156,7 @@ async function settled(act: () => Promise<Answer>): Promise<Answer> {
 }
 
 function findMove(context: ApiContext, moveId: string): MoveView {
-  const move = context.node.snapshot().moves.find((candidate) => candidate.moveId === moveId)
+  const move = context.node.tables.move(moveId)
   if (move === undefined) throw new ApiError(404, 'move-not-found', `no move ${moveId}`)
   return move
 }
