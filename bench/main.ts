@@ -13,10 +13,11 @@ import { packageFile } from '../src/lab/names.js'
 import { missingRequirements } from '../src/lab/requirements.js'
 import { compare } from './cells.js'
 import { drawChart } from './chart.js'
+import { BENCH_EVACUATION, measureEvacuation } from './evacuation/measure.js'
 import { busyCpus, describeMachine } from './machine.js'
 import { runMicro } from './micro/main.js'
-import { BENCH_MOBILITY, measureMobility } from './mobility.js'
-import { drawMobility } from './mobility-chart.js'
+import { drawMobility } from './mobility/chart.js'
+import { BENCH_MOBILITY, measureMobility } from './mobility/measure.js'
 import { BENCH_MOVES, measureMoves } from './moves.js'
 import { measureMulticast } from './multicast.js'
 import { drawMulticast } from './multicast-chart.js'
@@ -48,6 +49,7 @@ async function main(): Promise<number> {
       await takeDown(BENCH)
       await takeDown(BENCH_MOVES)
       await takeDown(BENCH_MOBILITY)
+      await takeDown(BENCH_EVACUATION)
       await takeDown(BENCH_MULTICAST)
       unlock()
     })()
@@ -92,7 +94,12 @@ async function measure(
   await takeDown(BENCH)
   const moves = parts.includes('moves') ? await measureMoves(options.moves, say, onDemo) : null
   const mobility = parts.includes('mobility') ? await measureMobility(options.mobility, say) : null
-  const evacuation = null
+  const evacuation = parts.includes('evacuation')
+    ? await measureEvacuation(
+        { name: BENCH_EVACUATION, endpoints: options.evacuation, atOnce: AT_ONCE },
+        say,
+      )
+    : null
   const multicast = parts.includes('multicast')
     ? await measureMulticast({ runs, seconds: times.udpSeconds * times.attempts }, say)
     : null
@@ -174,6 +181,8 @@ function onInterrupt(cleanUp: () => Promise<void>): () => boolean {
 
 const INTERRUPTED = 130
 
+/** As the API has it by default. */
+const AT_ONCE = 64
 const IDLE_MS = 500
 /** Above this the machine is not quiet enough. */
 const QUIET_CPUS = 0.1

@@ -2,9 +2,10 @@
  * The results for people: a table for the terminal, bench/results.md. Pure.
  */
 import Table from 'cli-table3'
-import { WAY_WORDS } from './mobility-ways.js'
+import { WAY_WORDS } from './mobility/ways.js'
 import {
   type Cell,
+  type Evacuation,
   type LatencyRow,
   type Mobility,
   type MulticastCost,
@@ -197,7 +198,7 @@ function wayWords({ ways }: Mobility): string[][] {
   ])
 }
 
-function sentences({ resolution, moves, scale }: Results): string[] {
+function sentences({ resolution, moves, scale, evacuation }: Results): string[] {
   const lines: string[] = []
   if (resolution) {
     const { medianMs, maximumMs, samplesMs, lost } = resolution
@@ -222,7 +223,23 @@ function sentences({ resolution, moves, scale }: Results): string[] {
         `filled in ${scale.fillMs} ms.`,
     )
   }
+  if (evacuation) lines.push(evacuationSentence(evacuation))
   return lines
+}
+
+function evacuationSentence(evacuation: Evacuation): string {
+  const { endpoints, atOnce, totalMs, failed, convergedMs, controlMessages } = evacuation
+  const { watched, sent, lost, duplicated, longestGapMs, commit, date } = evacuation
+  const kinds = Object.entries(controlMessages)
+  const messages = kinds.reduce((total, [, count]) => total + count, 0)
+  const each = kinds.map(([kind, count]) => `${kind} ${count}`).join(', ')
+  return (
+    `Evacuation: ${endpoints} endpoints leave a cloud in one call, ${atOnce} at once, in ` +
+    `${(totalMs / 1_000).toFixed(2)} s (${failed} failed); each has converged ${convergedMs.median} ms after it runs ` +
+    `(median, longest ${convergedMs.largest} ms). ${messages} control messages (${each}). Of ${sent} packets to ` +
+    `${watched} of them ${lost} were lost and ${duplicated} doubled, longest gap ${longestGapMs} ms of which 100 ms are ` +
+    `the pause of the endpoint. Commit ${commit}, ${date}.`
+  )
 }
 
 /** 127_000 → 127k, 4_200_000 → 4.20M, 8.5 → 8.50 */

@@ -2,7 +2,7 @@
  * What was measured, as one value: bench/results.json. Medians, ratios, targets. Pure.
  */
 import type { Figure, LatencyFigure, Load } from './loads.js'
-import type { Way } from './mobility-ways.js'
+import type { Way } from './mobility/ways.js'
 import type { Path } from './options.js'
 import type { Core, System } from './paths.js'
 

@@ -2,8 +2,9 @@
  * Moves by the five ways as a picture: a dot for each move and a bar at the median, packets lost above,
  * the longest gap below. Plain SVG text, readable on light and dark pages. Pure.
  */
-import { WAY_WORDS, type Way } from './mobility-ways.js'
-import type { Mobility, MobilityMove } from './results.js'
+
+import type { Mobility, MobilityMove } from '../results.js'
+import { WAY_WORDS, type Way } from './ways.js'
 
 /** The whole file. */
 export function drawMobility(mobility: Mobility, machine: string): string {

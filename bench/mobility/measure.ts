@@ -7,23 +7,23 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { computeFigures, type MoveRow } from '../src/demo/analysis.js'
+import { computeFigures, type MoveRow } from '../../src/demo/analysis.js'
 import {
   type MoveContext,
   monotonicNs,
   requestMove,
   standStill,
   tellEvent,
-} from '../src/demo/perform-move.js'
-import { decodeRecords, type PacketRecord } from '../src/demo/records.js'
-import { startTraffic, type Traffic } from '../src/demo/traffic.js'
-import { announceEndpoint, bringUp, takeDown } from '../src/lab/lab.js'
-import { labPaths, packageFile } from '../src/lab/names.js'
-import { openPanel } from '../src/lab/panel.js'
-import { type LoadedTopology, loadTopology, panelOf } from '../src/lab/topology.js'
-import { describeMachine } from './machine.js'
-import { adjustFor, flipRoute, isLisp, routeWithoutLisp, WAYS, type Way } from './mobility-ways.js'
-import { type Mobility, type MobilityMove, median, rounded, type WayFigures } from './results.js'
+} from '../../src/demo/perform-move.js'
+import { decodeRecords, type PacketRecord } from '../../src/demo/records.js'
+import { startTraffic, type Traffic } from '../../src/demo/traffic.js'
+import { announceEndpoint, bringUp, takeDown } from '../../src/lab/lab.js'
+import { labPaths, packageFile } from '../../src/lab/names.js'
+import { openPanel } from '../../src/lab/panel.js'
+import { type LoadedTopology, loadTopology, panelOf } from '../../src/lab/topology.js'
+import { describeMachine } from '../machine.js'
+import { type Mobility, type MobilityMove, median, rounded, type WayFigures } from '../results.js'
+import { adjustFor, flipRoute, isLisp, routeWithoutLisp, WAYS, type Way } from './ways.js'
 
 export const BENCH_MOBILITY = 'bench-mobility'
 

@@ -5,11 +5,11 @@
  * None of the first four is told of the move beforehand. `route` knows no LISP at all: an operator who
  * sees the machine resume changes one static route in the core at that moment.
  */
-import type { Topology } from '../src/config/topology-schema.js'
-import type { AdjustConfig } from '../src/lab/daemons.js'
-import { namespaceFile } from '../src/lab/names.js'
-import { runProgram } from '../src/lab/network.js'
-import { addressesOf } from '../src/lab/topology.js'
+import type { Topology } from '../../src/config/topology-schema.js'
+import type { AdjustConfig } from '../../src/lab/daemons.js'
+import { namespaceFile } from '../../src/lab/names.js'
+import { runProgram } from '../../src/lab/network.js'
+import { addressesOf } from '../../src/lab/topology.js'
 
 export const WAYS = ['route', 'away', 'smr', 'publish', 'prepared'] as const
 export type Way = (typeof WAYS)[number]

@@ -3,9 +3,9 @@
  * name says and nothing else. Nothing is measured here.
  */
 import t from 'tap'
-import { summarise } from '../../bench/mobility.js'
-import { drawMobility } from '../../bench/mobility-chart.js'
-import { adjustFor, isLisp, WAYS } from '../../bench/mobility-ways.js'
+import { drawMobility } from '../../bench/mobility/chart.js'
+import { summarise } from '../../bench/mobility/measure.js'
+import { adjustFor, isLisp, WAYS } from '../../bench/mobility/ways.js'
 import { formatMarkdown, formatTable } from '../../bench/report.js'
 import {
   type Mobility,
