@@ -16,6 +16,7 @@ import {
   isMulticast,
   isUnspecified,
   type MacAddress,
+  parseIpAddress,
 } from '../../lisp/address.js'
 import type { GroupRecord } from '../../lisp/multicast/membership.js'
 import { isLinkScoped, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
@@ -241,6 +242,11 @@ export function createSegmentListeners(
     if (state.mode === 'exclude' && state.until > now) return
     for (const key of state.sources.keys())
       if (!left.some((host) => wants(host, key))) state.sources.delete(key)
+    // EXCLUDE had swallowed what single hosts named.
+    for (const host of left)
+      for (const key of host.sources)
+        if (state.sources.get(key)?.until === undefined)
+          state.sources.set(key, { address: parseIpAddress(key)!, until: host.until })
   }
 
   // ------------------------------------------------------------------ reports
