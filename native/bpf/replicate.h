@@ -73,12 +73,17 @@ static __noinline struct lisp_replication *find_replication(const struct packet 
 	return copy;
 }
 
-/* Of this site and not away: else a second router of the segment would send on what the first delivers. */
+/*
+ * Of this site and not away: else a second router of the segment would send on what the first delivers.
+ * Before its move is certain an endpoint is still here, though packets to it go elsewhere already.
+ */
 static __always_inline int is_site_source(const struct packet *packet)
 {
 	const struct lisp_local_eid *local = find_local_eid(&packet->source);
 
-	return local && local->state != LISP_LOCAL_EID_NONE && !is_away(local);
+	if (!local || local->state == LISP_LOCAL_EID_NONE)
+		return 0;
+	return !is_away(local) || local->flags & LISP_LOCAL_EID_NO_PROXY;
 }
 
 static __noinline int report_group_source(struct __sk_buff *skb, const struct packet *packet)

@@ -73,7 +73,9 @@ export function createModelGroups(
       const group = groupOf(packet)
       if (isLinkScoped(group.group) || packet.ttl <= 1) return around.native(packet)
       const source = mappings.sourceOf(packet)
-      if (source === undefined || source.form.state === 'away') {
+      // Before its move is certain an endpoint is still here: neighbours are not answered for it.
+      const isGone = source?.form.state === 'away' && source.form.proxyNeighbours
+      if (source === undefined || isGone) {
         door.tally('foreign-group-source')
         return around.native(packet)
       }

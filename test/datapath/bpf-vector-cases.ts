@@ -44,9 +44,10 @@ async function run(test: Test, vector: PacketVector): Promise<void> {
   const groups = vector.groups === undefined ? 0 : NODE_FLAGS.multicast
   const flags = wanted.reduce((sum, [key, on]) => sum | (on ? SWITCHES[key] : 0), groups)
   bench.putNode({ flags, holdInterfaceIndex: vector.noHold ? 0 : bench.network.site })
-  for (const [prefix, { state, reportSenders }] of Object.entries(vector.locals ?? {})) {
-    const reports = reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0
-    bench.putLocal(prefix, state, { mac: MAC.host, flags: reports })
+  for (const [prefix, { state, ...about }] of Object.entries(vector.locals ?? {})) {
+    const reports = about.reportSenders ? LOCAL_EID_FLAGS['report-senders'] : 0
+    const flags = reports | (about.uncommitted ? LOCAL_EID_FLAGS['no-proxy'] : 0)
+    bench.putLocal(prefix, state, { mac: MAC.host, flags })
   }
   for (const [prefix, { action, to }] of Object.entries(vector.mappings ?? {}))
     bench.putMapCache(prefix, action, to)

@@ -76,7 +76,8 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
       frame() {},
     },
   )
-  for (const [text, { state, reportSenders = false }] of Object.entries(vector.locals ?? {}))
+  for (const [text, about] of Object.entries(vector.locals ?? {})) {
+    const { state, reportSenders = false, uncommitted = false } = about
     model.perform({
       kind: 'put-local-eid',
       eidPrefix: prefixOf(text),
@@ -85,8 +86,10 @@ function open(vector: PacketVector, events: DatapathEvent[]) {
       mac: macBytes(MAC.host),
       dynamicPrefix: state === 'prefix',
       reportSenders,
+      proxyNeighbours: !uncommitted,
       release: [],
     })
+  }
   for (const [text, { action, to = [] }] of Object.entries(vector.mappings ?? {}))
     model.perform({
       kind: 'put-map-cache',

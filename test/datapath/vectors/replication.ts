@@ -50,6 +50,34 @@ const headEnd: PacketVector[] = FAMILIES.flatMap((family) =>
   })),
 )
 
+const leaving: PacketVector[] = FAMILIES.flatMap((family) => {
+  const host = `${HOST[family]}/${family === 4 ? 32 : 128}`
+  const groups = { [exact(family)]: { to: peers(4, 1) } }
+  const copies = [to(inner(family, outgoing), 4, PEERS[4][0]!)]
+  return [
+    {
+      name: `IPv${family}, a source whose move is not certain yet`,
+      locals: { ...LOCAL, [host]: { state: 'away', uncommitted: true } },
+      groups,
+      steps: [{ from: 'site', frame: sent(family), out: { copies }, tally: 'replicated' }],
+    },
+    {
+      name: `IPv${family}, a source that has left`,
+      locals: { ...LOCAL, [host]: { state: 'away' } },
+      groups,
+      steps: [
+        {
+          from: 'site',
+          frame: sent(family),
+          out: 'pass',
+          tally: 'foreign-group-source',
+          raises: [],
+        },
+      ],
+    },
+  ]
+})
+
 const mixed: PacketVector[] = FAMILIES.map((family) => ({
   name: `IPv${family}, both families of RLOCs, next protocol where it is spoken`,
   locals: LOCAL,
@@ -340,6 +368,7 @@ const nested: PacketVector[] = FAMILIES.map((family) => ({
 
 export const REPLICATION: readonly VectorGroup[] = [
   { title: 'a packet to a group is copied to every RLOC of its list', vectors: headEnd },
+  { title: 'a source sends from its old site until its move is certain', vectors: leaving },
   { title: 'RLOCs of both families, and other segments of the site', vectors: mixed },
   { title: 'a packet to a group from the core goes to segments with listeners', vectors: received },
   { title: 'a node of a replication tree delivers and sends on', vectors: tree },

@@ -25,6 +25,8 @@ export interface PacketVector {
 export interface LocalFields {
   readonly state: 'local' | 'standby' | 'away' | 'prefix'
   readonly reportSenders?: boolean
+  /** Away, but its move is not certain yet. */
+  readonly uncommitted?: true
 }
 
 export interface MappingFields {
