@@ -7,8 +7,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createCaptureReader } from '../../src/capture/capture-reader.js'
 import { ethernet } from './frames.js'
 
-/** Only these and markers are kept; the kernel's own chatter is no part of any test. */
-const FILTER = 'ether proto 0x88b5 or (udp and not port 5353)'
+/** The kernel's own chatter is no part of any test. */
+const UDP_FILTER = 'udp and not port 5353'
 const MARKER_TYPE = 0x88b5
 const MARKER_MAC = '02:0e:0e:0e:0e:0e'
 const PATIENCE_MS = 10_000
@@ -25,9 +25,10 @@ export interface FrameCapture<Name extends string> {
   close(): void
 }
 
-/** `ends`: by interface, how to send a frame that arrives there. */
+/** `ends`: by interface, how to send a frame that arrives there. `filter` as tcpdump has it. */
 export function createFrameCapture<Name extends string>(
   ends: Readonly<Record<Name, (frame: Uint8Array) => void>>,
+  filter: string = UDP_FILTER,
 ): FrameCapture<Name> {
   const names = Object.keys(ends) as Name[]
   const taps = new Map<Name, Tap>()
@@ -42,7 +43,7 @@ export function createFrameCapture<Name extends string>(
   }
 
   async function start(): Promise<void> {
-    for (const name of names) if (!taps.has(name)) taps.set(name, open(name))
+    for (const name of names) if (!taps.has(name)) taps.set(name, open(name, filter))
     await until(() => [...taps.values()].every(({ listening }) => listening))
   }
 
@@ -67,8 +68,11 @@ export function createFrameCapture<Name extends string>(
   }
 }
 
-function open(name: string): Tap {
-  const options = ['--immediate-mode', '-U', '-n', '-Q', 'in', '-i', name, '-w', '-', FILTER]
+function open(name: string, filter: string): Tap {
+  // With the default length of a packet the ring has room for eight.
+  const ring = ['--immediate-mode', '-s', '2048', '-B', '16384']
+  const words = `ether proto ${MARKER_TYPE} or (${filter})`
+  const options = [...ring, '-U', '-n', '-Q', 'in', '-i', name, '-w', '-', words]
   const child = spawn('tcpdump', options, { stdio: ['ignore', 'pipe', 'pipe'] })
   const tap: Tap = { child, frames: [], listening: false }
   const reader = createCaptureReader()
