@@ -3,18 +3,16 @@
 #include "bpf_objects.h"
 
 #include "bpf_links.h"
+#include "bpf_pins.h"
 #include "embedded_objects.h"
 #include "event_ring.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -63,74 +61,6 @@ static void release_object(struct handle *handle)
 	free(object);
 }
 
-/* `mkdir -p`, after making sure that it ends up on a bpffs. */
-static int make_pin_directory(const char *path)
-{
-	char part[PIN_PATH_BYTES];
-	struct statfs filesystem;
-	size_t length;
-
-	snprintf(part, sizeof(part), "%s", path);
-	while (statfs(part, &filesystem)) {
-		if (errno != ENOENT)
-			return errno;
-		char *slash = strrchr(part, '/');
-
-		if (!slash || slash == part)
-			return EINVAL;
-		*slash = '\0';
-	}
-	if (filesystem.f_type != BPF_FS_MAGIC)
-		return EINVAL;
-	for (length = strlen(part); length < strlen(path);) {
-		const char *slash = strchr(path + length + 1, '/');
-
-		length = slash ? (size_t)(slash - path) : strlen(path);
-		snprintf(part, sizeof(part), "%.*s", (int)length, path);
-		if (mkdir(part, 0700) && errno != EEXIST)
-			return errno;
-	}
-	return 0;
-}
-
-/* The same comparison as libbpf's when it reuses a pinned map; a difference there fails the load. */
-static bool same_shape(const struct bpf_map *map, int descriptor)
-{
-	struct bpf_map_info info = { 0 };
-	__u32 length = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(descriptor, &info, &length) == 0 &&
-	       info.type == bpf_map__type(map) && info.key_size == bpf_map__key_size(map) &&
-	       info.value_size == bpf_map__value_size(map) &&
-	       info.max_entries == bpf_map__max_entries(map) &&
-	       info.map_flags == bpf_map__map_flags(map) &&
-	       info.map_extra == bpf_map__map_extra(map);
-}
-
-static int set_pins(struct object_handle *object)
-{
-	char path[2 * PIN_PATH_BYTES];
-	struct bpf_map *map;
-	int descriptor, error;
-
-	bpf_object__for_each_map(map, object->object) {
-		/* .rodata and .bss belong to one load: their content is part of the programs. */
-		if (bpf_map__is_internal(map))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", object->pin_directory, bpf_map__name(map));
-		descriptor = bpf_obj_get(path);
-		if (descriptor >= 0) {
-			if (!same_shape(map, descriptor))
-				unlink(path);
-			close(descriptor);
-		}
-		error = bpf_map__set_pin_path(map, path);
-		if (error)
-			return -error;
-	}
-	return 0;
-}
-
 /* Call `apply` for each own property of options[name], a Record<string, number>. */
 static bool each_number(napi_env env, napi_value options, const char *name,
 			struct object_handle *object,
@@ -175,13 +105,12 @@ static bool set_maximum_entries(napi_env env, struct object_handle *object, cons
 	return error == 0;
 }
 
-static bool set_constant(napi_env env, struct object_handle *object, const char *name,
-			 double number)
+/* Where a constant of at most 8 bytes stands in .rodata; NULL when there is none of that name. */
+static uint8_t *find_constant(struct bpf_object *object, const char *name, uint32_t *constant_size)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(object->object, ".rodata");
-	struct btf *btf = bpf_object__btf(object->object);
+	struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata");
+	struct btf *btf = bpf_object__btf(object);
 	const struct btf_type *section, *variable;
-	int64_t value = (int64_t)number;
 	struct btf_var_secinfo *place;
 	uint8_t *memory = NULL;
 	size_t size = 0;
@@ -195,14 +124,40 @@ static bool set_constant(napi_env env, struct object_handle *object, const char 
 		place = btf_var_secinfos(section) + i;
 		variable = btf__type_by_id(btf, place->type);
 		if (strcmp(btf__name_by_offset(btf, variable->name_off), name) ||
-		    place->size > sizeof(value) || place->offset + place->size > size)
+		    place->size > sizeof(int64_t) || place->offset + place->size > size)
 			continue;
-		/* Little-endian hosts only, as everywhere in the ABI: the low bytes come first. */
-		memcpy(memory + place->offset, &value, place->size);
-		return true;
+		*constant_size = place->size;
+		return memory + place->offset;
 	}
-	throw_system_error(env, "openObject", ENOENT, "no constant '%s' of at most 8 bytes", name);
-	return false;
+	return NULL;
+}
+
+static bool set_constant(napi_env env, struct object_handle *object, const char *name,
+			 double number)
+{
+	int64_t value = (int64_t)number;
+	uint32_t size;
+	uint8_t *constant = find_constant(object->object, name, &size);
+
+	if (!constant) {
+		throw_system_error(env, "openObject", ENOENT,
+				   "no constant '%s' of at most 8 bytes", name);
+		return false;
+	}
+	/* Little-endian hosts only, as everywhere in the ABI: the low bytes come first. */
+	memcpy(constant, &value, size);
+	return true;
+}
+
+/* 0 when the object has no such constant: then it has no version either (bpf_pins.h). */
+static uint32_t abi_version_of(struct bpf_object *object)
+{
+	uint32_t size, version = 0;
+	uint8_t *constant = find_constant(object, "lisp_abi_version", &size);
+
+	if (constant && size == sizeof(version))
+		memcpy(&version, constant, size);
+	return version;
 }
 
 /* `bytes` when given (another object, as tests use), else the embedded object of that name. */
@@ -235,6 +190,7 @@ static bool load_object(napi_env env, struct object_handle *object, const char *
 	LIBBPF_OPTS(bpf_object_open_opts, open_options, .object_name = name, .kernel_log_buf = log,
 		    .kernel_log_size = log ? VERIFIER_LOG_BYTES : 0);
 	bool done = false;
+	uint32_t version;
 	int error;
 
 	clear_library_log();
@@ -246,7 +202,7 @@ static bool load_object(napi_env env, struct object_handle *object, const char *
 	if (!each_number(env, options, "maximumEntries", object, set_maximum_entries) ||
 	    !each_number(env, options, "rodata", object, set_constant))
 		goto out;
-	error = make_pin_directory(object->pin_directory);
+	error = pins_make_directory(object->pin_directory);
 	if (error) {
 		throw_system_error(env, "openObject", error,
 				   "cannot pin under %s: it must be on a bpffs "
@@ -254,9 +210,12 @@ static bool load_object(napi_env env, struct object_handle *object, const char *
 				   object->pin_directory);
 		goto out;
 	}
-	error = set_pins(object);
+	version = abi_version_of(object->object);
+	error = pins_prepare(object->object, object->pin_directory, version);
 	if (!error)
 		error = -bpf_object__load(object->object);
+	if (!error)
+		error = pins_mark(object->object, version);
 	if (error)
 		throw_with_log(env, "openObject", error, log && *log ? log : library_log,
 			       "cannot load '%s'%s", name,

@@ -2,18 +2,19 @@
  * BPF objects: load with pinned maps, attach to interfaces by tcx, run once on a packet.
  *
  * Pins are what makes a restart invisible: maps are found again under the pin directory and keep
- * their entries, links are found again and get the new program in one step. A pinned map of another
- * shape is unpinned and made anew; a pinned link whose interface is gone is replaced.
+ * their entries unless they would be misread (bpf_pins.h), links are found again and get the new program
+ * in one step; a pinned link whose interface is gone is replaced.
  * Needs Linux 6.6 (tcx) and libbpf 1.1; the program type's section must be "tc".
  */
 #ifndef BPF_OBJECTS_H
 #define BPF_OBJECTS_H
 
+#include "bpf_pins.h"
 #include "handles.h"
 
 #include <bpf/libbpf.h>
 
-enum { PIN_PATH_BYTES = 256, BPF_NAME_BYTES = 64 };
+enum { BPF_NAME_BYTES = 64 };
 
 struct object_handle {
 	struct handle handle;

@@ -4,7 +4,8 @@
  * events, enumerations. The only source: src/datapath/abi.generated.ts is made from this file's BTF.
  *
  * Fields named *_be are in network byte order, all others in host order. No bitfields; padding is
- * explicit and zero. Enumerators are append-only.
+ * explicit and zero. Enumerators are append-only. Whoever changes a structure or the meaning of a field
+ * raises LISP_ABI_VERSION: pinned maps of another version are not read (addon/bpf_pins.h).
  */
 #ifndef LISP_ABI_H
 #define LISP_ABI_H

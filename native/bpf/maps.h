@@ -180,6 +180,15 @@ struct {
 	__type(value, struct lisp_own_rlocs);
 } own_rlocs SEC(".maps");
 
+/* LISP_ABI_VERSION of whoever made these maps, for the one who finds them pinned. Key: 0. Writer: the
+ * loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} abi_version SEC(".maps");
+
 /* Interface indexes and switches of the node. Key: 0. Writer: user space, at start. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

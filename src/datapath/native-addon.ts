@@ -27,7 +27,7 @@ export interface NativeAddon {
   /**
    * Load an embedded object ('datapath' or 'panel'). Every map is pinned as <pinDirectory>/<map>; a map
    * already pinned there with the same shape is reused, so entries survive a restart; one of another
-   * shape is unpinned and made anew. `pinDirectory` is made, its bpffs must be mounted.
+   * shape is unpinned and made anew, and all are when another ABI version made them. `pinDirectory` is made, its bpffs must be mounted.
    * `maximumEntries` resizes maps before creation; `rodata` sets `const volatile` globals (little-endian bytes by name).
    * `bytes`: load this object instead, under that name (for tests).
    */

@@ -6,7 +6,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
@@ -369,6 +369,37 @@ function testEmbeddedObjects(pinDirectory: string): void {
       mkdirSync(join(pinDirectory, name), { recursive: true })
       addon.closeObject(addon.openObject(name, { pinDirectory: join(pinDirectory, name) }))
     }
+    t.end()
+  })
+
+  t.test('an upgrade keeps the tables, unless they mean something else now', (t) => {
+    const directory = join(pinDirectory, 'datapath')
+    const open = (options: { drops?: number; version?: number } = {}): NativeHandle => {
+      const { drops, version } = options
+      return addon.openObject('datapath', {
+        pinDirectory: directory,
+        ...(drops === undefined ? {} : { maximumEntries: { drops } }),
+        ...(version === undefined ? {} : { rodata: { lisp_abi_version: version } }),
+      })
+    }
+    const counts = (object: NativeHandle) =>
+      ['relay_rlocs', 'drops'].map((map) => addon.readMap(object, map).count)
+    const first = open()
+    const [, reasons = 0] = counts(first)
+    addon.updateMap(first, 'relay_rlocs', new Uint8Array(20), u32(1))
+    addon.closeObject(first)
+    const appended = open({ drops: reasons + 3 })
+    t.same(counts(appended), [1, reasons + 3], 'more reasons to drop: only their counts begin anew')
+    t.same(addon.lookupMap(appended, 'abi_version', u32(0)), u32(addon.abiVersion()))
+    addon.closeObject(appended)
+    const other = open({ version: addon.abiVersion() + 1 })
+    t.same(counts(other), [0, reasons], 'another version: nothing is misread')
+    addon.updateMap(other, 'relay_rlocs', new Uint8Array(20), u32(1))
+    addon.closeObject(other)
+    unlinkSync(join(directory, 'abi_version'))
+    const unmarked = open()
+    t.same(counts(unmarked), [0, reasons], 'maps of a build that did not say its version')
+    addon.closeObject(unmarked)
     t.end()
   })
 
