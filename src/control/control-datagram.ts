@@ -48,7 +48,11 @@ export function sendControl(
 export function ownLocators(config: NodeConfig): readonly Locator[] {
   return sortLocators(
     config.rlocs.map(({ address, priority, weight, path = [] }) => {
-      const plain = locator(address, { priority, weight, local: true, probe: false })
+      // Who takes joins says so (RFC 6831 §4); of others 255 does.
+      const groups = config.multicast.pim?.joinSites
+        ? { multicastPriority: priority, multicastWeight: weight }
+        : {}
+      const plain = locator(address, { priority, weight, ...groups, local: true, probe: false })
       if (path.length === 0) return plain
       const end = { lookup: false, probe: true, strict: true }
       const hops = [...path, { ...end, address: { kind: 'ip' as const, address } }]

@@ -100,6 +100,13 @@ export interface Node {
 export type DatapathEvent =
   | ClosedEvent
   | SegmentEvent
+  /** A LISP-encapsulated PIM message of another xTR: what came behind UDP port 4341 (RFC 6831 §3). */
+  | {
+      readonly kind: 'encapsulated-pim'
+      readonly from: Rloc
+      readonly to: Rloc
+      readonly bytes: Uint8Array
+    }
   /** The first packet for `eid` went into the hold. One event per held EID until released or dropped. */
   | {
       readonly kind: 'packet-held'

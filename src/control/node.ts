@@ -88,6 +88,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
     }
     if (request.solicitMapRequest) {
       xtr.itr.handleSmr(request, datagram.from, now, outputs)
+      xtr.multicast.handleSmr(request, now, outputs)
       return
     }
     const { from, fromPort, to } = datagram

@@ -121,6 +121,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     spoken: (serverIndex, nonce) => etr.registrar.spoken(serverIndex, nonce),
     isDown: (rloc) => itr.isDown(rloc),
     groupsOf: (entry, limit) => membership.groupsOf(entry, limit),
+    question: itr.question,
+    solicit: (eid, to, now, outputs) => smr.solicit(eid, to, now, outputs),
   })
   const membership: SiteMembership = createSiteMembership(config, {
     changed: multicast.handleEvent,
@@ -305,6 +307,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'segment-packet':
           membership.handleEvent(event, now, outputs)
           return multicast.handleSegment(event, now, outputs)
+        case 'encapsulated-pim':
+          return multicast.handleJoin(event, now, outputs)
         case 'operation-failed':
           return report(outputs, 'datapath-operation-failed', 'error', {
             reason: event.reason,

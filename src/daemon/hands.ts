@@ -13,6 +13,7 @@ import type { NativeAddon } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
 import type { Clock } from './clock-and-random.js'
 import { createIcmpResponder, type IcmpResponder } from './icmp.js'
+import { createJoinPackets } from './join-packets.js'
 import type { Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
 import type { RunningNode } from './run-node.js'
@@ -65,13 +66,21 @@ export function createHands(options: {
     log: log.say,
     onEvents: (events) => take(inputsOf(events)),
   })
+  const joins = createJoinPackets({
+    addon,
+    log: log.say,
+    onEvents: (events) => take(inputsOf(events)),
+  })
   return {
     datapath,
     perform(operation) {
       if (operation.kind === 'send-on-segment') segments.send(operation)
       else datapath.perform(operation)
     },
-    followSegments: (nodeConfig) => segments.follow(nodeConfig, interfaces()),
+    followSegments(nodeConfig) {
+      segments.follow(nodeConfig, interfaces())
+      joins.follow(nodeConfig, interfaces())
+    },
     connect(node, nodeConfig) {
       running = node
       neighbours = watchNeighbours({
@@ -84,6 +93,7 @@ export function createHands(options: {
     close() {
       neighbours?.close()
       segments.close()
+      joins.close()
       icmp.close()
       datapath.close(config.datapath.onStop)
     },

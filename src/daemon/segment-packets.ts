@@ -87,7 +87,11 @@ export function createSegmentPackets(options: {
     follow(nodeConfig, interfaces) {
       const { multicast, siteInterfaces } = nodeConfig
       const serves = multicast.enabled && multicast.relayLevel === undefined
-      const names = new Set(serves ? siteInterfaces.map(({ name }) => name) : [])
+      const segmentNames = siteInterfaces.map(({ name }) => name)
+      // PIM is spoken to the routers of a core that forwards groups.
+      if (multicast.pim?.underlayMulticast)
+        segmentNames.push(...nodeConfig.rlocs.map(({ interfaceName }) => interfaceName))
+      const names = new Set(serves ? segmentNames : [])
       const wanted = interfaces.filter(({ name }) => names.has(name))
       for (const [name, one] of segments)
         if (!wanted.some((site) => site.name === name && site.index === one.site.index))

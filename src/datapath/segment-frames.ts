@@ -7,6 +7,7 @@
  */
 import type { SegmentOperation, SegmentProtocol } from '../control/segment-vocabulary.js'
 import { type IpAddress, ipAddress, isMulticast, type MacAddress } from '../lisp/address.js'
+import { classicFilter, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN } from './classic-filter.js'
 import { internetChecksum } from './internet-checksum.js'
 
 export interface SegmentPacket {
@@ -52,11 +53,11 @@ export function groupMac({ family, bytes }: IpAddress): MacAddress {
 }
 
 /**
- * Classic BPF (struct sock_filter, of a little-endian machine): IPv4 of protocol 2 or 103, IPv6 of
+ * IPv4 of protocol 2 or 103, IPv6 of
  * next header 103, and IPv6 with a hop-by-hop header in front of ICMPv6.
  */
 export function segmentFilter(): Uint8Array {
-  return program([
+  return classicFilter([
     [LOAD_HALF, 0, 0, 12],
     [JUMP_EQUAL, 0, 3, ETHERTYPE_IPV4],
     [LOAD_BYTE, 0, 0, ETHERNET_BYTES + 9],
@@ -92,25 +93,6 @@ const IPV6_ROUTER_ALERT = [5, 2, 0, 0, 1, 0]
 const IPV6_ROUTER_ALERT_TYPE = 5
 /** Precedence 6, internetwork control (RFC 3376 §4). */
 const INTERNETWORK_CONTROL = 0xc0
-
-const LOAD_HALF = 0x28
-const LOAD_BYTE = 0x30
-const JUMP_EQUAL = 0x15
-const RETURN = 0x06
-
-function program(
-  instructions: readonly (readonly [code: number, yes: number, no: number, k: number])[],
-): Uint8Array {
-  const bytes = new Uint8Array(instructions.length * 8)
-  const view = new DataView(bytes.buffer)
-  instructions.forEach(([code, yes, no, k], index) => {
-    view.setUint16(index * 8, code, true)
-    view.setUint8(index * 8 + 2, yes)
-    view.setUint8(index * 8 + 3, no)
-    view.setUint32(index * 8 + 4, k, true)
-  })
-  return bytes
-}
 
 function parseIpv4(packet: Uint8Array, mac: MacAddress): SegmentPacket | undefined {
   const headerBytes = (packet[0]! & 0xf) * 4

@@ -13,12 +13,15 @@ import type {
 } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
+import { LISP_DATA_PORT } from '../../src/lisp/iana.js'
 import { decodeMessage, type Message } from '../../src/lisp/message.js'
+import { decodeEncapsulatedPim } from '../../src/lisp/multicast/encapsulated-pim.js'
 import {
   formatGroup,
   type MulticastGroup,
   parseGroup,
 } from '../../src/lisp/multicast/multicast-group.js'
+import type { PimJoinPrune } from '../../src/lisp/multicast/pim.js'
 import {
   aKey,
   aMulticastPolicy,
@@ -35,6 +38,15 @@ export interface WorldMessage {
   readonly to: string
   readonly message: Message
   readonly bytes: Uint8Array
+}
+
+/** A join from xTR to xTR (RFC 6831). */
+export interface WorldJoin {
+  readonly at: number
+  readonly from: string
+  readonly to: string
+  readonly instanceId: number
+  readonly message: PimJoinPrune
 }
 
 export interface GroupXtr {
@@ -90,6 +102,24 @@ export function mapServerConfig(about: Partial<NodeConfig> = {}): NodeConfig {
   })
 }
 
+interface InFlight {
+  readonly from: string
+  readonly to: string
+  readonly bytes: Uint8Array
+  readonly isJoin: boolean
+}
+
+function joinIn(
+  bytes: Uint8Array,
+  about: { readonly at: number; readonly from: string; readonly to: string },
+): WorldJoin {
+  const inner = decodeEncapsulatedPim(bytes)
+  if (typeof inner === 'string') throw new Error(`malformed: ${inner}`)
+  const { message, instanceId } = inner
+  if (message.kind !== 'pim-join-prune') throw new Error(`no join: ${message.kind}`)
+  return { ...about, instanceId, message }
+}
+
 export function aGroup(text: string): MulticastGroup {
   const group = parseGroup(text)
   if (group === undefined) throw new Error(`not a group: ${text}`)
@@ -105,9 +135,12 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     events: [],
     performed: [],
   }))
-  const byRloc = new Map(xtrs.map((one) => [one.rloc, one]))
+  const byRloc = new Map<string, GroupXtr>()
+  for (const [index, config] of [server, ...configs].entries())
+    for (const { address } of config.rlocs) byRloc.set(formatIpAddress(address), xtrs[index]!)
   const sent: WorldMessage[] = []
-  const flying: { at: number; order: number; one: WorldMessage }[] = []
+  const joins: WorldJoin[] = []
+  const flying: { at: number; order: number; one: InFlight }[] = []
   /** True: this datagram is lost. */
   let loses: (message: WorldMessage) => boolean = () => false
   let now = 0
@@ -116,15 +149,24 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
   function perform(xtr: GroupXtr, output: Output): void {
     if (output.kind === 'event') xtr.events.push(output.event)
     if (output.kind === 'persist') for (const next of output.then) perform(xtr, next)
-    if (output.kind === 'send') {
+    if (output.kind === 'send' && output.toPort === LISP_DATA_PORT) {
+      const one = joinIn(output.bytes, {
+        at: now,
+        from: formatIpAddress(output.from),
+        to: formatIpAddress(output.to),
+      })
+      joins.push(one)
+      order += 1
+      flying.push({ at: now + 1, order, one: { ...one, bytes: output.bytes, isJoin: true } })
+    } else if (output.kind === 'send') {
       const to = formatIpAddress(output.to)
       const { bytes } = output
       const message = decodeMessage(bytes)
       if (message.kind === 'malformed') throw new Error(`malformed: ${message.code}`)
-      const one = { at: now, from: xtr.rloc, to, message, bytes }
+      const one = { at: now, from: formatIpAddress(output.from), to, message, bytes }
       sent.push(one)
       order += 1
-      if (!loses(one)) flying.push({ at: now + 1, order, one })
+      if (!loses(one)) flying.push({ at: now + 1, order, one: { ...one, isJoin: false } })
     }
     if (output.kind !== 'datapath') return
     const { operation } = output
@@ -160,7 +202,10 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
         const target = byRloc.get(one.to)
         if (target === undefined) continue
         const [from, to] = [anAddress(one.from), anAddress(one.to)]
-        feed(target, { kind: 'datagram', from, fromPort: 4342, to, bytes: one.bytes })
+        const { bytes } = one
+        if (!one.isJoin) feed(target, { kind: 'datagram', from, fromPort: 4342, to, bytes })
+        else
+          feed(target, { kind: 'datapath', event: { kind: 'encapsulated-pim', from, to, bytes } })
       } else feed(due.xtr, { kind: 'deadline' })
     }
     now = until
@@ -181,6 +226,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
 
   return {
     sent,
+    joins,
     xtr: find,
     raise,
     now: () => now,

@@ -111,6 +111,8 @@ export function createGroupReceivers(
   }
 
   function isWanted(one: Joined): boolean {
+    // Other sites are joined at their xTRs (RFC 6831), not told by the mapping system.
+    if (config.multicast.pim?.joinSites === true) return false
     if (one.expectedUntil !== undefined) return true
     const { family } = one.group.group
     for (const name of one.listeners.values()) if (parts.isDesignated(name, family)) return true

@@ -9,11 +9,20 @@
  * interface is tagged with the RLOC that was joined: it is the outer source of its copies.
  */
 import type { NodeConfig } from '../../config/node-config.js'
-import { compareIpAddresses, formatIpAddress, isMulticast, type IpAddress } from '../../lisp/address.js'
-import { coversEid } from '../../lisp/eid.js'
+import {
+  compareIpAddresses,
+  formatIpAddress,
+  type IpAddress,
+  isMulticast,
+} from '../../lisp/address.js'
+import { coversEid, type Eid } from '../../lisp/eid.js'
 import { isUsableRloc, locator, type Rloc } from '../../lisp/locator.js'
 import { decodeEncapsulatedPim } from '../../lisp/multicast/encapsulated-pim.js'
-import { anySource, formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
+import {
+  anySource,
+  formatGroup,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
 import type { PimJoinPrune } from '../../lisp/multicast/pim.js'
 import { isOwnRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
@@ -33,16 +42,18 @@ export interface JoinedReceivers {
   /** Copies for a group: of those who joined it, and of (S,G) of those who joined (*,G). */
   copiesOf(group: MulticastGroup): readonly Encapsulation[]
   /** Groups whose root is no longer here, with the ETRs that have joined them; they are forgotten. */
-  takeDeparted(
-    isHere: (group: MulticastGroup) => boolean,
-  ): readonly { readonly group: MulticastGroup; readonly root: IpAddress; readonly etrs: readonly Rloc[] }[]
+  takeDeparted(): readonly {
+    readonly group: MulticastGroup
+    readonly root: IpAddress
+    readonly etrs: readonly Rloc[]
+  }[]
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
 }
 
 export interface JoinedParts {
-  /** The source of the group, or the root of (*,G), lives in this site. */
-  isHere(group: MulticastGroup): boolean
+  /** This source or rendezvous point lives in this site. */
+  isHere(root: Eid): boolean
   changed(group: MulticastGroup, now: Instant, outputs: Output[]): void
 }
 
@@ -89,6 +100,10 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
     parts.changed(one.group, now, outputs)
   }
 
+  function isRootHere({ instanceId }: MulticastGroup, root: IpAddress): boolean {
+    return parts.isHere({ instanceId, address: root })
+  }
+
   /** Where copies for this line go; a word when it cannot be obeyed. */
   function receiverOf({ group, terms }: NamedJoin, etr: Rloc): IpAddress | string {
     // RFC 6831 knows no other transport: without the attribute it is that of the core.
@@ -103,9 +118,15 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
     return config.rlocs.some(({ address }) => address.family === to.family) ? to : 'family'
   }
 
-  function join(line: NamedJoin, own: Rloc, etr: Rloc, holdtime: number, now: Instant): string | Joined {
+  function join(
+    line: NamedJoin,
+    own: Rloc,
+    etr: Rloc,
+    holdtime: number,
+    now: Instant,
+  ): string | Joined {
     const { group, root } = line
-    if (!parts.isHere(group)) return 'root-not-here'
+    if (!isRootHere(group, root)) return 'root-not-here'
     const to = receiverOf(line, etr)
     if (typeof to === 'string') return to
     const key = formatGroup(group)
@@ -160,7 +181,8 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
       return 'not-for-us'
     if (compareIpAddresses(upstream, to) !== 0) return 'not-for-us'
     // RFC 9798 §3.2: ETRs are told apart by the source address, which is one of theirs.
-    if (compareIpAddresses(inner.source, from) !== 0 || !isJoiner(from)) return 'not-a-joiner'
+    if (compareIpAddresses(inner.source, from) !== 0) return 'other-source'
+    if (!isJoiner(from)) return 'not-a-joiner'
     return undefined
   }
 
@@ -194,9 +216,9 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
       }
       return [...copies.values()]
     },
-    takeDeparted(isHere) {
+    takeDeparted() {
       return [...joined].flatMap(([key, { group, root, receivers }]) => {
-        if (isHere(group)) return []
+        if (isRootHere(group, root)) return []
         joined.delete(key)
         for (const name of receivers.keys()) deadlines.cancel(`${key}|${name}`)
         return [{ group, root, etrs: [...receivers.values()].map(({ etr }) => etr) }]

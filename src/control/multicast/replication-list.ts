@@ -8,7 +8,7 @@
  * what is beyond the limits.
  */
 import type { NodeConfig } from '../../config/node-config.js'
-import { formatIpAddress } from '../../lisp/address.js'
+import { formatIpAddress, isMulticast } from '../../lisp/address.js'
 import {
   type AfiAddress,
   type ExplicitLocatorPath,
@@ -21,6 +21,7 @@ import { groupAddress, type MulticastGroup } from '../../lisp/multicast/multicas
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
 import { encapsulationTo } from '../encapsulation-choice.js'
 import type { Encapsulation } from '../input-output.js'
+import { isCarriedByCore } from './root-choice.js'
 
 /** RFC 8378 §5.1.2: what ETRs register at. */
 export const RECEIVER_LEVEL = 128
@@ -141,7 +142,9 @@ function rlocFor(
     return undefined
   }
   const rloc = rlocOf(address)
-  if (rloc === undefined || !isUsableRloc(rloc)) return undefined
+  // A group of the core is one copy for all behind it (RFC 9301 §5.4), where the core has groups.
+  const isCoreGroup = rloc !== undefined && isMulticast(rloc) && isCarriedByCore(config)
+  if (rloc === undefined || !(isUsableRloc(rloc) || isCoreGroup)) return undefined
   return sourceRloc(config, rloc) === undefined ? undefined : rloc
 }
 

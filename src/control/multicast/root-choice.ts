@@ -27,7 +27,9 @@ export function chooseRoot(
   const { family } = group.group
   const able = locators.filter(
     ({ multicastPriority, reachable, rloc }) =>
-      multicastPriority !== NOT_FOR_MULTICAST && reachable && sourceRloc(config, rloc) !== undefined,
+      multicastPriority !== NOT_FOR_MULTICAST &&
+      reachable &&
+      sourceRloc(config, rloc) !== undefined,
   )
   const alike = able.filter(({ rloc }) => rloc.family === family)
   const suited = alike.length > 0 || isCarriedByCore(config) ? alike : able

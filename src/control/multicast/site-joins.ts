@@ -103,17 +103,19 @@ export function createSiteJoins(config: NodeConfig, parts: SiteJoinParts): SiteJ
     const { locators } = root
     if (locators === undefined) return
     const joining = new Map<string, { rloc: Rloc; groups: WantedGroup[] }>()
+    const leaving = new Map<string, { rloc: Rloc; groups: WantedGroup[] }>()
     for (const joined of root.groups.values()) {
       const { wanted, upstream } = joined
       const rloc = chooseRoot(config, wanted.group, locators, parts.isDown)
       const next: Upstream = rloc === undefined ? { kind: 'native' } : { kind: 'xtr', rloc }
       if (isSame(upstream, next)) continue
       joined.upstream = next
-      if (upstream?.kind === 'xtr') say('prune', upstream.rloc, [wanted], outputs)
+      if (upstream?.kind === 'xtr') together(leaving, upstream.rloc, wanted)
       if (next.kind === 'xtr') together(joining, next.rloc, wanted)
       joinCore(wanted, next, now, outputs)
     }
     for (const { rloc, groups } of joining.values()) say('join', rloc, groups, outputs)
+    for (const { rloc, groups } of leaving.values()) say('prune', rloc, groups, outputs)
   }
 
   // ------------------------------------------------------------------ what is said
@@ -183,7 +185,8 @@ export function createSiteJoins(config: NodeConfig, parts: SiteJoinParts): SiteJ
     if (rootName === undefined || root === undefined || joined === undefined) return
     root.groups.delete(key)
     rootNames.delete(key)
-    if (joined.upstream?.kind === 'xtr') say('prune', joined.upstream.rloc, [joined.wanted], outputs)
+    if (joined.upstream?.kind === 'xtr')
+      say('prune', joined.upstream.rloc, [joined.wanted], outputs)
     joinCore(joined.wanted, undefined, 0, outputs)
     if (root.groups.size > 0) return
     roots.delete(rootName)

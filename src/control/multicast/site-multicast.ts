@@ -10,10 +10,10 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { compareIpAddresses, equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
-import type { Eid } from '../../lisp/eid.js'
+import { type Eid, hostPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
-import type { MapNotify, MapReply } from '../../lisp/message.js'
+import type { MapNotify, MapReply, MapRequest } from '../../lisp/message.js'
 import {
   anySource,
   formatGroup,
@@ -26,18 +26,22 @@ import type {
   Capabilities,
   DatapathEvent,
   DatapathOperation,
+  Encapsulation,
   Instant,
   Output,
 } from '../input-output.js'
 import { earliest, push, report } from '../installed-mappings.js'
+import type { Itr } from '../itr.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createArrivingGroups } from './arriving-groups.js'
 import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
+import { createJoinedReceivers } from './joined-receivers.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
-import { chooseCopies, listMapping } from './replication-list.js'
+import { chooseCopies, listMapping, MAXIMUM_COPIES } from './replication-list.js'
+import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
 
 export interface SiteMulticast {
@@ -46,6 +50,14 @@ export interface SiteMulticast {
   handleSegment(event: SegmentEvent, now: Instant, outputs: Output[]): void
   /** After the last of the datapath events that came together. */
   endBatch(now: Instant, outputs: Output[]): void
+  /** A join of another xTR (RFC 6831). */
+  handleJoin(
+    event: Extract<DatapathEvent, { kind: 'encapsulated-pim' }>,
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** An SMR: the roots that we have joined may be elsewhere (RFC 8059 §5). */
+  handleSmr(request: MapRequest, now: Instant, outputs: Output[]): void
   /** True when it answers a request about a group. */
   handleReply(reply: MapReply, from: Rloc, now: Instant, outputs: Output[]): boolean
   /** True when the Map-Notify is about groups. */
@@ -108,6 +120,9 @@ export interface SiteMulticastParts {
   isDown(rloc: Rloc): boolean
   /** What the endpoint of an EID of ours has reported under other addresses. */
   groupsOf(entry: DatabaseEntry, limit: number): readonly MulticastGroup[]
+  readonly question: Itr['question']
+  /** An SMR about this EID, within the limits. */
+  solicit(eid: Eid, to: Rloc, now: Instant, outputs: Output[]): void
 }
 
 type PutReplication = Extract<DatapathOperation, { kind: 'put-replication' }>
@@ -122,7 +137,7 @@ export function createSiteMulticast(
   capabilities: Capabilities,
   parts: SiteMulticastParts,
 ): SiteMulticast {
-  const { database } = parts
+  const { database, question } = parts
   const { enabled, relayLevel } = config.multicast
   const level = relayLevel ?? 0
   /** `interface family` → whether we are the querier there. */
@@ -142,12 +157,20 @@ export function createSiteMulticast(
     isOurs: (group) => relayLevel !== undefined || isHere(group),
   })
   const links = createPimLinks(config, capabilities, {
-    listener: (kind, group, interfaceName, host, now, outputs) =>
-      handleListener({ kind, group, interfaceName, host }, now, outputs),
+    listener(kind, group, interfaceName, host, now, outputs) {
+      // In the core it is (S-RLOC,G) of ours: copies to G go there anyway (RFC 6831 §4).
+      if (config.siteInterfaces.some(({ name }) => name === interfaceName))
+        handleListener({ kind, group, interfaceName, host }, now, outputs)
+    },
     forwards: (interfaceName, group) => interfacesFor(group).includes(interfaceName),
     assertChanged: (group, now, outputs) => installAll(group, now, outputs),
   })
   const sourceJoins = createSourceJoins(config, database, links)
+  const siteJoins = createSiteJoins(config, { question, isDown: parts.isDown, links })
+  const joined = createJoinedReceivers(config, {
+    isHere: isEidHere,
+    changed: (group, now, outputs) => installAll(group, now, outputs),
+  })
 
   function isDesignated(interfaceName: string, family: 4 | 6): boolean {
     return queriers.get(`${interfaceName} ${family}`) ?? isLowest
@@ -157,7 +180,11 @@ export function createSiteMulticast(
   function isHere(group: MulticastGroup): boolean {
     const { instanceId, source } = group
     if (source === undefined) return sourceJoins.hasRoot(group)
-    const entry = database.match({ instanceId, address: source })
+    return isEidHere({ instanceId, address: source })
+  }
+
+  function isEidHere(eid: Eid): boolean {
+    const entry = database.match(eid)
     return entry !== undefined && entry.state !== 'away'
   }
 
@@ -181,7 +208,8 @@ export function createSiteMulticast(
     const key = formatGroup(group)
     const entries = following.entriesOf(group)
     const local = interfacesFor(group)
-    if (entries === undefined && local.length === 0) {
+    const joiners = mayReplicate(group) ? joined.copiesOf(group) : []
+    if (entries === undefined && local.length === 0 && joiners.length === 0) {
       groups.delete(key)
       sourceJoins.update(group, false, now, outputs)
       if (!installed.delete(key)) return
@@ -191,7 +219,8 @@ export function createSiteMulticast(
     }
     groups.set(key, group)
     const wanted = mayReplicate(group) ? (entries ?? []) : []
-    const { copies, ignored } = chooseCopies(config, wanted, level, parts.isDown)
+    const { copies: listed, ignored } = chooseCopies(config, wanted, level, parts.isDown)
+    const copies = mergeCopies(listed, joiners)
     sourceJoins.update(group, copies.length > 0, now, outputs)
     const put = { kind: 'put-replication', group, copies, localInterfaces: local, level } as const
     const text = textOf(put)
@@ -247,8 +276,17 @@ export function createSiteMulticast(
     const group = receivers.handleChange(event, now, outputs)
     if (group === undefined) return
     installAll(group, now, outputs)
+    updateJoin(group, now, outputs)
     // With an entry for the listeners here, the datapath would not report this source.
     if (event.kind === 'group-joined') follow(group, now, outputs)
+  }
+
+  /** Joined at the xTR of the source as long as an interface of ours has listeners of this name. */
+  function updateJoin(group: MulticastGroup, now: Instant, outputs: Output[]): void {
+    const { family } = group.group
+    const names = receivers.interfacesOf(group)
+    const isWanted = !isHere(group) && names.some((name) => isDesignated(name, family))
+    siteJoins.update(group, isWanted, now, outputs)
   }
 
   function designate(
@@ -261,6 +299,7 @@ export function createSiteMulticast(
     if (isOurs === undefined) queriers.delete(`${interfaceName} ${family}`)
     else queriers.set(`${interfaceName} ${family}`, isOurs)
     receivers.redesignate(now)
+    for (const { group } of receivers.views()) updateJoin(group, now, outputs)
     for (const group of [...groups.values()]) install(group, now, outputs)
   }
 
@@ -288,6 +327,15 @@ export function createSiteMulticast(
       if (enabled && relayLevel === undefined) links.handleEvent(event, now, outputs)
     },
     endBatch: (now, outputs) => receivers.flush(now, outputs),
+    handleJoin(event, now, outputs) {
+      if (enabled && relayLevel === undefined) joined.handleEvent(event, now, outputs)
+    },
+    handleSmr(request, now, outputs) {
+      for (const { eidPrefix } of request.records.slice(0, MAXIMUM_SMR_RECORDS))
+        siteJoins.solicited(eidPrefix, now, outputs)
+      if (request.sourceEid !== undefined)
+        siteJoins.solicited(hostPrefix(request.sourceEid), now, outputs)
+    },
     handleReply: (reply, from, now, outputs) =>
       enabled && following.handleReply(reply, from, now, outputs),
     handleNotify(notify, bytes, from, now, outputs) {
@@ -330,24 +378,41 @@ export function createSiteMulticast(
       arriving.waitFor(listens, done, now, outputs)
     },
     departed(now, outputs) {
-      if (enabled && relayLevel === undefined) following.sweep(isHere, now, outputs)
+      if (!enabled || relayLevel !== undefined) return
+      following.sweep(isHere, now, outputs)
+      // RFC 8059 §5: whoever joined here asks where the root is now, and joins there.
+      for (const { group, root, etrs } of joined.takeDeparted()) {
+        const eid = { instanceId: group.instanceId, address: root }
+        for (const etr of etrs) parts.solicit(eid, etr, now, outputs)
+        installAll(group, now, outputs)
+      }
     },
     designate,
     start(now) {
       if (enabled) receivers.start(now)
     },
     withdrawAll(now, outputs) {
+      siteJoins.leave(outputs)
       links.leave(outputs)
       return enabled ? receivers.withdrawAll(now, outputs) : 0
     },
     handleDeadline(now, outputs) {
       links.handleDeadline(now, outputs)
+      siteJoins.handleDeadline(now, outputs)
+      joined.handleDeadline(now, outputs)
       receivers.handleDeadline(now, outputs)
       following.handleDeadline(now, outputs)
       arriving.handleDeadline(now, outputs)
     },
     deadline: () =>
-      earliest(links.deadline(), receivers.deadline(), following.deadline(), arriving.deadline()),
+      earliest(
+        links.deadline(),
+        siteJoins.deadline(),
+        joined.deadline(),
+        receivers.deadline(),
+        following.deadline(),
+        arriving.deadline(),
+      ),
     views,
     pimLinks: links.views,
     size: () => installed.size,
@@ -391,6 +456,8 @@ const HANDED_OVER = { ttlMinutes: 1, mapVersion: 0, own: false }
 /** What fits beside the rest of a move message; the Map-Server tells all of them soon after. */
 const MAXIMUM_HANDED_ENTRIES = 32
 const MAXIMUM_SHOWN = 16
+/** Records of one SMR that are looked at. */
+const MAXIMUM_SMR_RECORDS = 16
 
 const REASONS = {
   ownRloc: 'own-rloc',
@@ -398,6 +465,16 @@ const REASONS = {
   unsupported: 'unsupported-rloc',
   tooMany: 'too-many',
 } as const
+
+/** Of lists and of joins: both may name a site, and a list may mix groups of the core with RLOCs. */
+function mergeCopies(
+  listed: readonly Encapsulation[],
+  joiners: readonly Encapsulation[],
+): readonly Encapsulation[] {
+  const names = new Set(listed.map(({ locator }) => formatIpAddress(locator.rloc)))
+  const others = joiners.filter(({ locator }) => !names.has(formatIpAddress(locator.rloc)))
+  return [...listed, ...others].slice(0, MAXIMUM_COPIES)
+}
 
 /** RFC 8378 §7: until a querier is elected, the lowest RLOC of the site's xTRs. */
 function isLowestOfSite(config: NodeConfig): boolean {
