@@ -6,7 +6,7 @@
  *   one made from the time of day); `--target NAME`: only this decoder;
  * - `--target NAME --seed N --case M`: one input, what it is and what comes out;
  * - `--native [--seconds S]`: the datapath and the addon's C under sanitizers instead, S each;
- * - `--report FILE`: everything, and the figures as a document.
+ * - `--report FILE`: everything, and the figures as a document; `--native-seconds S` for its native part.
  *
  * Exit code 1 when anything was found.
  */
@@ -37,6 +37,7 @@ const { values } = parseArgs({
     case: { type: 'string' },
     target: { type: 'string' },
     native: { type: 'boolean', default: false },
+    'native-seconds': { type: 'string' },
     report: { type: 'string' },
     'no-coverage': { type: 'boolean', default: false },
   },
@@ -107,7 +108,8 @@ function native(): NativeRun[] {
     return []
   }
   return HARNESSES.map((name) => {
-    const run = runHarness(name, number('seconds') ?? NATIVE_SECONDS, number('seed') ?? 0)
+    const seconds = number('native-seconds') ?? number('seconds') ?? NATIVE_SECONDS
+    const run = runHarness(name, seconds, number('seed') ?? 0)
     say(`${name}: ${run.inputs} inputs, ${run.edges} edges${run.failed ? ': FAILED' : ''}`)
     if (run.failed) say(run.output)
     return run
@@ -143,7 +145,9 @@ function inspect(value: unknown): string {
   return JSON.stringify(value, (_, field) => (typeof field === 'bigint' ? `${field}` : field))
 }
 
-function number(name: 'inputs' | 'seconds' | 'seed' | 'case'): number | undefined {
+function number(
+  name: 'inputs' | 'seconds' | 'native-seconds' | 'seed' | 'case',
+): number | undefined {
   const text = values[name]
   if (text === undefined) return undefined
   const value = Number(text)
