@@ -198,6 +198,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
     if (restored !== undefined) {
       restoredEids.restore(restored, now, first)
       itr.restore(restored, now, first)
+      multicast.restore(restored.groups ?? [], now, first)
     }
     // The datapath at once; datagrams only when the nonces in them are reserved durably.
     outputs.push(...first.filter((one) => one.kind !== 'send'))

@@ -10,6 +10,7 @@ import type {
   DatapathOperation,
   Node,
   Output,
+  RestoredState,
 } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
@@ -232,6 +233,14 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     now: () => now,
     lose(which: (message: WorldMessage) => boolean): void {
       loses = which
+    },
+    /** Its daemon is another one; the datapath has gone on with `groups`. */
+    restart(name: string, groups: NonNullable<RestoredState['groups']>): void {
+      const one = find(name)
+      const index = xtrs.indexOf(one)
+      Object.assign(one, { node: createNode([server, ...configs][index]!, someCapabilities(77)) })
+      one.entries.clear()
+      feed(one, { kind: 'restored', state: { ...state, groups } })
     },
     join(name: string, group: string, host?: string): void {
       const about = host === undefined ? {} : { host: anAddress(host) }

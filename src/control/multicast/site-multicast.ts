@@ -41,6 +41,7 @@ import type { GroupView } from './group-views.js'
 import { createJoinedReceivers } from './joined-receivers.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { chooseCopies, listMapping, MAXIMUM_COPIES } from './replication-list.js'
+import { type RestoredGroup, restoreGroups } from './restored-groups.js'
 import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
 
@@ -84,6 +85,8 @@ export interface SiteMulticast {
   /** An EID has left for good: its groups are no longer followed from here. */
   departed(now: Instant, outputs: Output[]): void
   start(now: Instant): void
+  /** What an earlier run left in the datapath; after our EIDs are known. */
+  restore(restored: readonly RestoredGroup[], now: Instant, outputs: Output[]): void
   /** Who of the site's xTRs serves a segment: its querier; undefined: as long as none of them is. */
   designate(
     interfaceName: string,
@@ -390,6 +393,22 @@ export function createSiteMulticast(
     designate,
     start(now) {
       if (enabled) receivers.start(now)
+    },
+    restore(restored, now, outputs) {
+      const hooks = {
+        isOurs: (group: MulticastGroup) => enabled && (relayLevel !== undefined || isHere(group)),
+        adopt: (record: StructuredMapping, group: MulticastGroup) =>
+          following.adopt(group, record, now, outputs),
+        expect(group: MulticastGroup, interfaces: readonly string[]) {
+          if (enabled) receivers.expect([group], interfaces, now + EXPECTATION_MS, outputs)
+        },
+        install(group: MulticastGroup) {
+          install(group, now, outputs)
+          return installed.has(formatGroup(group))
+        },
+      }
+      restoreGroups(restored, hooks, outputs)
+      receivers.flush(now, outputs)
     },
     withdrawAll(now, outputs) {
       siteJoins.leave(outputs)

@@ -2,6 +2,7 @@
  * Signal-free multicast (RFC 8378) of several sites and one Map-Server, message by message.
  */
 import t from 'tap'
+import { locator } from '../../../src/lisp/locator.js'
 import type { StructuredMapping } from '../../../src/lisp/mapping.js'
 import { aMulticastPolicy, anAddress, aPrefix, aSite } from '../../support/builders.js'
 import {
@@ -441,6 +442,37 @@ function usageOf(group: string, packets: bigint) {
   const about = { group: aGroup(group), packets, bytes: 0n, idleMs: undefined }
   return { kind: 'replication-usage', ...about } as const
 }
+
+t.test('a restart goes on copying, to segments and sites, until it knows better', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+  const copies = ['192.0.2.2', '192.0.2.9'].map((text) => ({
+    locator: locator(anAddress(text)),
+    source: anAddress('192.0.2.1'),
+    pathMtu: 1500,
+  }))
+  const groups = [
+    { group: aGroup(SSM), copies, localInterfaces: ['site'], level: 0 },
+    { group: aGroup(ASM), copies: [], localInterfaces: ['site'], level: 0 },
+    { group: aGroup('(10.1.0.5,239.1.1.1)'), copies, localInterfaces: ['site'], level: 0 },
+    { group: aGroup('(10.9.0.5,232.1.1.9)'), copies, localInterfaces: [], level: 0 },
+  ]
+  const before = world.xtr('site-1').performed.length
+  world.restart('site-1', groups)
+  const { entries, performed } = world.xtr('site-1')
+  const all = performed.slice(before).flatMap(({ operations }) => operations)
+  const removed = all.filter(({ kind }) => kind === 'delete-replication')
+  t.match(removed, [{ group: aGroup('(10.9.0.5,232.1.1.9)') }], 'a source that is not ours')
+  t.equal(removed.length, 1)
+  t.equal(entries.get(SSM), '0 192.0.2.2 192.0.2.9 | site')
+  t.equal(entries.get(ASM), '0 | site')
+  t.equal(entries.get('(10.1.0.5,239.1.1.1)'), '0 192.0.2.2 192.0.2.9 | site')
+  world.run(5000)
+  t.equal(entries.get(SSM), '0 | site', 'the Map-Server knows of no receiver')
+  world.join('site-1', SSM)
+  world.run(40_000)
+  t.equal(entries.get(SSM), '0 | site', 'who has reported stays')
+  t.notOk(entries.has(ASM), 'who has not is forgotten')
+})
 
 function registersOf(sent: readonly WorldMessage[]) {
   return sent.flatMap(({ message }) =>

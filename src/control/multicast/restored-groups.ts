@@ -1,0 +1,60 @@
+/**
+ * Replication entries that an earlier run left in the datapath, which has gone on copying by them.
+ *
+ * A list of a source that is still ours is believed until the Map-Server has answered, and a segment
+ * that had listeners counts as having them until they have been asked: a restart costs nobody a packet.
+ * What is neither is removed. A segment that an (S,G) has only because of (*,G) is no listener of (S,G).
+ */
+import { equalIpAddresses } from '../../lisp/address.js'
+import {
+  anySource,
+  equalGroups,
+  type MulticastGroup,
+} from '../../lisp/multicast/multicast-group.js'
+import type { Encapsulation, Output, RestoredState } from '../input-output.js'
+import { push } from '../installed-mappings.js'
+import { listMapping, RECEIVER_LEVEL } from './replication-list.js'
+
+export type RestoredGroup = NonNullable<RestoredState['groups']>[number]
+
+export interface RestoredGroupsHooks {
+  /** Its source is of our site, or we are a relay. */
+  isOurs(group: MulticastGroup): boolean
+  adopt(record: ReturnType<typeof listMapping>, group: MulticastGroup): void
+  /** These segments have listeners until we know better. */
+  expect(group: MulticastGroup, interfaces: readonly string[]): void
+  /** False when nothing is wanted of the group. */
+  install(group: MulticastGroup): boolean
+}
+
+/** After our EIDs are known. Appends what is to be removed to `outputs`. */
+export function restoreGroups(
+  restored: readonly RestoredGroup[],
+  hooks: RestoredGroupsHooks,
+  outputs: Output[],
+): void {
+  for (const one of restored) {
+    const listening = listenersOf(one, restored)
+    if (listening.length > 0) hooks.expect(one.group, listening)
+  }
+  for (const { group, copies } of restored) {
+    if (copies.length > 0 && hooks.isOurs(group)) hooks.adopt(recordOf(group, copies), group)
+    if (!hooks.install(group)) push(outputs, { kind: 'delete-replication', group })
+  }
+}
+
+function listenersOf(one: RestoredGroup, all: readonly RestoredGroup[]): readonly string[] {
+  if (one.group.source === undefined) return one.localInterfaces
+  const any = all.find(({ group }) => equalGroups(group, anySource(one.group)))
+  return one.localInterfaces.filter((name) => !any?.localInterfaces.includes(name))
+}
+
+function recordOf(group: MulticastGroup, copies: readonly Encapsulation[]) {
+  const entries = copies
+    .filter(({ locator, source }) => !equalIpAddresses(locator.rloc, source))
+    .map(({ locator: { rloc } }) => ({
+      level: RECEIVER_LEVEL,
+      address: { kind: 'ip', address: rloc } as const,
+    }))
+  return listMapping(group, entries, { ttlMinutes: 1, mapVersion: 0, own: false })
+}
