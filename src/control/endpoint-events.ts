@@ -3,8 +3,7 @@
  *
  * None of these is needed for a move to end well; they make it exact and quick. "Running" counts like
  * the first frame of the endpoint; where no move expects it, the segment is asked, because only a
- * frame of its own tells a MAC address. What each side makes of it is in moves.ts, move-source.ts
- *.
+ * frame of its own tells a MAC address. What each side makes of it is in moves.ts, move-source.ts.
  */
 import type { Eid } from '../lisp/eid.js'
 import type { MappingDatabase } from '../tables/mapping-database.js'
@@ -37,11 +36,13 @@ export function handleEndpointEvent(
   if (eids.length === 0 || eids.length > MAXIMUM_EIDS)
     return refusal(400, 'bad-eid-count', `an event names 1 to ${MAXIMUM_EIDS} EIDs`)
   const answer = (moves: readonly string[]): CommandResult => ({ ok: true, value: { moves } })
-  if (command.kind === 'endpoint-resumed') return answer(parts.source.resumed(eids, now, outputs))
+  const agoMs = command.kind === 'endpoint-running' ? 0 : (command.agoMs ?? 0)
+  if (!(agoMs >= 0 && agoMs <= OLDEST_EVENT_MS))
+    return refusal(400, 'bad-age', `agoMs is between 0 and ${OLDEST_EVENT_MS}`)
+  if (command.kind === 'endpoint-resumed')
+    return answer(parts.source.resumed(eids, agoMs, now, outputs))
   if (command.kind === 'endpoint-stopped') {
-    const { agoMs, gone = false } = command
-    if (!(agoMs >= 0 && agoMs <= OLDEST_EVENT_MS))
-      return refusal(400, 'bad-age', `agoMs is between 0 and ${OLDEST_EVENT_MS}`)
+    const { gone = false } = command
     return answer(parts.source.stopped(eids, agoMs, gone, now, outputs))
   }
   const moves = parts.moves.endpointRunning(eids, now, outputs)

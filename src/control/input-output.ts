@@ -380,8 +380,15 @@ export type Command =
     }
   /** At the destination: proof that the endpoint runs here, as good as its first frame. */
   | { readonly kind: 'endpoint-running'; readonly eids: readonly Eid[] }
-  /** At the source: the endpoint runs here again (its state was asked for), the move has failed. */
-  | { readonly kind: 'endpoint-resumed'; readonly eids: readonly Eid[] }
+  /**
+   * At the source: the endpoint runs here again since `agoMs` (its state was asked for), the move has
+   * failed. What is older than its latest stop is history.
+   */
+  | {
+      readonly kind: 'endpoint-resumed'
+      readonly eids: readonly Eid[]
+      readonly agoMs?: number
+    }
   | { readonly kind: 'add-eid'; readonly eidPrefix: EidPrefix; readonly interfaceName: string }
   | { readonly kind: 'remove-eid'; readonly eidPrefix: EidPrefix }
   /** `lig`: ask the mapping system, touch no table. */

@@ -7,6 +7,7 @@ import type { Rloc } from '../lisp/locator.js'
 import { isNewerMapVersion } from '../lisp/map-version.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { DatabaseEntry } from '../tables/mapping-database.js'
+import type { Instant } from './input-output.js'
 import type { MoveRecord } from './move-log.js'
 
 export interface Departure {
@@ -21,6 +22,8 @@ export interface Departure {
   readonly records: Map<string, Mapping>
   readonly senders: Map<string, Rloc>
   readonly live: boolean
+  /** When its endpoint ceased to run here, as far as anybody told; undefined: it was not told. */
+  stoppedAt?: Instant
 }
 
 /** Whether its end is still open. */

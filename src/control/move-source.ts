@@ -47,8 +47,11 @@ export interface MoveSource {
     now: Instant,
     outputs: Output[],
   ): string[]
-  /** It runs here again: what is under way for it has failed. Names the moves taken back. */
-  resumed(eids: readonly Eid[], now: Instant, outputs: Output[]): string[]
+  /**
+   * It runs here again since `agoMs`: what is under way for it has failed, unless it has stopped since.
+   * Names the moves taken back.
+   */
+  resumed(eids: readonly Eid[], agoMs: number, now: Instant, outputs: Output[]): string[]
   /** Whether a move away from here is under way for it. */
   isMoving(eid: Eid): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
@@ -164,6 +167,7 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
       const found = departures.ofEids(eids, isUnderWay)
       for (const departure of found) {
         if (departure.state !== 'copying') continue
+        departure.stoppedAt = now - agoMs
         preparation.redirectAll(departure, now, outputs)
         const { record, peer } = departure
         const content = {
@@ -184,9 +188,9 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
       }
       return found.map((one) => one.record.name)
     },
-    resumed(eids, now, outputs) {
+    resumed(eids, agoMs, now, outputs) {
       // What still copies was accepted after the endpoint last resumed: another attempt's failure.
-      const found = departures.ofEids(eids, (one) => one?.state === 'redirected')
+      const found = departures.ofEids(eids, (one) => isUndoneBy(one, now - agoMs))
       for (const departure of found) {
         const { record, peer } = departure
         exchange.abandon(`stopped/${record.name}`)
@@ -220,6 +224,11 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
     },
     deadline: () => earliest(departures.deadline(), senders.deadline()),
   }
+}
+
+/** Whether news that the endpoint ran here at that moment means that this move has failed. */
+function isUndoneBy(departure: Departure | undefined, resumedAt: Instant): boolean {
+  return departure?.state === 'redirected' && resumedAt >= (departure.stoppedAt ?? resumedAt)
 }
 
 /** Repeated until answered; what the answer says changes nothing. */

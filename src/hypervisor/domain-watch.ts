@@ -133,8 +133,11 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
         return say(domain, { event: 'stopped', eids, agoMs, saidAtMs, gone: action.gone })
       }
       case 'running':
-      case 'resumed':
-        return say(domain, { event: action.kind, eids })
+        return say(domain, { event: 'running', eids })
+      case 'resumed': {
+        const agoMs = Math.min(performance.now() - since, 60_000)
+        return say(domain, { event: 'resumed', eids, agoMs })
+      }
     }
   }
 

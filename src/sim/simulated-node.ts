@@ -42,6 +42,8 @@ export interface NodeSurroundings {
   readonly datapath: ModelDatapath | undefined
   readonly wrap: WrapNode | undefined
   readonly makeNode: MakeNode | undefined
+  /** What its clock shows more than that of the world, in ms. */
+  readonly clockMs: number
   /** Mean delay of datapath events, in ms. */
   readonly eventMs: number
   /** Share of ring events that find the ring full. */
@@ -105,11 +107,12 @@ export function createSimulatedNode(
   let lastCommand = 0
   let lastEventAt = 0
   let timerAt: Instant | undefined
+  const clock = (): Instant => timeline.now() + around.clockMs
 
   function feed(input: Input, datagram?: Datagram): void {
     if (node === undefined) return
     const outputs: Output[] = []
-    node.handle(input, timeline.now(), outputs)
+    node.handle(input, clock(), outputs)
     around.observe(input, datagram, outputs)
     for (const output of outputs) perform(output)
     arm()
@@ -119,15 +122,14 @@ export function createSimulatedNode(
   function arm(): void {
     const wanted = node?.deadline()
     if (wanted === undefined) return
-    const at = timeline.now() + Math.max(1, Math.ceil(wanted - timeline.now()))
+    const at = timeline.now() + Math.max(1, Math.ceil(wanted - clock()))
     if (timerAt !== undefined && timerAt <= at) return
     timerAt = at
     const mine = incarnation
     timeline.at(at, () => {
       if (mine !== incarnation || timerAt !== at) return
       timerAt = undefined
-      if ((node?.deadline() ?? Number.POSITIVE_INFINITY) <= timeline.now())
-        feed({ kind: 'deadline' })
+      if ((node?.deadline() ?? Number.POSITIVE_INFINITY) <= clock()) feed({ kind: 'deadline' })
       else arm()
     })
   }
@@ -220,7 +222,7 @@ export function createSimulatedNode(
       datapath?.forget()
     },
     loseStore: () => store.lose(),
-    snapshot: () => node?.snapshot(timeline.now()),
+    snapshot: () => node?.snapshot(clock()),
   }
 }
 

@@ -68,6 +68,8 @@ export interface WorldOptions {
   readonly onLine?: (line: string) => void
   /** The tables of one node after the other are compared, all once per period: for many nodes. */
   readonly compareInTurn?: boolean
+  /** What the clock of each node shows more than another's, in ms; none of them is right. */
+  readonly clocks?: Readonly<Record<string, number>>
   /** All hosts announce themselves within this, in ms. */
   readonly announceMs?: number
   readonly maximumSteps?: number
@@ -220,7 +222,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
         ...(nodeConfig.closedNetwork === undefined ? {} : { closed: nodeConfig.closedNetwork }),
       },
       {
-        now: timeline.now,
+        now: () => timeline.now() + (options.clocks?.[name] ?? 0),
         after: timeline.after,
         commandMs: () => chance.between(0, 2 * delays.meanHoldMs),
         raise,
@@ -252,6 +254,7 @@ export function createWorld(topology: SimulatedTopology, options: WorldOptions):
       datapath,
       wrap: options.wrap,
       makeNode: options.makeNode,
+      clockMs: options.clocks?.[name] ?? 0,
       eventMs: delays.meanEventMs,
       eventLoss: () => eventLoss,
       send: (datagram) => send(name, datagram),

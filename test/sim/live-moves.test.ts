@@ -5,139 +5,28 @@
  * Nothing may be lost, whatever is told or not, as long as a premise of losslessness holds.
  */
 import t from 'tap'
-import { decodeMessage, type MoveMessage } from '../../src/lisp/message.js'
-import { judgeRest } from '../../src/sim/at-rest.js'
 import { drawFaultMix, noFaults } from '../../src/sim/faults.js'
-import type { Traffic } from '../../src/sim/host.js'
 import type { MoveKind } from '../../src/sim/mover.js'
-import type { Datagram } from '../../src/sim/network.js'
 import { createPrng } from '../../src/sim/prng.js'
 import { runSimulation } from '../../src/sim/run.js'
-import { createWorld, USUAL_DELAYS, type World } from '../../src/sim/world.js'
+import { USUAL_DELAYS, type World } from '../../src/sim/world.js'
+import {
+  BEGIN,
+  KNOWN,
+  liveWorld,
+  migrate,
+  outcome,
+  type Script,
+  stateAt,
+} from '../support/live-world.js'
 import { simulatedSize } from '../support/simulated.js'
 
 t.setTimeout(180_000)
 
-const BEGIN = 2000
-/** From "prepared" on the VM runs on so long, then stands still so long. */
-const RUN_MS = 300
-const DOWN_MS = 60
-const EID = '[7]10.10.0.1'
-
-/** What the hypervisors do with their news: how late each is, or undefined: never. */
-interface Script {
-  readonly stoppedMs?: number | undefined
-  readonly runningMs?: number | undefined
-  readonly garpMs?: number | undefined
-  /** Of the migration: it fails after the stop, and the VM runs at its source again. */
-  readonly fails?: boolean
-  /** Before the stop; called when everything is prepared. */
-  readonly onReady?: (world: World) => void
-  readonly onStopped?: (world: World) => void
-  readonly onRunning?: (world: World) => void
-  readonly carry?: (message: MoveMessage, datagram: Datagram) => boolean | number
-}
-
-const KNOWN: Script = { stoppedMs: 4, runningMs: 3, garpMs: 8 }
-
-interface Course {
-  readonly world: World
-  readonly traffic: Traffic
-  readonly moveIds: string[]
-}
-
-function aWorld(carry?: Script['carry']): Course {
-  const delays = {
-    leastDelayMs: { from: 2, to: 2 },
-    meanJitterMs: 0,
-    meanWriteMs: 0.5,
-    meanEventMs: 0.1,
-    meanHoldMs: 0.02,
-  }
-  const world = createWorld(simulatedSize(), {
-    seed: 'live',
-    delays,
-    carries(datagram) {
-      const message = decodeMessage(datagram.bytes)
-      return message.kind === 'move' ? (carry?.(message, datagram) ?? true) : true
-    },
-  })
-  const { hosts, timeline } = world
-  const [vm, other] = [hosts.byName('vm-1'), hosts.byName('host-1')]
-  const traffic = hosts.traffic(other, vm, 4)!
-  for (const one of [traffic, hosts.traffic(vm, other, 4)!]) {
-    const next = (): void => {
-      hosts.send(one, 200)
-      timeline.after(2, next)
-    }
-    timeline.at(BEGIN - 500, next)
-  }
-  return { world, traffic, moveIds: [] }
-}
-
-/** Migrates vm-1 from one cloud to another, beginning at `at`. */
-function migrate(course: Course, at: number, from: string, to: string, script: Script): void {
-  const { world, moveIds } = course
-  const { timeline, hosts } = world
-  const vm = hosts.byName('vm-1')
-  const { eids } = vm.specification
-  const socketAt = (site: string) => vm.specification.sockets.find((one) => one.site === site)!
-  const later = (ms: number | undefined, run: () => void): void => {
-    if (ms !== undefined) timeline.after(ms, run)
-  }
-  const run = (): void => {
-    const home = script.fails ? from : to
-    hosts.resume(vm, socketAt(home))
-    later(script.garpMs, () => hosts.announce(vm, 'arp'))
-    later(script.runningMs, () => {
-      const kind = script.fails ? ('endpoint-resumed' as const) : ('endpoint-running' as const)
-      world.command(home, { kind, eids }, () => {})
-      if (script.fails)
-        world.command(to, { kind: 'cancel-move', moveId: moveIds.at(-1)! }, () => {})
-    })
-    script.onRunning?.(world)
-  }
-  const stop = (): void => {
-    const agoMs = script.stoppedMs ?? 0
-    hosts.pause(vm)
-    later(script.stoppedMs, () =>
-      world.command(from, { kind: 'endpoint-stopped', eids, agoMs }, () => {}),
-    )
-    script.onStopped?.(world)
-    timeline.after(DOWN_MS, run)
-  }
-  timeline.at(at, () => {
-    const command = { kind: 'start-move', eids, source: undefined, mode: 'live' } as const
-    world.command(to, command, (result) => {
-      if (!result.ok) throw new Error(result.code)
-      moveIds.push((result.value as { readonly moveId: string }).moveId)
-      timeline.after(RUN_MS, stop)
-      script.onReady?.(world)
-    })
-  })
-}
-
-/** Everything settles; what was lost for good by then. */
-function outcome(course: Course, until: number) {
-  const { world, traffic } = course
-  world.run(until)
-  judgeRest(world, until - 500)
-  world.run(until + 100)
-  const { books } = traffic
-  const lost = world.ledger.missing(books, 0).map((one) => `${one.sequence} ${one.reason}`)
-  const twice = books.deliveries.filter((count) => count > 1).length
-  return { lost, twice, reordered: books.reordered, reasons: world.ledger.totals().reasons }
-}
-
-function stateAt(world: World, site: string): string | undefined {
-  const snapshot = world.node(site).snapshot()
-  return snapshot?.mappingDatabase.find((one) => one.eidPrefix === `${EID}/32`)?.state
-}
-
 t.test(
   'a prepared live move loses nothing, and what is doubled lies within the guard',
   async (t) => {
-    const course = aWorld()
+    const course = liveWorld()
     migrate(course, BEGIN, 'cloud-1', 'cloud-2', {
       ...KNOWN,
       onReady(world) {
@@ -162,7 +51,7 @@ for (const [name, script] of Object.entries<Script>({
   'nothing is told but its first frame': { garpMs: 8 },
 }))
   t.test(`nothing is lost when ${name}`, async (t) => {
-    const course = aWorld()
+    const course = liveWorld()
     migrate(course, BEGIN, 'cloud-1', 'cloud-2', script)
     t.same(outcome(course, BEGIN + 8000).lost, [])
     t.equal(stateAt(course.world, 'cloud-2'), 'local')
@@ -171,17 +60,18 @@ for (const [name, script] of Object.entries<Script>({
 for (const phase of ['stopped', 'confirm', 'prepared', 'prepare-live', 'ack'] as const) {
   t.test(`nothing is lost when the first ${phase} is lost`, async (t) => {
     let count = 0
-    const course = aWorld((message) => {
-      if (message.phase === phase) count += 1
-      return message.phase !== phase || count > 1
+    const course = liveWorld((message) => {
+      const isIt = message.kind === 'move' && message.phase === phase
+      if (isIt) count += 1
+      return !isIt || count > 1
     })
     migrate(course, BEGIN, 'cloud-1', 'cloud-2', KNOWN)
     t.same(outcome(course, BEGIN + 8000).lost, [])
     t.ok(count > 1, 'it was said again')
   })
   t.test(`nothing is lost when every ${phase} comes 30 ms late and twice`, async (t) => {
-    const course = aWorld((message, datagram) => {
-      if (message.phase !== phase) return true
+    const course = liveWorld((message, datagram) => {
+      if (message.kind !== 'move' || message.phase !== phase) return true
       course.world.timeline.after(60, () => course.world.network.send('core', datagram))
       return 30
     })
@@ -192,7 +82,7 @@ for (const phase of ['stopped', 'confirm', 'prepared', 'prepare-live', 'ack'] as
 
 t.test('nothing is lost when the migration fails after the stop', async (t) => {
   for (const script of [KNOWN, { ...KNOWN, garpMs: undefined }, { ...KNOWN, runningMs: 40 }]) {
-    const course = aWorld()
+    const course = liveWorld()
     migrate(course, BEGIN, 'cloud-1', 'cloud-2', { ...script, fails: true })
     t.same(outcome(course, BEGIN + 12_000).lost, [])
     t.equal(stateAt(course.world, 'cloud-1'), 'local')
@@ -200,7 +90,7 @@ t.test('nothing is lost when the migration fails after the stop', async (t) => {
 })
 
 t.test('a move is called off before the stop and leaves no trace', async (t) => {
-  const course = aWorld()
+  const course = liveWorld()
   const { world, moveIds } = course
   world.timeline.at(BEGIN, () => {
     const { eids } = world.hosts.byName('vm-1').specification
@@ -220,7 +110,7 @@ t.test('a move is called off before the stop and leaves no trace', async (t) => 
 })
 
 t.test('there and back again, three times, nothing is lost', async (t) => {
-  const course = aWorld()
+  const course = liveWorld()
   for (const [index, [from, to]] of [
     ['cloud-1', 'cloud-2'],
     ['cloud-2', 'cloud-1'],
@@ -240,7 +130,7 @@ for (const [who, name] of [
 ] as const)
   for (const step of ['onReady', 'onStopped', 'onRunning'] as const)
     t.test(`when the daemon of the ${name} dies ${step}, the EID is found at rest`, async (t) => {
-      const course = aWorld()
+      const course = liveWorld()
       const crash = (world: World): void => {
         const node = world.node(who)
         world.timeline.after(1, () => node.crash())

@@ -20,7 +20,11 @@ const EndpointEvent = Type.Object(
     eids: Type.Array(Type.String(), { minItems: 1, maxItems: 64 }),
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
     agoMs: Type.Optional(
-      Type.Number({ minimum: 0, maximum: 60_000, description: 'stopped: so long ago; default 0' }),
+      Type.Number({
+        minimum: 0,
+        maximum: 60_000,
+        description: 'stopped, resumed: so long ago; default 0',
+      }),
     ),
     saidAtMs: Type.Optional(
       Type.Number({
@@ -85,7 +89,7 @@ function commandOf(
   eids: readonly Eid[],
 ): Command {
   if (body.event === 'running') return { kind: 'endpoint-running', eids }
-  if (body.event === 'resumed') return { kind: 'endpoint-resumed', eids }
+  if (body.event === 'resumed') return { kind: 'endpoint-resumed', eids, agoMs: body.agoMs ?? 0 }
   const gone = body.gone === true
   const agoMs = Math.min((body.agoMs ?? 0) + waitedMs(body.saidAtMs), OLDEST_EVENT_MS)
   return { kind: 'endpoint-stopped', eids, agoMs, gone }
