@@ -116,7 +116,8 @@ export function createEidPlacement(
     const move = moving.get(entry.key)
     const former = restored.get(entry.key)
     restored.delete(entry.key)
-    if (former !== undefined) moving.set(entry.key, former)
+    if (former?.kind === 'destination') moving.set(entry.key, { ...former, ...change })
+    else if (former !== undefined) moving.set(entry.key, former)
     else if (move?.kind === 'destination') moving.set(entry.key, { ...move, ...change })
     else moving.delete(entry.key)
   }
@@ -191,7 +192,7 @@ export function createEidPlacement(
     },
     away(entry, locators, options, now, outputs) {
       // What leaves here goes on being stamped; the copies that came here were seen at the source.
-      if (moving.get(entry.key)?.kind === 'destination')
+      if ((restored.get(entry.key) ?? moving.get(entry.key))?.kind === 'destination')
         changeArrival(entry, { passOn: false, copies: 'none' })
       entry.state = 'away'
       entry.registering = false

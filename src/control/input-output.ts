@@ -337,7 +337,7 @@ export interface RestoredState {
     readonly mac: MacAddress | undefined
     /** False: put with `proxyNeighbours: false`, that is, away before the move was certain. */
     readonly proxyNeighbours?: boolean
-    /** Of a source that still copies or stamps. */
+    /** Of a source that still copies or stamps, or of a destination. */
     readonly move?: LocalMove
   }[]
   readonly mapCache: readonly {

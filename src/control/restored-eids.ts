@@ -7,15 +7,21 @@
  * again. An EID that was expected is expected for one endpoint time-out more.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import { eidFromPrefix, formatEid, formatEidPrefix, isHostPrefix } from '../lisp/eid.js'
-import type { Locator } from '../lisp/locator.js'
+import {
+  type EidPrefix,
+  eidFromPrefix,
+  formatEid,
+  formatEidPrefix,
+  isHostPrefix,
+} from '../lisp/eid.js'
+import { type Locator, locator } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { DatabaseEntry, MappingDatabase } from '../tables/mapping-database.js'
 import { namesUs } from './control-datagram.js'
 import type { EidPlacement } from './eid-placement.js'
 import type { Etr } from './etr.js'
 import { hear } from './heard-version.js'
-import type { Instant, Output, RestoredState } from './input-output.js'
+import type { Instant, LocalMove, Output, RestoredState } from './input-output.js'
 import { earliest, push, report } from './installed-mappings.js'
 import type { Itr } from './itr.js'
 
@@ -99,6 +105,23 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
     itr.question(entry.eid, now + ANSWER_MS, answer, now, outputs)
   }
 
+  /**
+   * The source of a live move copies on: its copies are a window again, and are dropped when the
+   * endpoint turns out not to come. Sent back to the source they would be copied to here again.
+   */
+  function expectLive(
+    entry: DatabaseEntry,
+    { peer, passOn, copies }: LocalMove & { kind: 'destination' },
+    state: RestoredState,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const known = cachedLocators(entry.eidPrefix, state)
+    const locators = known.length > 0 ? known : [locator(peer)]
+    placement.standbyLive(entry, peer, locators, now, outputs)
+    if (!passOn && typeof copies === 'number') placement.markStopped(entry, copies, outputs)
+  }
+
   function restoreOne(
     one: RestoredState['localEids'][number],
     state: RestoredState,
@@ -118,18 +141,19 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
       return
     }
     entry.mac = one.mac
-    // It copies on; who ordered that will say how it ended.
-    if (one.move?.kind === 'source' && one.state === 'local') placement.restoreMove(entry, one.move)
+    // It copies on, and who ordered that will say how it ended; or copies still come.
+    const goesOn = one.move?.kind === 'destination' || one.state === 'local'
+    if (one.move !== undefined && goesOn && one.state !== 'standby')
+      placement.restoreMove(entry, one.move)
     if (one.state === 'local') placement.local(entry, one.mac, one.interfaceName, now, outputs)
     else if (one.state === 'standby') {
-      placement.standby(entry, now, outputs)
+      if (one.move?.kind === 'destination') expectLive(entry, one.move, state, now, outputs)
+      else placement.standby(entry, now, outputs)
       const at = now + config.mobility.endpointTimeoutMs
       pending.set(entry, { state: 'standby', committed: true, at })
       return
     } else {
-      const key = formatEidPrefix(one.eidPrefix)
-      const cached = state.mapCache.find((other) => formatEidPrefix(other.eidPrefix) === key)
-      const locators = (cached?.encapsulations ?? []).map((each) => each.locator)
+      const locators = cachedLocators(one.eidPrefix, state)
       // Before the move was certain the endpoint answered itself, and may still do so.
       const committed = one.proxyNeighbours !== false
       const options = { committed, mapVersion: 0, release: false }
@@ -152,4 +176,11 @@ export function createRestoredEids(config: NodeConfig, parts: RestoredEidParts):
     },
     deadline: () => earliest(...[...pending.values()].map((one) => one.at)),
   }
+}
+
+/** Where the datapath sends packets of an EID that is not here; none when nothing was left. */
+function cachedLocators(eidPrefix: EidPrefix, state: RestoredState): Locator[] {
+  const key = formatEidPrefix(eidPrefix)
+  const cached = state.mapCache.find((other) => formatEidPrefix(other.eidPrefix) === key)
+  return (cached?.encapsulations ?? []).map((each) => each.locator)
 }

@@ -55,11 +55,17 @@ export function holdCutOf(move: LocalMove | undefined): number {
 export function readMove(maps: BpfMaps, eidPrefix: EidPrefix): LocalMove | undefined {
   const value = isHostPrefix(eidPrefix) ? maps.lookup('moves', eidKey(eidPrefix)) : undefined
   if (value === undefined) return undefined
-  const { untilNs, role, peer } = decodeBpfMove(value)
+  const { untilNs, role, flags, cut, peer } = decodeBpfMove(value)
   const leaseMs = Number(untilNs - process.hrtime.bigint()) / 1e6
   const [to, source] = [peer.destination, peer.source].map((one) => addressOf(peer.family, one))
-  if (role !== MOVE_ROLE.source || leaseMs <= 0 || to === undefined || source === undefined)
-    return undefined
+  if (to === undefined) return undefined
+  if (role !== MOVE_ROLE.source) {
+    const isSet = (name: keyof typeof MOVE_FLAGS): boolean => (flags & MOVE_FLAGS[name]) !== 0
+    const copies = isSet('drop-copies') ? 'none' : isSet('has-cut') ? cut : 'all'
+    const left = { leaseMs: Math.max(1, leaseMs), passOn: isSet('pass-on'), copies } as const
+    return { kind: 'destination', peer: to, ...left }
+  }
+  if (leaseMs <= 0 || source === undefined) return undefined
   const encapsulation = { locator: locator(to), source, pathMtu: peer.pathMtu }
   return { kind: 'source', encapsulation, leaseMs }
 }

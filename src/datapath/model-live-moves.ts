@@ -74,8 +74,10 @@ export function createModelLiveMoves(
   }
 }
 
-/** A source that still copies goes on with what remains of its lease. */
+/** A source that still copies goes on with what remains of its lease; a destination knows its peer. */
 export function leftOf(move: ModelMove | undefined, now: number): { move?: LocalMove } {
-  if (move?.kind !== 'source' || move.until <= now) return {}
-  return { move: { kind: 'source', encapsulation: move.encapsulation, leaseMs: move.until - now } }
+  if (move === undefined) return {}
+  const { until, ...rest } = move
+  if (move.kind === 'source' && until <= now) return {}
+  return { move: { ...rest, leaseMs: Math.max(1, until - now) } }
 }

@@ -173,3 +173,21 @@ t.test('live moves under every kind of fault: invariants hold, all is found at r
   }
   t.ok(moves > 60, `${moves} machines arrived`)
 })
+
+t.test(
+  'a destination whose daemon dies sends no copies back to a source that copies on',
+  async (t) => {
+    const course = liveWorld()
+    const { world, moveIds } = course
+    migrate(course, BEGIN, 'cloud-1', 'cloud-2', {
+      garpMs: 8,
+      fails: true,
+      onReady: () => world.timeline.after(50, () => world.node('cloud-2').crash()),
+      onRunning: () => world.timeline.after(50, () => world.node('cloud-2').start()),
+    })
+    const { lost, twice } = outcome(course, BEGIN + 50_000)
+    t.equal(moveIds.length, 1)
+    t.same({ lost, twice }, { lost: [], twice: 0 })
+    t.equal(stateAt(world, 'cloud-1'), 'local')
+  },
+)
