@@ -15,7 +15,7 @@ import { runProgram } from '../../lab/network.js'
 import { openPanel } from '../../lab/panel.js'
 import { type LoadedTopology, panelOf } from '../../lab/topology.js'
 import { inLab } from '../in-lab.js'
-import { type PerformedMove, performMove } from '../perform-move.js'
+import { monotonicNs, type PerformedMove, performMove } from '../perform-move.js'
 import { type Probe, startProbe } from '../probe-process.js'
 import { decodeRecords, type PacketRecord } from '../records.js'
 import { computeGroupFigures, type GroupMoveWindow, type Membership, type Stay } from './figures.js'
@@ -56,7 +56,7 @@ function main(): Promise<number> {
     .option('--name <name>', 'run under this name, so that two can run at once', 'multicast')
     .option('--packets <number>', 'at least so many for every receiver', wholeNumber, PACKETS)
     .option('--moves <number>', 'only so many', wholeNumber)
-    .option('--cut <node>', 'pull this node’s cable before the moves: what do the figures say?')
+    .option('--cut <node>', 'pull this node’s cable at last: what do the figures say?')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   const options = program.parse().opts<Options>()
   const file = packageFile('topologies', 'multicast.yaml')
@@ -87,8 +87,8 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   await tellTree(stage)
   const joinedAt = performance.now()
   await leaveAndReturn(stage)
-  if (options.cut !== undefined) await cutOff(stage, options.cut)
   const { windows, failures } = await performMoves(stage)
+  if (options.cut !== undefined) windows.push(await cutOff(stage, options.cut))
   // Who joined last has to get its number of packets too.
   await pause((options.packets / PACKETS_PER_SECOND) * 1000 - (performance.now() - joinedAt))
   await Promise.all(senders.map((sender) => sender.probe.end()))
@@ -172,11 +172,14 @@ async function leaveAndReturn(stage: Stage): Promise<void> {
   await tellTree(stage)
 }
 
-/** As if somebody had pulled the cable between `node` and the core. */
-async function cutOff({ loaded, story }: Stage, node: string): Promise<void> {
+/** As if somebody had pulled the cable between `node` and the core; a second of that. */
+async function cutOff({ loaded, story }: Stage, node: string): Promise<GroupMoveWindow> {
+  const fromNs = monotonicNs()
   const netns = `--net=${namespaceFile(loaded.topology.name, node)}`
   await runProgram('nsenter', [netns, 'ip', 'link', 'set', 'core0', 'down'])
-  story.line(`${node} is cut off from the core`)
+  story.line(`      ${node} is cut off from the core`)
+  await pause(CUT_MS)
+  return { what: `${node}: cut off`, fromNs, untilNs: Number.POSITIVE_INFINITY }
 }
 
 /** The file's moves, or the first so many of them. */
@@ -204,10 +207,11 @@ async function performMoves(
     await pause(BETWEEN_MOVES_MS)
     await tellTree(stage)
   }
+  const endNs = stage.options.cut === undefined ? Number.POSITIVE_INFINITY : monotonicNs()
   const windows = done.map(({ from, to, requestedNs }, index) => ({
     what: `${moves[index]!.endpoint}: ${from} → ${to}`,
     fromNs: requestedNs - WINDOW_LEAD_NS,
-    untilNs: (done[index + 1]?.requestedNs ?? Number.POSITIVE_INFINITY) - WINDOW_LEAD_NS,
+    untilNs: (done[index + 1]?.requestedNs ?? endNs) - WINDOW_LEAD_NS,
   }))
   return { windows, failures: done.flatMap(({ failure }) => failure ?? []) }
 }
@@ -238,7 +242,8 @@ const PACKETS = 10_000
 const WARM_UP_MS = 500
 const BETWEEN_JOINS_MS = 100
 const SETTLE_MS = 500
-const AWAY_MS = 2_000
+const AWAY_MS = 1_500
+const CUT_MS = 1_000
 const BETWEEN_MOVES_MS = 1_500
 const STRAGGLER_MS = 500
 const WINDOW_LEAD_NS = 1_000_000
