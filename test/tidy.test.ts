@@ -25,7 +25,7 @@ const arrows: Record<string, readonly string[]> = {
   lab: ['lisp', 'config', 'datapath'],
   demo: ['lab', 'config', 'lisp'],
   migrate: ['lab', 'demo', 'hypervisor', 'config'],
-  sim: ['lisp', 'tables', 'control', 'datapath', 'config'],
+  sim: ['lisp', 'tables', 'control', 'datapath', 'config', 'store'],
   cli: ['lisp', 'hypervisor', 'capture', 'config', 'lab', 'api', 'sim', 'journal', 'type:control'],
 }
 /** What makes a run depend on anything but its inputs; banned where decisions are made. */

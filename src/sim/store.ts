@@ -3,7 +3,7 @@
  * those under way. Expiries need no conversion here: virtual time goes on over a crash.
  */
 import type { StoredRecord } from '../control/input-output.js'
-import { formatEidPrefix } from '../lisp/eid.js'
+import { isRemoval, recordKey } from '../store/store.js'
 import type { Prng } from './prng.js'
 import type { Timeline } from './timeline.js'
 
@@ -17,6 +17,9 @@ export interface SimulatedStore {
   crash(): number
 }
 
+/** What no disk beats. */
+const LEAST_WRITE_MS = 0.05
+
 /** @param meanWriteMs mean time until a write is durable */
 export function createSimulatedStore(
   timeline: Timeline,
@@ -29,9 +32,8 @@ export function createSimulatedStore(
   let generation = 0
 
   function write(record: StoredRecord): void {
-    const key = keyOf(record)
-    if (record.kind.endsWith('-removed')) durable.delete(key)
-    else durable.set(key, record)
+    if (isRemoval(record)) durable.delete(recordKey(record))
+    else durable.set(recordKey(record), record)
   }
 
   return {
@@ -58,26 +60,3 @@ export function createSimulatedStore(
     },
   }
 }
-
-/** One record per key, as in the real store. */
-function keyOf(record: StoredRecord): string {
-  switch (record.kind) {
-    case 'reservation':
-      return `reservation/${record.scope}`
-    case 'last-nonce':
-      return `last-nonce/${record.sender}`
-    case 'registration':
-    case 'registration-removed':
-      return `registration/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
-    case 'own-locators':
-      return record.kind
-    case 'pending-notify':
-    case 'pending-notify-removed':
-      return `pending-notify/${formatEidPrefix(record.eidPrefix)}/${record.owner}`
-    case 'subscription':
-    case 'subscription-removed':
-      return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`
-  }
-}
-
-const LEAST_WRITE_MS = 0.05
