@@ -6,12 +6,13 @@
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
-import type { Mapping } from '../../src/lisp/mapping.js'
-import { encodeMessage, type MapReply, type MapRequest } from '../../src/lisp/message.js'
+import { encodeMessage, type MapRequest } from '../../src/lisp/message.js'
 import {
+  aHeldPacket,
   aKey,
   aLocator,
   aMapping,
+  aMapReply,
   aMapRequest,
   aNodeConfig,
   anAddress,
@@ -23,7 +24,7 @@ import {
   createConversation,
   namesOf,
   type Reaction,
-  sentOf,
+  requestsIn,
   wordsOf,
 } from '../support/conversation.js'
 
@@ -45,26 +46,9 @@ function anItr(about: Partial<NodeConfig> = {}) {
 
 type Conversation = ReturnType<typeof anItr>
 
-function held(eid: string, source = '10.2.0.7') {
-  const why = 'map-cache-miss' as const
-  return { kind: 'packet-held' as const, eid: anEid(eid), source: anEid(source), why }
-}
-
-function aReply(nonce: bigint, ...records: Mapping[]): MapReply {
-  return { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false, nonce, records }
-}
-
-function requestsIn(reactions: readonly Reaction[]): MapRequest[] {
-  return sentOf(reactions, 'map-request').map(({ inner, message }) => {
-    const request = inner ?? message
-    if (request.kind !== 'map-request') throw new Error('no Map-Request')
-    return request
-  })
-}
-
 function learn(talk: Conversation, at: number, mapping = aMapping(), eid = '10.1.0.5'): void {
-  const [request] = requestsIn([talk.datapath(at, held(eid))])
-  talk.message(at, ETR, aReply(request!.nonce, mapping))
+  const [request] = requestsIn([talk.datapath(at, aHeldPacket(eid))])
+  talk.message(at, ETR, aMapReply(request!.nonce, mapping))
 }
 
 /** The map-cache without our own entries. */
@@ -86,7 +70,7 @@ t.test(
     const talk = anItr()
     learn(talk, 0)
     for (const from of [ATTACKER, ETR, SERVER]) {
-      const evil = aReply(4711n, aMapping({ locators: [ATTACKER] }))
+      const evil = aMapReply(4711n, aMapping({ locators: [ATTACKER] }))
       const result = talk.message(100, from, evil)
       t.same([result.names, result.words], [['map-reply-rejected unknown-nonce'], []], from)
       const probe = talk.message(100, from, { ...evil, rlocProbe: true })
@@ -100,7 +84,7 @@ t.test(
   'RFC 9301 §9: a hundred thousand guessed nonces are counted, keep nothing, and shut nobody out',
   async (t) => {
     const talk = anItr()
-    const [request] = requestsIn([talk.datapath(0, held('10.1.0.5'))])
+    const [request] = requestsIn([talk.datapath(0, aHeldPacket('10.1.0.5'))])
     const names: string[] = []
     for (let guess = 0n; guess < 100_000n; guess += 1n) {
       const nonce =
@@ -108,13 +92,13 @@ t.test(
       if (nonce === request!.nonce) continue
       // Also from the address of the Map-Server: shutting out a source would shut that one out.
       const from = guess % 3n === 0n ? SERVER : ATTACKER
-      const evil = aReply(BigInt.asUintN(64, nonce), aMapping({ locators: [ATTACKER] }))
+      const evil = aMapReply(BigInt.asUintN(64, nonce), aMapping({ locators: [ATTACKER] }))
       names.push(...talk.message(1, from, evil).names)
     }
     t.same([...new Set(names)], ['map-reply-rejected unknown-nonce'])
     t.ok(names.length > 99_000)
     t.same(cached(talk, 1), [])
-    const answered = talk.message(2, SERVER, aReply(request!.nonce, aMapping()))
+    const answered = talk.message(2, SERVER, aMapReply(request!.nonce, aMapping()))
     t.ok(answered.names.includes('mapping-installed'), 'the true answer still counts')
   },
 )
@@ -123,9 +107,9 @@ t.test(
   'RFC 9437 §5: the nonce of a subscribing request has fewer random bits, so guesses against it lead to a plain request',
   async (t) => {
     const talk = anItr({ publishSubscribe: { subscribe: true, acceptUnsolicited: false } })
-    const [request] = requestsIn([talk.datapath(0, held('10.1.0.5'))])
+    const [request] = requestsIn([talk.datapath(0, aHeldPacket('10.1.0.5'))])
     t.ok(request!.records[0]!.subscribe)
-    const evil = (nonce: bigint) => aReply(nonce, aMapping({ locators: [ATTACKER] }))
+    const evil = (nonce: bigint) => aMapReply(nonce, aMapping({ locators: [ATTACKER] }))
     for (let guess = 1n; guess <= 1001n; guess += 1n) talk.message(1, ATTACKER, evil(guess))
     const lucky = talk.message(2, ATTACKER, evil(request!.nonce))
     t.same(lucky.names, ['map-reply-rejected guessing'])
@@ -133,12 +117,12 @@ t.test(
     const [plain] = requestsIn(talk.runUntil(1500))
     t.notOk(plain!.records[0]!.subscribe)
     t.not(plain!.nonce >> 35n, request!.nonce >> 35n, 'all bits are drawn')
-    talk.message(1501, SERVER, aReply(plain!.nonce, aMapping()))
+    talk.message(1501, SERVER, aMapReply(plain!.nonce, aMapping()))
     t.same(cached(talk, 1501), [`10.1.0.5/32 ${ETR}`])
 
     const calm = anItr({ publishSubscribe: { subscribe: true, acceptUnsolicited: false } })
-    const [asked] = requestsIn([calm.datapath(0, held('10.1.0.5'))])
-    calm.message(1, SERVER, aReply(asked!.nonce, aMapping()))
+    const [asked] = requestsIn([calm.datapath(0, aHeldPacket('10.1.0.5'))])
+    calm.message(1, SERVER, aMapReply(asked!.nonce, aMapping()))
     t.same(cached(calm, 1), [`10.1.0.5/32 ${ETR}`], 'without guesses a plain answer is taken')
   },
 )
@@ -147,11 +131,11 @@ t.test(
   'RFC 9301 §5.5: an answer may be as wide as it covers what was asked, but plants nothing beside it and takes nothing of ours',
   async (t) => {
     const talk = anItr()
-    const [request] = requestsIn([talk.datapath(0, held('10.1.0.5'))])
+    const [request] = requestsIn([talk.datapath(0, aHeldPacket('10.1.0.5'))])
     const result = talk.message(
       1,
       ETR,
-      aReply(
+      aMapReply(
         request!.nonce,
         aMapping({ eidPrefix: '10.1.0.0/24' }),
         aMapping({ eidPrefix: '10.7.0.0/16', locators: [ATTACKER] }),
@@ -161,10 +145,10 @@ t.test(
     t.ok(result.names.includes('map-reply-rejected unrelated-record'))
     t.same(cached(talk, 1), [`10.1.0.0/24 ${ETR}`])
 
-    const [second] = requestsIn([talk.datapath(2, held('10.9.0.5'))])
+    const [second] = requestsIn([talk.datapath(2, aHeldPacket('10.9.0.5'))])
     const all = aMapping({ eidPrefix: '0.0.0.0/0', locators: [ATTACKER] })
     const own = aMapping({ eidPrefix: '10.2.0.0/16', locators: [ATTACKER] })
-    const wide = talk.message(3, ATTACKER, aReply(second!.nonce, all, own))
+    const wide = talk.message(3, ATTACKER, aMapReply(second!.nonce, all, own))
     t.notOk(
       wide.words.some((word) => word.includes('10.2.0.0/16')),
       'our own prefix stays ours',
@@ -180,24 +164,24 @@ t.test(
   'RFC 9301 §9: an unproven answer for half the Internet holds for a /16 around what was asked',
   async (t) => {
     const talk = anItr()
-    const [request] = requestsIn([talk.datapath(0, held('10.9.0.5'))])
+    const [request] = requestsIn([talk.datapath(0, aHeldPacket('10.9.0.5'))])
     const half = aMapping({ eidPrefix: '0.0.0.0/1', locators: [ATTACKER] })
     const beside = aMapping({ eidPrefix: '10.8.0.0/16', locators: [ATTACKER] })
     const inside = aMapping({ eidPrefix: '10.9.7.0/24', locators: [ATTACKER] })
-    const result = talk.message(1, ETR, aReply(request!.nonce, half, beside, inside))
+    const result = talk.message(1, ETR, aMapReply(request!.nonce, half, beside, inside))
     t.ok(result.names.includes('map-reply-rejected wider-than-believed'))
     t.ok(result.names.includes('map-reply-rejected unrelated-record'))
     t.same(cached(talk, 1), [`10.9.0.0/16 ${ATTACKER}`, `10.9.7.0/24 ${ATTACKER}`])
 
-    const [other] = requestsIn([talk.datapath(2, held('10.8.0.5'))])
+    const [other] = requestsIn([talk.datapath(2, aHeldPacket('10.8.0.5'))])
     t.ok(other, 'what is beside it is asked for')
     const own = aMapping({ eidPrefix: '10.8.0.0/17' })
-    t.notOk(talk.message(3, ETR, aReply(other!.nonce, own)).names.join().includes('wider'))
+    t.notOk(talk.message(3, ETR, aMapReply(other!.nonce, own)).names.join().includes('wider'))
 
     const wide = { ...aNodeConfig().mapCache, widestAnswers: { ipv4: 0, ipv6: 0 } }
     const trusting = anItr({ mapCache: wide })
-    const [asked] = requestsIn([trusting.datapath(0, held('10.9.0.5'))])
-    trusting.message(1, ETR, aReply(asked!.nonce, half))
+    const [asked] = requestsIn([trusting.datapath(0, aHeldPacket('10.9.0.5'))])
+    trusting.message(1, ETR, aMapReply(asked!.nonce, half))
     t.same(cached(trusting, 1), [`0.0.0.0/1 ${ATTACKER}`], 'for who wants it so')
   },
 )
@@ -234,7 +218,7 @@ t.test(
         reactions.push(talk.message(1000 + at / 20, from(at), anSmr(eid, { nonce: BigInt(at) })))
       }
       const asked = requestsIn(reactions).length
-      const miss = talk.datapath(2001, held('10.8.0.1'))
+      const miss = talk.datapath(2001, aHeldPacket('10.8.0.1'))
       t.equal(requestsIn([miss]).length, 1, 'a packet that waits is asked for at once')
       return { asked, names: namesOf(reactions) }
     }
@@ -269,7 +253,7 @@ t.test(
     const narrow = flood(100)
     t.equal(narrow.asked, 50)
     t.ok(narrow.names.includes('smr-suppressed pending-share'))
-    t.equal(requestsIn([narrow.talk.datapath(2001, held('10.8.0.1'))]).length, 1)
+    t.equal(requestsIn([narrow.talk.datapath(2001, aHeldPacket('10.8.0.1'))]).length, 1)
   },
 )
 
@@ -321,7 +305,7 @@ t.test(
     const scan: Reaction[] = []
     for (let at = 0; at < 20_000; at += 1) {
       const eid = `10.1.${64 + (at >> 8)}.${at & 255}`
-      scan.push(talk.datapath(1000 + at / 10, held(eid, '10.2.0.66')))
+      scan.push(talk.datapath(1000 + at / 10, aHeldPacket(eid, '10.2.0.66')))
     }
     const asked = requestsIn(scan).length
     t.ok(asked >= 1000 && asked <= 1000 + 2 * 40 + 1, `${asked} requests of 20,000 misses`)
@@ -330,7 +314,7 @@ t.test(
       wordsOf(scan).every((word) => /^drop-held .* rate-limited$/.test(word)),
       'what is refused does not stay in the hold',
     )
-    t.equal(requestsIn([talk.datapath(3001, held('10.1.200.1', '10.2.0.8'))]).length, 1)
+    t.equal(requestsIn([talk.datapath(3001, aHeldPacket('10.1.200.1', '10.2.0.8'))]).length, 1)
     // Asking the segment for an address costs the same.
     const wanted = { kind: 'eid-wanted' as const, source: anEid('10.2.0.66') }
     const more = Array.from({ length: 5000 }, (_, at) =>

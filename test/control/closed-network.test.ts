@@ -9,12 +9,15 @@ import { type ClosedSwitches, NOT_CLOSED } from '../../src/control/closed-vocabu
 import type { DatapathEvent } from '../../src/control/input-output.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapRegister, MapReply, MapRequest } from '../../src/lisp/message.js'
+import type { MapRegister, MapRequest } from '../../src/lisp/message.js'
 import {
+  aHeldPacket,
   aKey,
   aLocator,
   aMapping,
+  aMapReply,
   aMapRequest,
+  aMapServer,
   aNodeConfig,
   anAddress,
   anEid,
@@ -25,6 +28,7 @@ import {
   createConversation,
   namesOf,
   type Reaction,
+  requestsIn,
   sentOf,
   wordsOf,
 } from '../support/conversation.js'
@@ -39,15 +43,7 @@ const FIVE_MINUTES = 300_000
 function anXtr(closed: Partial<ClosedSwitches>, about: Partial<NodeConfig> = {}) {
   const config = aNodeConfig({
     rlocs: aNodeConfig().rlocs.slice(0, 1),
-    mapServers: [
-      {
-        address: anAddress(SERVER),
-        key: aKey(),
-        proxyReply: true,
-        registerMs: 60_000,
-        ttlMinutes: 15,
-      },
-    ],
+    mapServers: [aMapServer(SERVER)],
     mapResolvers: [anAddress(SERVER)],
     eidPrefixes: [{ eidPrefix: aPrefix('10.2.0.0/16'), interfaceName: 'site' }],
     dynamicEidPrefixes: [{ eidPrefix: aPrefix('10.1.0.0/16'), interfaceName: 'site' }],
@@ -66,30 +62,12 @@ function remote(mapVersion: number, rlocs: readonly string[] = [PEER, OTHER]): M
   return aMapping({ eidPrefix: '10.9.0.0/16', mapVersion, locators: rlocs })
 }
 
-function requestsOf(reactions: readonly Reaction[]): MapRequest[] {
-  return sentOf(reactions, 'map-request').map((one) => {
-    const message = one.inner ?? one.message
-    if (message.kind !== 'map-request') throw new Error('no Map-Request')
-    return message
-  })
-}
-
 function reply(talk: Conversation, at: number, request: MapRequest, mapping: Mapping): Reaction {
-  const { nonce } = request
-  const message: MapReply = {
-    kind: 'map-reply',
-    rlocProbe: false,
-    echoNonceCapable: false,
-    nonce,
-    records: [mapping],
-  }
-  return talk.message(at, SERVER, message)
+  return talk.message(at, SERVER, aMapReply(request.nonce, mapping))
 }
 
 function learn(talk: Conversation, at: number, mapping: Mapping): Reaction {
-  const why = 'map-cache-miss' as const
-  const held = { kind: 'packet-held' as const, eid: anEid('10.9.0.5'), source: anEid('10.2.0.7') }
-  const [request] = requestsOf([talk.datapath(at, { ...held, why })])
+  const [request] = requestsIn([talk.datapath(at, aHeldPacket('10.9.0.5'))])
   return reply(talk, at, request!, mapping)
 }
 
@@ -160,7 +138,7 @@ t.test(
     let at = 1000
     for (; at < 60_000 && !namesOf(reactions).includes('stale-sender-refused'); at += 1000)
       reactions.push(talk.datapath(at, stale))
-    const solicited = requestsOf(reactions)
+    const solicited = requestsIn(reactions)
     t.equal(solicited.length, 10, 'ten SMRs, no more than the rate')
     t.ok(solicited.every((one) => one.solicitMapRequest))
     const refusal = 'refuse-stale-version 10.2.0.0/16 192.0.2.1'
@@ -169,7 +147,7 @@ t.test(
     const later = talk.runUntil(at + 30_000)
     t.ok(wordsOf(later).includes(`${refusal} accepted`), 'asked once more')
     const again = talk.datapath(at + 31_000, stale)
-    t.equal(requestsOf([again]).length, 1)
+    t.equal(requestsIn([again]).length, 1)
     t.same(again.words, [`${refusal} refused`])
   },
 )
@@ -191,10 +169,10 @@ t.test(
       const asked = talk.datapath(2000, { ...doubt, sender: anAddress(STRANGER) })
       t.equal(asked.sent.length, 1, why)
       t.match(asked.sent[0], { to: SERVER }, 'never to who sent the packet')
-      t.match(requestsOf([asked])[0], { smrInvoked: true })
+      t.match(requestsIn([asked])[0], { smrInvoked: true })
       t.same(asked.words, [], 'the mapping stands meanwhile')
       t.same(talk.datapath(2100, { ...doubt, sender: anAddress(STRANGER) }).sent, [])
-      const answered = reply(talk, 2200, requestsOf([asked])[0]!, remote(5, [STRANGER]))
+      const answered = reply(talk, 2200, requestsIn([asked])[0]!, remote(5, [STRANGER]))
       t.ok(answered.words.includes('put-map-cache 10.9.0.0/16 forward 198.51.100.77'))
     }
     const talk = anXtr({ checkSources: true })
@@ -240,7 +218,7 @@ t.test('status bits rest for five minutes after a locator-set has changed', asyn
   learn(talk, 10, remote(4))
   const doubt = { kind: 'source-doubted', eid: anEid('10.9.0.6'), why: 'map-version' } as const
   const asked = talk.datapath(2000, { ...doubt, sender: anAddress(PEER) })
-  const changed = reply(talk, 2010, requestsOf([asked])[0]!, remote(5, [PEER, STRANGER]))
+  const changed = reply(talk, 2010, requestsIn([asked])[0]!, remote(5, [PEER, STRANGER]))
   t.same(facts(changed.words), ['put-mapping-facts remote 10.9.0.0/16 version 5'])
   const early = facts(wordsOf(talk.runUntil(FIVE_MINUTES - 1)))
   t.same(early, [])
@@ -261,7 +239,7 @@ t.test('an unknown source is gleaned for 3 s while the mapping system is asked',
   const put = gleaned.operations.find((one) => one.kind === 'put-map-cache')
   t.match(put, { encapsulations: [{ locator: { priority: 1, weight: 0 } }] })
   t.same(gleaned.words, ['put-map-cache 10.9.0.6/32 forward 192.0.2.1'])
-  const [request] = requestsOf([gleaned])
+  const [request] = requestsIn([gleaned])
   t.match(gleaned.sent, [{ to: SERVER }])
   const answered = reply(talk, 1500, request!, remote(4, [OTHER]))
   t.ok(answered.words.includes('put-map-cache 10.9.0.0/16 forward 192.0.2.2'))
@@ -288,10 +266,10 @@ t.test('a mapping that comes with a Map-Request is asked for, never used', async
   const talk = anXtr({ glean: true })
   const brought = talk.message(1000, STRANGER, aMapRequest(bring('10.9.0.6')))
   t.same(brought.words, [], 'nothing of it is installed')
-  const [request] = requestsOf([brought])
+  const [request] = requestsIn([brought])
   t.match(request, { smrInvoked: false, records: [{ eidPrefix: aPrefix('10.9.0.6/32') }] })
   t.ok(reply(talk, 1500, request!, remote(4)).words.some((one) => one.includes(PEER)))
-  const asked = (one: Reaction): number => requestsOf([one]).length
+  const asked = (one: Reaction): number => requestsIn([one]).length
   t.equal(asked(talk.message(2000, STRANGER, aMapRequest(bring('10.9.0.7')))), 0, 'cached')
   t.equal(asked(talk.message(2000, STRANGER, aMapRequest(bring('10.1.0.9')))), 0, 'ours')
   const open = anXtr({ glean: false })

@@ -16,6 +16,7 @@ import {
   aLocator,
   aMapping,
   aMapRequest,
+  aMapServer,
   aNodeConfig,
   anAddress,
   anEid,
@@ -43,15 +44,7 @@ function anEtr(about: Partial<NodeConfig> = {}, restored: Partial<RestoredState>
 function etrConfig(about: Partial<NodeConfig> = {}): NodeConfig {
   return aNodeConfig({
     rlocs: aNodeConfig().rlocs.slice(0, 1),
-    mapServers: [
-      {
-        address: anAddress(SERVER),
-        key: aKey(),
-        proxyReply: true,
-        registerMs: 60_000,
-        ttlMinutes: 15,
-      },
-    ],
+    mapServers: [aMapServer(SERVER)],
     mapResolvers: [anAddress(SERVER)],
     eidPrefixes: [{ eidPrefix: aPrefix('10.2.0.0/16'), interfaceName: 'site' }],
     dynamicEidPrefixes: [{ eidPrefix: aPrefix('10.1.0.0/16'), interfaceName: 'site' }],

@@ -7,10 +7,12 @@ import type { NodeConfig } from '../../src/config/node-config.js'
 import { chooseEncapsulations } from '../../src/control/encapsulation-choice.js'
 import { locator } from '../../src/lisp/locator.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapReply, MapRequest } from '../../src/lisp/message.js'
+import type { MapRequest } from '../../src/lisp/message.js'
 import {
+  aHeldPacket,
   aLocator,
   aMapping,
+  aMapReply,
   aMapRequest,
   aNodeConfig,
   anAddress,
@@ -40,15 +42,6 @@ function anItr(about: Partial<NodeConfig> = {}) {
 
 type Conversation = ReturnType<typeof anItr>
 
-function held(eid: string) {
-  const why = 'map-cache-miss' as const
-  return { kind: 'packet-held' as const, eid: anEid(eid), source: anEid('10.2.0.7'), why }
-}
-
-function aReply(nonce: bigint, ...records: Mapping[]): MapReply {
-  return { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false, nonce, records }
-}
-
 function requestOf(reaction: Reaction | readonly Reaction[]): MapRequest {
   const [first] = sentOf(Array.isArray(reaction) ? reaction : [reaction as Reaction], 'map-request')
   const message = first?.inner ?? first?.message
@@ -58,13 +51,13 @@ function requestOf(reaction: Reaction | readonly Reaction[]): MapRequest {
 
 /** Learns a mapping the usual way at `at` and returns what that brought. */
 function learn(talk: Conversation, at: number, mapping: Mapping, eid = '10.1.0.5'): Reaction {
-  const { nonce } = requestOf(talk.datapath(at, held(eid)))
-  return talk.message(at, '198.51.100.9', aReply(nonce, mapping))
+  const { nonce } = requestOf(talk.datapath(at, aHeldPacket(eid)))
+  return talk.message(at, '198.51.100.9', aMapReply(nonce, mapping))
 }
 
 t.test('a miss asks once, and the reply installs and releases', async (t) => {
   const talk = anItr()
-  const asked = talk.datapath(100, held('10.1.0.5'))
+  const asked = talk.datapath(100, aHeldPacket('10.1.0.5'))
   t.equal(asked.sent.length, 1)
   const [ecm] = asked.sent
   t.match(ecm, { to: RESOLVERS[0], toPort: 4342, from: '203.0.113.1' })
@@ -73,12 +66,12 @@ t.test('a miss asks once, and the reply installs and releases', async (t) => {
   t.same(request.sourceEid, anEid('10.2.0.7'))
   t.same(request.records, [{ subscribe: false, eidPrefix: aPrefix('10.1.0.5/32') }])
   t.equal(request.itrRlocs.length, 2, 'all our RLOCs')
-  t.same(talk.datapath(105, held('10.1.0.5')).sent, [], 'already pending')
+  t.same(talk.datapath(105, aHeldPacket('10.1.0.5')).sent, [], 'already pending')
 
-  const answered = talk.message(110, '198.51.100.1', aReply(request.nonce, aMapping()))
+  const answered = talk.message(110, '198.51.100.1', aMapReply(request.nonce, aMapping()))
   t.same(answered.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.1 release 10.1.0.5'])
   t.ok(answered.names.includes('mapping-installed'))
-  const again = talk.message(111, '198.51.100.1', aReply(request.nonce, aMapping()))
+  const again = talk.message(111, '198.51.100.1', aMapReply(request.nonce, aMapping()))
   t.same(again.names, ['map-reply-rejected unknown-nonce'], 'a nonce answers once')
 })
 
@@ -86,7 +79,7 @@ t.test(
   'retries after 1, 2, 4 … s to the other resolver, gives up after ten, holds off 30 s',
   async (t) => {
     const talk = anItr()
-    talk.datapath(0, held('10.1.0.5'))
+    talk.datapath(0, aHeldPacket('10.1.0.5'))
     const steps = talk.runUntil(34_999)
     const requests = sentOf(steps, 'map-request')
     t.same(
@@ -98,9 +91,11 @@ t.test(
     const [end] = talk.runUntil(35_000)
     t.same(end?.words, ['drop-held 10.1.0.5 no-reply'])
     t.same(end?.names, ['resolution-failed no-reply'])
-    t.same(talk.datapath(36_000, held('10.1.0.5')).names, ['resolution-failed held-down'])
-    t.same(talk.datapath(36_000, held('10.1.0.5')).words, ['drop-held 10.1.0.5 rate-limited'])
-    t.equal(talk.datapath(65_001, held('10.1.0.5')).sent.length, 1, 'and again after 30 s')
+    t.same(talk.datapath(36_000, aHeldPacket('10.1.0.5')).names, ['resolution-failed held-down'])
+    t.same(talk.datapath(36_000, aHeldPacket('10.1.0.5')).words, [
+      'drop-held 10.1.0.5 rate-limited',
+    ])
+    t.equal(talk.datapath(65_001, aHeldPacket('10.1.0.5')).sent.length, 1, 'and again after 30 s')
   },
 )
 
@@ -108,20 +103,24 @@ t.test('one request a second per EID-prefix, strictly, also across answers', asy
   const talk = anItr()
   learn(talk, 1000, aMapping())
   talk.command(1100, { kind: 'clear-map-cache', eidPrefix: undefined })
-  t.same(talk.datapath(1200, held('10.1.0.5')).sent, [], 'asked 200 ms ago')
+  t.same(talk.datapath(1200, aHeldPacket('10.1.0.5')).sent, [], 'asked 200 ms ago')
   t.same(
     sentOf(talk.runUntil(2500), 'map-request').map((one) => one.at),
     [2000],
   )
-  t.equal(talk.datapath(1300, held('10.1.0.6')).sent.length, 1, 'another EID is another prefix')
+  t.equal(
+    talk.datapath(1300, aHeldPacket('10.1.0.6')).sent.length,
+    1,
+    'another EID is another prefix',
+  )
 })
 
 t.test('an answer to an earlier try still counts', async (t) => {
   const talk = anItr()
-  const { nonce } = requestOf(talk.datapath(0, held('10.1.0.5')))
+  const { nonce } = requestOf(talk.datapath(0, aHeldPacket('10.1.0.5')))
   talk.runUntil(1500)
   t.ok(
-    namesOf([talk.message(1600, '198.51.100.1', aReply(nonce, aMapping()))]).includes(
+    namesOf([talk.message(1600, '198.51.100.1', aMapReply(nonce, aMapping()))]).includes(
       'mapping-installed',
     ),
   )
@@ -129,14 +128,14 @@ t.test('an answer to an earlier try still counts', async (t) => {
 
 t.test('replies that nobody asked for, or about something else, change nothing', async (t) => {
   const talk = anItr()
-  t.same(talk.message(10, '198.51.100.1', aReply(99n, aMapping())).names, [
+  t.same(talk.message(10, '198.51.100.1', aMapReply(99n, aMapping())).names, [
     'map-reply-rejected unknown-nonce',
   ])
-  const { nonce } = requestOf(talk.datapath(20, held('10.1.0.5')))
+  const { nonce } = requestOf(talk.datapath(20, aHeldPacket('10.1.0.5')))
   const other = aMapping({ eidPrefix: '10.3.0.0/16' })
-  const wrong = talk.message(30, '198.51.100.1', aReply(nonce, other))
+  const wrong = talk.message(30, '198.51.100.1', aMapReply(nonce, other))
   t.same([wrong.names, wrong.words], [['map-reply-rejected not-covering'], []])
-  const mixed = talk.message(40, '198.51.100.1', aReply(nonce, other, aMapping()))
+  const mixed = talk.message(40, '198.51.100.1', aMapReply(nonce, other, aMapping()))
   t.same(mixed.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.1 release 10.1.0.5'])
   t.ok(mixed.names.includes('map-reply-rejected unrelated-record'))
 })
@@ -157,20 +156,20 @@ t.test('what a negative mapping asks for is what happens', async (t) => {
     const negative = aMapping({ eidPrefix: '10.1.0.0/16', action, locators: [] })
     t.same(learn(talk, 100, negative).words, expected, action)
     if (action === 'send-map-request')
-      t.equal(talk.datapath(2000, held('10.1.0.6')).sent.length, 1, 'a further packet asks')
+      t.equal(talk.datapath(2000, aHeldPacket('10.1.0.6')).sent.length, 1, 'a further packet asks')
   }
 })
 
 t.test('a covering reply releases all that it covers, and later misses under it', async (t) => {
   const talk = anItr()
-  const { nonce } = requestOf(talk.datapath(0, held('10.1.0.5')))
-  talk.datapath(1, held('10.1.0.6'))
-  talk.datapath(2, held('10.9.0.1'))
+  const { nonce } = requestOf(talk.datapath(0, aHeldPacket('10.1.0.5')))
+  talk.datapath(1, aHeldPacket('10.1.0.6'))
+  talk.datapath(2, aHeldPacket('10.9.0.1'))
   const covering = aMapping({ eidPrefix: '10.1.0.0/16' })
-  t.same(talk.message(10, '198.51.100.1', aReply(nonce, covering)).words, [
+  t.same(talk.message(10, '198.51.100.1', aMapReply(nonce, covering)).words, [
     'put-map-cache 10.1.0.0/16 forward 192.0.2.1 release 10.1.0.5 10.1.0.6',
   ])
-  t.same(talk.datapath(11, held('10.1.0.7')).words, [
+  t.same(talk.datapath(11, aHeldPacket('10.1.0.7')).words, [
     'put-map-cache 10.1.0.0/16 forward 192.0.2.1 release 10.1.0.7',
   ])
 })
@@ -203,8 +202,8 @@ t.test(
   'TTL 0 removes at once, an unused entry expires, a used one is asked for in time',
   async (t) => {
     const talk = anItr()
-    const { nonce } = requestOf(talk.datapath(0, held('10.1.0.5')))
-    talk.message(1, '198.51.100.1', aReply(nonce, aMapping({ ttlMinutes: 1 })))
+    const { nonce } = requestOf(talk.datapath(0, aHeldPacket('10.1.0.5')))
+    talk.message(1, '198.51.100.1', aMapReply(nonce, aMapping({ ttlMinutes: 1 })))
     const early = talk.runUntil(54_001)
     t.same(wordsOf(early), ['query-usage 10.1.0.5/32'])
     t.ok(early[0]!.at >= 48_001, 'between 80 and 90 % of the TTL')
@@ -216,7 +215,7 @@ t.test(
     const removed = talk.message(
       54_020,
       '198.51.100.1',
-      aReply(requestOf(refresh).nonce, aMapping({ ttlMinutes: 0 })),
+      aMapReply(requestOf(refresh).nonce, aMapping({ ttlMinutes: 0 })),
     )
     t.same(removed.words, ['delete-map-cache 10.1.0.5/32'])
     learn(talk, 60_000, aMapping({ ttlMinutes: 1 }))
@@ -229,11 +228,15 @@ t.test('a record older than the cached one of the same prefix is ignored', async
   learn(talk, 0, aMapping({ mapVersion: 7, locators: ['192.0.2.7'] }))
   const smr = aMapRequest({ solicitMapRequest: true, doNotReply: true })
   const { nonce } = requestOf(talk.message(2000, '192.0.2.1', smr))
-  const older = talk.message(2010, '198.51.100.1', aReply(nonce, aMapping({ mapVersion: 6 })))
+  const older = talk.message(2010, '198.51.100.1', aMapReply(nonce, aMapping({ mapVersion: 6 })))
   t.ok(older.names.includes('map-reply-rejected older-version'))
   t.match(older.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.7'])
   const next = requestOf(talk.message(4000, '192.0.2.1', smr))
-  const newer = talk.message(4010, '198.51.100.1', aReply(next.nonce, aMapping({ mapVersion: 8 })))
+  const newer = talk.message(
+    4010,
+    '198.51.100.1',
+    aMapReply(next.nonce, aMapping({ mapVersion: 8 })),
+  )
   t.same(newer.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.1'])
 })
 
@@ -274,7 +277,7 @@ t.test('of a storm of SMRs four are followed, and one more when it may be', asyn
     for (const one of sentOf(steps, 'map-request')) {
       const nonce = one.inner?.kind === 'map-request' ? one.inner.nonce : 0n
       reactions.push(
-        talk.message(one.at + 1, '198.51.100.1', aReply(nonce, aMapping({ ttlMinutes: 60 }))),
+        talk.message(one.at + 1, '198.51.100.1', aMapReply(nonce, aMapping({ ttlMinutes: 60 }))),
       )
     }
   }
@@ -304,7 +307,7 @@ t.test('two solicitations of one departure cost one request', async (t) => {
     const [request] = sentOf([talk.message(10_000, '192.0.2.1', smr)], 'map-request')
     t.same(talk.message(10_001, second, smr).sent, [], 'it is under way')
     const nonce = request?.inner?.kind === 'map-request' ? request.inner.nonce : 0n
-    const reply = aReply(nonce, aMapping({ ttlMinutes: 60, locators: [answer] }))
+    const reply = aMapReply(nonce, aMapping({ ttlMinutes: 60, locators: [answer] }))
     const replied = talk.message(10_010, '198.51.100.1', reply)
     return sentOf([replied, ...talk.runUntil(11_500)], 'map-request').length
   }
@@ -330,7 +333,7 @@ t.test(
         for (const probe of one.sent) {
           if (probe.message.kind !== 'map-request' || !alive.includes(probe.to)) continue
           const record = aMapping({ locators: [aLocator(probe.to, { probe: true, local: true })] })
-          const reply = { ...aReply(probe.message.nonce, record), rlocProbe: true }
+          const reply = { ...aMapReply(probe.message.nonce, record), rlocProbe: true }
           steps.push(talk.message(one.at + 3, probe.to, reply))
         }
       }
@@ -382,7 +385,7 @@ t.test('a query asks and answers, and touches no table', async (t) => {
   const answered = talk.message(
     10,
     '198.51.100.1',
-    aReply(requestOf(asked).nonce, aMapping({ mapVersion: 3 })),
+    aMapReply(requestOf(asked).nonce, aMapping({ mapVersion: 3 })),
   )
   t.match(answered.results, [
     { result: { ok: true, value: { eidPrefix: '10.1.0.5/32', mapVersion: 3 } } },

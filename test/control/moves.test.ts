@@ -9,7 +9,15 @@
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
 import type { MoveView } from '../../src/control/snapshot.js'
-import { aKey, aNodeConfig, anAddress, anEid, aPrefix, aSite } from '../support/builders.js'
+import {
+  aKey,
+  aMapServer,
+  aNodeConfig,
+  anAddress,
+  anEid,
+  aPrefix,
+  aSite,
+} from '../support/builders.js'
 import { createWorld, type WorldOptions } from '../support/xtr-world.js'
 
 const V4 = '10.1.0.5'
@@ -25,15 +33,7 @@ function anXtr(index: number, about: Partial<NodeConfig> = {}): NodeConfig {
     node: `xtr-${index}`,
     xtrId: new Uint8Array(16).fill(index),
     rlocs: rlocs(`203.0.113.${index}`),
-    mapServers: [
-      {
-        address: anAddress(MAP_SERVER),
-        key: aKey(),
-        proxyReply: true,
-        registerMs: 60_000,
-        ttlMinutes: 15,
-      },
-    ],
+    mapServers: [aMapServer(MAP_SERVER)],
     mapResolvers: [anAddress(MAP_SERVER)],
     ...about,
   })

@@ -14,6 +14,7 @@ import {
   aMapping,
   aMapRegister,
   aMapRequest,
+  aMapServer,
   aNodeConfig,
   anAddress,
   anEid,
@@ -32,15 +33,7 @@ const mobility = { ...aNodeConfig().mobility, key: DOMAIN, peers: [anAddress(PEE
 
 function anXtr(about: Partial<NodeConfig> = {}, records: readonly StoredRecord[] = []) {
   const config = aNodeConfig({
-    mapServers: [
-      {
-        address: anAddress(SERVER),
-        key: aKey(),
-        proxyReply: true,
-        registerMs: 60_000,
-        ttlMinutes: 15,
-      },
-    ],
+    mapServers: [aMapServer(SERVER)],
     mapResolvers: [anAddress(SERVER)],
     dynamicEidPrefixes: [{ eidPrefix: aPrefix('10.1.0.0/16'), interfaceName: 'site' }],
     mobility,

@@ -15,6 +15,7 @@ import {
   type MapRequest,
 } from '../../src/lisp/message.js'
 import {
+  aHeldPacket,
   aKey,
   aLocator,
   aMapping,
@@ -49,11 +50,6 @@ function anXtr(about: Partial<NodeConfig> = {}) {
 
 type Conversation = ReturnType<typeof anXtr>
 
-function held(eid: string) {
-  const why = 'map-cache-miss' as const
-  return { kind: 'packet-held' as const, eid: anEid(eid), source: anEid('10.2.0.7'), why }
-}
-
 function aReply(nonce: bigint, records: readonly Mapping[], rlocProbe = false): MapReply {
   return { kind: 'map-reply', rlocProbe, echoNonceCapable: false, nonce, records }
 }
@@ -66,7 +62,7 @@ function requestOf(...reactions: readonly Reaction[]): MapRequest {
 }
 
 function learn(talk: Conversation, at: number, mapping: Mapping, eid = '10.1.0.5'): Reaction {
-  const { nonce } = requestOf(talk.datapath(at, held(eid)))
+  const { nonce } = requestOf(talk.datapath(at, aHeldPacket(eid)))
   return talk.message(at, ITR, aReply(nonce, [mapping]))
 }
 
@@ -85,7 +81,7 @@ t.test('a resolution that turns into a refresh loses its Source-EID', async (t) 
   const talk = anXtr()
   const ask = aMapping({ action: 'send-map-request', locators: [], ttlMinutes: 600 })
   learn(talk, 0, ask)
-  t.same(requestOf(talk.datapath(2000, held('10.1.0.5'))).sourceEid, anEid('10.2.0.7'))
+  t.same(requestOf(talk.datapath(2000, aHeldPacket('10.1.0.5'))).sourceEid, anEid('10.2.0.7'))
   const about = { eidPrefix: aPrefix('10.1.0.5/32'), packets: 5n, bytes: 500n, idleMs: 20 }
   t.same(talk.datapath(2500, { kind: 'map-cache-usage', ...about }).sent, [], 'it is under way')
   const again = sentOf(talk.runUntil(3000), 'map-request').map((one) => one.inner)

@@ -7,17 +7,18 @@ import type { NodeConfig } from '../../src/config/node-config.js'
 import type { StoredRecord } from '../../src/control/input-output.js'
 import { encodeSigned, verifyMessage } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapReply, MapRequest } from '../../src/lisp/message.js'
+import type { MapRequest } from '../../src/lisp/message.js'
 import {
+  aHeldPacket,
   aKey,
   aMapping,
+  aMapReply,
   aNodeConfig,
   anAddress,
-  anEid,
   aPrefix,
   hmac,
 } from '../support/builders.js'
-import { createConversation, type Reaction, sentOf } from '../support/conversation.js'
+import { createConversation, type Reaction, requestsIn } from '../support/conversation.js'
 
 const SERVER = '203.0.113.8'
 
@@ -36,21 +37,8 @@ function anXtr(about: Partial<NodeConfig> = {}, records: readonly StoredRecord[]
 
 type Conversation = ReturnType<typeof anXtr>
 
-function held(eid: string) {
-  const why = 'map-cache-miss' as const
-  return { kind: 'packet-held' as const, eid: anEid(eid), source: anEid('10.2.0.7'), why }
-}
-
-function requestsIn(reactions: readonly Reaction[]): MapRequest[] {
-  return sentOf(reactions, 'map-request').map(({ inner, message }) => {
-    const request = inner ?? message
-    if (request.kind !== 'map-request') throw new Error('no Map-Request')
-    return request
-  })
-}
-
 function ask(talk: Conversation, at: number, eid = '10.1.0.5'): MapRequest {
-  return requestsIn([talk.datapath(at, held(eid))])[0]!
+  return requestsIn([talk.datapath(at, aHeldPacket(eid))])[0]!
 }
 
 function notify(nonce: bigint, records: readonly Mapping[], key = aKey()): Uint8Array {
@@ -68,10 +56,6 @@ function notify(nonce: bigint, records: readonly Mapping[], key = aKey()): Uint8
 
 function publication(talk: Conversation, at: number, nonce: bigint, ...records: Mapping[]) {
   return talk.bytes(at, SERVER, notify(nonce, records))
-}
-
-function reply(nonce: bigint, ...records: Mapping[]): MapReply {
-  return { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false, nonce, records }
 }
 
 /** Nonces of the Map-Notify-Acks, whose authentication is right. */
@@ -160,7 +144,7 @@ t.test('TTL 0 removes the mapping, and the subscription stays', async (t) => {
 t.test('a plain Map-Reply is as good, and the third try asks plainly', async (t) => {
   const talk = anXtr()
   const { nonce } = ask(talk, 100)
-  const answered = talk.message(110, SERVER, reply(nonce, aMapping()))
+  const answered = talk.message(110, SERVER, aMapReply(nonce, aMapping()))
   t.same(answered.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.1 release 10.1.0.5'])
   t.same(talk.node.snapshot(110).subscriptions, [])
   const silent = anXtr()
@@ -176,12 +160,12 @@ t.test('a refusal is not taken for a mapping: the packet is asked for plainly', 
   for (const action of ['drop-policy-denied', 'drop-auth-failure'] as const) {
     const talk = anXtr()
     const { nonce } = ask(talk, 100)
-    const refused = talk.message(110, SERVER, reply(nonce, aMapping({ locators: [], action })))
+    const refused = talk.message(110, SERVER, aMapReply(nonce, aMapping({ locators: [], action })))
     t.same(refused.words, [])
     t.ok(refused.names.includes('subscription-refused map-server'))
     const [plain] = requestsIn(talk.runUntil(1100))
     t.equal(plain?.records[0]?.subscribe, false)
-    const answered = talk.message(1110, SERVER, reply(plain!.nonce, aMapping()))
+    const answered = talk.message(1110, SERVER, aMapReply(plain!.nonce, aMapping()))
     t.same(answered.words, ['put-map-cache 10.1.0.5/32 forward 192.0.2.1 release 10.1.0.5'])
   }
 })
@@ -234,7 +218,7 @@ t.test('publications that were not asked for need the switch', async (t) => {
     const talk = anXtr({ publishSubscribe })
     const request = ask(talk, 100)
     t.equal(request.records[0]!.subscribe, false)
-    talk.message(110, SERVER, reply(request.nonce, aMapping({ mapVersion: 3 })))
+    talk.message(110, SERVER, aMapReply(request.nonce, aMapping({ mapVersion: 3 })))
     return talk
   }
   const news = aMapping({ locators: ['192.0.2.2'], mapVersion: 4 })

@@ -18,7 +18,7 @@ import type { AuthenticationKey, Hmac } from '../../src/lisp/authentication.js'
 import { type Eid, type EidPrefix, parseEid, parseEidPrefix } from '../../src/lisp/eid.js'
 import { type Locator, locator } from '../../src/lisp/locator.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
-import type { MapRegister, MapRequest, XtrIdentity } from '../../src/lisp/message.js'
+import type { MapRegister, MapReply, MapRequest, XtrIdentity } from '../../src/lisp/message.js'
 
 export function anAddress(text: string): IpAddress {
   return given(parseIpAddress(text), text)
@@ -109,6 +109,23 @@ export function aMapRequest(
     identity: undefined,
     ...rest,
   }
+}
+
+/** A Map-Reply with these records, no probe. */
+export function aMapReply(nonce: bigint, ...records: Mapping[]): MapReply {
+  return { kind: 'map-reply', rlocProbe: false, echoNonceCapable: false, nonce, records }
+}
+
+/** A packet of 10.2.0.7 that waits for a mapping of `eid`. */
+export function aHeldPacket(eid: string, source = '10.2.0.7') {
+  const why = 'map-cache-miss' as const
+  return { kind: 'packet-held' as const, eid: anEid(eid), source: anEid(source), why }
+}
+
+/** The Map-Server at `address`, registered with every minute, that answers for us. */
+export function aMapServer(address: string): NodeConfig['mapServers'][number] {
+  const times = { registerMs: 60_000, ttlMinutes: 15 }
+  return { address: anAddress(address), key: aKey(), proxyReply: true, ...times }
 }
 
 /** Site `blue` with 10.1.0.0/16 and 2001:db8:1::/48, more-specifics accepted. */

@@ -18,7 +18,12 @@ import type {
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { formatEid, formatEidPrefix } from '../../src/lisp/eid.js'
-import { decodeMessage, encodeMessage, type Message } from '../../src/lisp/message.js'
+import {
+  decodeMessage,
+  encodeMessage,
+  type MapRequest,
+  type Message,
+} from '../../src/lisp/message.js'
 import { formatGroup } from '../../src/lisp/multicast/multicast-group.js'
 import { anAddress, someCapabilities } from './builders.js'
 
@@ -106,6 +111,15 @@ export function sentOf(reactions: readonly Reaction[], kind: Message['kind']): S
   return reactions.flatMap((one) =>
     one.sent.filter((each) => each.message.kind === kind || each.inner?.kind === kind),
   )
+}
+
+/** The Map-Requests among what was sent, out of their ECMs. */
+export function requestsIn(reactions: readonly Reaction[]): MapRequest[] {
+  return sentOf(reactions, 'map-request').map(({ inner, message }) => {
+    const request = inner ?? message
+    if (request.kind !== 'map-request') throw new Error('no Map-Request')
+    return request
+  })
 }
 
 export function namesOf(reactions: readonly Reaction[]): string[] {
