@@ -11,16 +11,17 @@ export interface Captures {
   stop(): Promise<void>
 }
 
-/** Captures UDP on eth0 of every node in `nodes`; undefined when tcpdump is not there. */
+/** Captures streams on an interface of every node in `nodes`; undefined when tcpdump is not there. */
 export async function startCaptures(
   topology: Topology,
   nodes: readonly string[],
   directory: string,
+  interfaceName = 'eth0',
 ): Promise<Captures | undefined> {
   const files = Object.fromEntries(nodes.map((node) => [node, join(directory, captureName(node))]))
   const children = nodes.map((node) => {
     const command = [
-      'tcpdump', '-i', 'eth0', '-n', '-U', '-s', '128', '-B', '16384', '-Z', 'root',
+      'tcpdump', '-i', interfaceName, '-n', '-U', '-s', '128', '-B', '16384', '-Z', 'root',
       '--time-stamp-precision=nano', '-w', files[node]!, 'udp', 'port', '5000',
     ] // biome-ignore format: one option per line says nothing more
     return startProcess({

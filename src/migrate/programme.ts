@@ -2,10 +2,15 @@
  * The programme of `npm run migrate`: boot, traffic, the baseline, migrations to and fro, and the
  * special ones: aborted, limited in bandwidth, with the source's daemon killed, of a paused guest.
  */
+import { readFileSync } from 'node:fs'
 import type { Topology } from '../config/topology-schema.js'
+import { type Captures, startCaptures } from '../demo/captures.js'
+import { decodeCapture, type PacketRecord } from '../demo/records.js'
 import { poll, startDaemon, waitUntilHealthy } from '../lab/daemons.js'
 import { recordedProcesses, signalProcess } from '../lab/processes.js'
-import { bootGuest, type Clouds, guestAt, type MoveMode, startClouds } from './clouds.js'
+import { type Stay, startAnew, stopInPlace } from './baseline.js'
+import { bootGuest, CLOUDS, type Clouds, guestAt, type MoveMode, startClouds } from './clouds.js'
+import { evaluate, type SpecialMigrations } from './evaluate.js'
 import { GUEST } from './guest.js'
 import { type GuestTraffic, startGuestTraffic } from './guest-traffic.js'
 import { type Hypervisor, virsh } from './hypervisor.js'
@@ -15,20 +20,13 @@ import {
   type PerformedMigration,
   wallMs,
 } from './migration.js'
-import {
-  figuresOf,
-  judgeMigrations,
-  lostSpansOf,
-  type MigrateResult,
-  type MigrationRow,
-  median,
-  round,
-  rowOf,
-} from './result.js'
+import { judgeMigrations, type MigrateResult, type MigrationRow } from './result.js'
 
 export interface ProgrammeOptions {
   readonly migrations: number
   readonly specials: boolean
+  /** How often it is paused where it is, to compare with. */
+  readonly baseline: { readonly inPlace: number; readonly anew: number }
   readonly mode: MoveMode
   readonly directory: string
   readonly say: (line: string) => void
@@ -37,12 +35,6 @@ export interface ProgrammeOptions {
 export interface ProgrammeOutcome {
   readonly result: MigrateResult
   readonly reasons: readonly string[]
-}
-
-interface Stay {
-  readonly atMs: number
-  readonly endMs: number
-  readonly downtimeMs: number
 }
 
 /** Runs it on a topology that is up; rejects when something besides the promise fails. */
@@ -55,11 +47,14 @@ export async function runProgramme(
   say('libvirt runs in both clouds')
   await bootGuest(topology, clouds.hypervisors[0]!, HOST)
   say(`${GUEST.name} runs in ${clouds.hypervisors[0]!.cloud}`)
+  const captures = await startCaptures(topology, CLOUDS, options.directory, 'br0')
   const traffic = await startGuestTraffic(topology, HOST, options.directory)
   await pause(WARM_UP_MS)
 
   const stays: Stay[] = []
-  for (let turn = 0; turn < BASELINE_TURNS; turn++) stays.push(await stopInPlace(topology, clouds))
+  const { inPlace, anew } = options.baseline
+  const home = clouds.hypervisors[0]!
+  for (let turn = 0; turn < inPlace; turn++) stays.push(await stopInPlace(topology, clouds, home))
   say(`stopped and continued in place: ${stays.map(({ downtimeMs }) => downtimeMs).join(', ')} ms`)
 
   const run = createRunner(topology, clouds, say)
@@ -70,46 +65,27 @@ export async function runProgramme(
   const specials = options.specials ? await runSpecials(topology, run, traffic) : undefined
   await pause(WARM_UP_MS)
   const endMs = wallMs()
+  // Last: what is sent to a machine that is a file is lost, and TCP catches up with it for seconds.
+  for (let turn = 0; turn < anew; turn++) stays.push(await startAnew(topology, clouds, run.here()))
+  if (anew > 0) say('saved and restored in place')
   const outcome = await traffic.stop()
   clouds.stop()
-  const intact = outcome.tcp.host.complete && outcome.tcp.guest.complete
-  const corrupt = outcome.tcp.host.corrupt + outcome.tcp.guest.corrupt
-
-  const all = [...plain, ...Object.values(specials?.migrations ?? {})]
-  const starts = all.map(({ requestedAtMs }) => requestedAtMs)
-  const windows = [
-    ...stays.map(({ atMs, endMs: untilMs }) => ({ fromMs: atMs, untilMs })),
-    ...starts.map((fromMs, index) => ({ fromMs, untilMs: starts[index + 1] ?? endMs })),
-  ]
+  await captures?.stop()
   const offsetNs = wallMs() * 1e6 - Number(process.hrtime.bigint())
-  const figures = figuresOf(outcome, windows, offsetNs)
-  const baseline = stays.map(({ downtimeMs }, index) => {
-    const gap = Math.max(...figures[index]!.map(({ longestGapMs }) => longestGapMs))
-    return { downtimeMs, addedMs: round(gap - downtimeMs) }
-  })
-  const rows = all.map((one, index) => {
-    const at = stays.length + index
-    const spans = lostSpansOf(outcome, windows[at]!, offsetNs, one.resumedAtMs ?? one.requestedAtMs)
-    return rowOf(one, figures[at]!, spans)
-  })
-  const special = (at: number): MigrationRow | null => rows[options.migrations + at] ?? null
-  const migrations = rows.slice(0, options.migrations)
-  const added = migrations.flatMap(({ addedMs }) => addedMs ?? [])
-  const aborted = special(0)
-  const whole: Omit<MigrateResult, 'ok'> = {
-    migrations,
-    aborted: aborted && { ...aborted, stayedAt: specials?.abortedStayedAt },
-    bandwidthLimited: special(1),
-    sourceDaemonKilled: special(2),
-    paused: special(3),
-    baseline,
-    addedMsMedian: median(added),
-    baselineAddedMsMedian: median(baseline.map(({ addedMs }) => addedMs)),
-    tcp: { ...outcome.tcp, intact: intact && corrupt === 0 },
-  }
+  const bridges = captures === undefined ? {} : readCaptures(captures, offsetNs)
+  const whole = evaluate({ plain, specials, stays, endMs, outcome, bridges, offsetNs })
   const { ok, reasons } = judgeMigrations(whole, options.migrations)
-  tell(rows, say)
+  tell(whole.migrations, say)
   return { result: { ...whole, ok }, reasons }
+}
+
+/** What each bridge saw of the streams, by cloud. */
+function readCaptures(captures: Captures, offsetNs: number): Record<string, PacketRecord[]> {
+  const entries = Object.entries(captures.files).map(([cloud, file]) => [
+    cloud,
+    decodeCapture(readFileSync(file), offsetNs),
+  ])
+  return Object.fromEntries(entries)
 }
 
 interface Runner {
@@ -143,10 +119,7 @@ async function runSpecials(
   topology: Topology,
   run: Runner,
   traffic: GuestTraffic,
-): Promise<{
-  migrations: Record<string, PerformedMigration>
-  abortedStayedAt: string | undefined
-}> {
+): Promise<SpecialMigrations> {
   const aborted = await run.migrate({
     style: 'direct',
     bandwidth: SLOW_MIB,
@@ -176,26 +149,12 @@ async function runSpecials(
     (await guestAt(topology, [run.here()])) === undefined ? 'the guest is not running' : undefined,
   )
   traffic.release()
-  return { migrations: { aborted, limited, killed, paused }, abortedStayedAt }
+  return { aborted, limited, killed, paused, abortedStayedAt }
 }
 
 function killDaemon(topology: Topology, node: string): void {
   const record = recordedProcesses(topology.name).find(({ name }) => name === node)
   if (record?.running) signalProcess(record.pid, 'SIGKILL')
-}
-
-/** STOP and CONT where it is: what the pause of an emulated machine costs by itself. */
-async function stopInPlace(topology: Topology, clouds: Clouds): Promise<Stay> {
-  const [here] = clouds.hypervisors
-  const atMs = wallMs()
-  await virsh(topology, here!, ['suspend', GUEST.name])
-  await pause(STAY_MS)
-  await virsh(topology, here!, ['resume', GUEST.name])
-  await pause(STAY_SETTLE_MS)
-  const mine = clouds.events.filter((one) => one.atMs >= atMs)
-  const stop = mine.find(({ event }) => event === 'STOP')
-  const resume = mine.find(({ event }) => event === 'RESUME')
-  return { atMs, endMs: wallMs(), downtimeMs: stop && resume ? round(resume.atMs - stop.atMs) : 0 }
 }
 
 function tell(rows: readonly MigrationRow[], say: (line: string) => void): void {
@@ -213,9 +172,6 @@ function pause(ms: number): Promise<void> {
 
 const HOST = 'host1'
 const WARM_UP_MS = 1_000
-const BASELINE_TURNS = 3
-const STAY_MS = 150
-const STAY_SETTLE_MS = 1_200
 /** From one migration to the next at least, so that SMRs of the last are not what limits this. */
 const INTERVAL_MS = 3_500
 const SLOW_MIB = 20

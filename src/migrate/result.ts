@@ -6,8 +6,10 @@
  * migration is what its longest gap has beyond the machine's own downtime.
  */
 import { computeFigures, type MoveRow } from '../demo/analysis.js'
+import type { GapParts } from './gap-parts.js'
 import { STREAMS, type TrafficOutcome } from './guest-traffic.js'
 import type { PerformedMigration, TimelineEntry } from './migration.js'
+import { round } from './rounding.js'
 
 export interface MigrationRow {
   readonly completed: boolean
@@ -23,10 +25,17 @@ export interface MigrationRow {
   readonly gapsMs: { readonly toGuest: number; readonly fromGuest: number }
   readonly vmDowntimeMs: number | null
   readonly addedMs: number | null
+  /** What the added is made of; absent without tcpdump, or when the guest did not stop and resume. */
+  readonly parts?: Readonly<Record<'toGuest' | 'fromGuest', GapParts>>
   readonly failure?: string
   /** Where the lost ones are, stream by stream; times on the axis of the timeline. */
   readonly lostSpans: readonly LostSpan[]
   readonly timeline: readonly TimelineEntry[]
+}
+
+export interface BaselineRow {
+  readonly downtimeMs: number
+  readonly addedMs: number
 }
 
 export interface LostSpan {
@@ -49,10 +58,15 @@ export interface MigrateResult {
   readonly bandwidthLimited: MigrationRow | null
   readonly sourceDaemonKilled: MigrationRow | null
   readonly paused: MigrationRow | null
-  /** Stopped and continued where it is, nothing moved. */
-  readonly baseline: readonly { readonly downtimeMs: number; readonly addedMs: number }[]
+  /** Stopped and continued where it is: nothing moved, no emulator started. */
+  readonly baseline: readonly BaselineRow[]
+  /** Saved and restored where it is: nothing moved, but the emulator has to translate anew. */
+  readonly coldBaseline: readonly BaselineRow[]
   readonly addedMsMedian: number | null
   readonly baselineAddedMsMedian: number | null
+  readonly coldBaselineAddedMsMedian: number | null
+  /** Of `parts`: the larger one of both directions. */
+  readonly networkMsMedian: number | null
   readonly tcp: { readonly host: object; readonly guest: object; readonly intact: boolean }
   readonly ok: boolean
 }
@@ -85,6 +99,7 @@ export function rowOf(
   migration: PerformedMigration,
   figures: readonly MoveRow[],
   lostSpans: readonly LostSpan[],
+  parts?: MigrationRow['parts'],
 ): MigrationRow {
   const sum = (key: 'sent' | 'lost' | 'duplicated' | 'reordered'): number =>
     figures.reduce((total, row) => total + row[key], 0)
@@ -105,6 +120,7 @@ export function rowOf(
     gapsMs: { toGuest: gap('toEndpoint'), fromGuest: gap('fromEndpoint') },
     vmDowntimeMs,
     addedMs: vmDowntimeMs === null ? null : round(longestGapMs - vmDowntimeMs),
+    ...(parts === undefined ? {} : { parts }),
     ...(failure === undefined ? {} : { failure }),
     lostSpans,
     timeline: migration.timeline,
@@ -139,12 +155,6 @@ export function lostSpansOf(
   })
 }
 
-/** The median, null of nothing. */
-export function median(values: readonly number[]): number | null {
-  const sorted = [...values].sort((left, right) => left - right)
-  return sorted.length === 0 ? null : round(sorted[sorted.length >> 1]!)
-}
-
 /** Whether what was promised was kept, and each way in which it was not. */
 export function judgeMigrations(
   result: Omit<MigrateResult, 'ok'>,
@@ -166,10 +176,6 @@ export function judgeMigrations(
   if (aborted && aborted.lost > 0) reasons.push(`the aborted one lost ${aborted.lost} packets`)
   if (!tcp.intact) reasons.push('the TCP connection is not intact')
   return { ok: reasons.length === 0, reasons }
-}
-
-export function round(value: number): number {
-  return Math.round(value * 100) / 100
 }
 
 const SPAN_GAP_MS = 50

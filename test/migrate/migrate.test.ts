@@ -1,13 +1,10 @@
 /** The figures of migrations: the guest's clock on the host's axis, what is lost, what is promised. */
 import t from 'tap'
 import type { PacketRecord } from '../../src/demo/records.js'
+import { gapParts } from '../../src/migrate/gap-parts.js'
 import { deriveGuestClock } from '../../src/migrate/guest-clock.js'
-import {
-  judgeMigrations,
-  lostSpansOf,
-  type MigrateResult,
-  median,
-} from '../../src/migrate/result.js'
+import { judgeMigrations, lostSpansOf, type MigrateResult } from '../../src/migrate/result.js'
+import { median } from '../../src/migrate/rounding.js'
 
 /** Packets each millisecond of guest time, delayed a little; the guest stood for `stopMs` at 1 s. */
 function fromGuest(stopMs: number): PacketRecord[] {
@@ -51,6 +48,40 @@ t.test('lost packets are told in spans', async (t) => {
   t.equal(spans.length, 2)
 })
 
+/** Arrivals of stream 1 (to the guest) or 3 (from it) at these milliseconds. */
+function arrivals(stream: number, ...ms: readonly number[]): PacketRecord[] {
+  return ms.map((at, sequence) => ({
+    stream,
+    sequence,
+    sentNs: 0,
+    receivedNs: at * 1e6,
+    hopLimit: 60,
+  }))
+}
+
+t.test('the added part of a gap is told apart: before STOP, the network, the guest', async (t) => {
+  const bounds = { stopNs: 1_000e6, resumeNs: 1_100e6 }
+  const inbound = arrivals(1, 980, 990, 1_150)
+  const doubled = { ...inbound[1]!, receivedNs: 1_120e6 }
+  t.same(
+    gapParts('toEndpoint', [...inbound, doubled], arrivals(1, 500, 1_104), bounds),
+    { beforeStopMs: 10, networkMs: 4, guestMs: 16, doubledMs: 30 },
+    'a doubled packet ends no gap',
+  )
+  t.same(
+    gapParts('toEndpoint', inbound, arrivals(1, 1_050), bounds),
+    { beforeStopMs: 10, networkMs: 0, guestMs: 50, doubledMs: 0 },
+    'delivered before RESUME nothing is added',
+  )
+  t.same(gapParts('fromEndpoint', arrivals(3, 998, 1_131), arrivals(3, 1_130), bounds), {
+    beforeStopMs: 2,
+    networkMs: 1,
+    guestMs: 30,
+  })
+  t.equal(gapParts('fromEndpoint', arrivals(3, 998, 1_131), [], bounds), undefined)
+  t.equal(gapParts('fromEndpoint', arrivals(3, 998), arrivals(3, 1_130), bounds), undefined)
+})
+
 const row = {
   completed: true,
   from: 'cloud-a',
@@ -76,6 +107,9 @@ const good: Omit<MigrateResult, 'ok'> = {
   baseline: [],
   addedMsMedian: 10,
   baselineAddedMsMedian: null,
+  coldBaseline: [],
+  coldBaselineAddedMsMedian: null,
+  networkMsMedian: null,
   tcp: { host: {}, guest: {}, intact: true },
 }
 
