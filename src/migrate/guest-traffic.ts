@@ -3,7 +3,7 @@
  * TCP connection. The guest's ends run inside it and are fetched over the network at the end.
  */
 import type { ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'
 import type { StreamDescription } from '../demo/analysis.js'
@@ -105,11 +105,16 @@ echo $! > sender.pid`,
         ...record,
         sentNs: clock(record.sentNs),
       }))
-      const guestSent = decodeRecords(await fetch('sent')).records.map((record) => ({
+      const records = async (name: string): Promise<readonly PacketRecord[]> => {
+        const bytes = await fetch(name)
+        writeFileSync(file(`guest-${name}`), bytes)
+        return decodeRecords(bytes).records
+      }
+      const guestSent = (await records('sent')).map((record) => ({
         ...record,
         sentNs: clock(record.sentNs),
       }))
-      const guestReceived = decodeRecords(await fetch('received')).records.map((record) => ({
+      const guestReceived = (await records('received')).map((record) => ({
         ...record,
         receivedNs: clock(record.receivedNs!),
       }))

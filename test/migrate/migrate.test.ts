@@ -77,6 +77,7 @@ t.test('the added part of a gap is told apart: before STOP, the network, the gue
     beforeStopMs: 2,
     networkMs: 1,
     guestMs: 30,
+    doubledMs: 0,
   })
   t.equal(gapParts('fromEndpoint', arrivals(3, 998, 1_131), [], bounds), undefined)
   t.equal(gapParts('fromEndpoint', arrivals(3, 998), arrivals(3, 1_130), bounds), undefined)
