@@ -39,11 +39,9 @@ static __always_inline int consume(void)
 }
 
 /* Group addresses as MAC addresses: RFC 1112 §6.4, RFC 2464 §7. */
-static __always_inline void set_group_mac(__u8 *mac, const struct packet *packet)
+static __always_inline void set_group_mac(__u8 *mac, const __u8 *group, __u8 family)
 {
-	const __u8 *group = packet->destination.address;
-
-	if (packet->family == IPV4_VERSION) {
+	if (family == IPV4_VERSION) {
 		mac[0] = 0x01;
 		mac[1] = 0x00;
 		mac[2] = 0x5e;
@@ -72,7 +70,7 @@ static long copy_to_segment(__u32 index, struct copying *work)
 		drop(skb, LISP_DROP_NO_SITE_INTERFACE);
 		return 0;
 	}
-	set_group_mac(mac, work->packet);
+	set_group_mac(mac, work->packet->destination.address, work->packet->family);
 	if (write_macs(skb, mac, site->mac) || bpf_clone_redirect(skb, interface_index, 0))
 		drop(skb, LISP_DROP_GROUP_COPY_FAILED);
 	else
@@ -181,12 +179,44 @@ static __always_inline int goes_back_to(const struct lisp_rloc_key *sender, cons
 	       addresses_equal(sender->address, locator->destination);
 }
 
+/*
+ * A finished frame to a group of the core (RFC 6831 §8.1): out of the interface of our RLOC in it. The
+ * interface, or 0 when that RLOC is ours no more.
+ */
+static __noinline __u32 address_to_core(struct __sk_buff *skb, const struct lisp_locator *locator)
+{
+	struct lisp_rloc_key own = { .family = locator->family };
+	struct lisp_rloc_interface *interface;
+	__u8 mac[6];
+
+	__builtin_memcpy(own.address, locator->source, 16);
+	interface = bpf_map_lookup_elem(&rloc_interfaces, &own);
+	set_group_mac(mac, locator->destination, locator->family);
+	if (!interface || write_macs(skb, mac, interface->mac))
+		return 0;
+	return interface->interface_index;
+}
+
+static __always_inline int clone_to_locator(struct __sk_buff *skb, const struct lisp_locator *locator,
+					    __u32 interface_index)
+{
+	if (!(locator->flags & LISP_LOCATOR_GROUP))
+		return clone_to_next_hop(skb, locator, interface_index);
+	interface_index = address_to_core(skb, locator);
+	return !interface_index || bpf_clone_redirect(skb, interface_index, 0) ? -1 : 0;
+}
+
 /* The packet itself. bpf_redirect_neigh drops frames that still have the MAC address of a group. */
 static __noinline int send_last(struct __sk_buff *skb, const struct lisp_locator *locator,
 				__u32 interface_index)
 {
 	__u8 none[6] = {};
 
+	if (locator->flags & LISP_LOCATOR_GROUP) {
+		interface_index = address_to_core(skb, locator);
+		return interface_index ? bpf_redirect(interface_index, 0) :
+					 drop(skb, LISP_DROP_NO_ROUTE_TO_RLOC);
+	}
 	if (write_macs(skb, none, none))
 		return drop(skb, LISP_DROP_ENCAPSULATION_FAILED);
 	return send_to_rloc(skb, locator, interface_index);
@@ -223,7 +253,7 @@ static long copy_to_rloc(__u32 index, struct copying *work)
 		work->verdict = send_last(skb, locator, work->packet->interface_index);
 		if (work->verdict != TC_ACT_SHOT)
 			tally(skb, LISP_TALLY_GROUP_COPY);
-	} else if (clone_to_next_hop(skb, locator, work->packet->interface_index)) {
+	} else if (clone_to_locator(skb, locator, work->packet->interface_index)) {
 		drop(skb, LISP_DROP_GROUP_COPY_FAILED);
 	} else {
 		tally(skb, LISP_TALLY_GROUP_COPY);

@@ -221,6 +221,8 @@ static __always_inline int receive(struct __sk_buff *skb, const struct outer *ou
 	verdict = combine_with_outer(skb, outer, &packet);
 	if (verdict != CONTINUE)
 		return verdict;
+	if (outer->is_group)
+		return replicate_by_core(skb, outer, &packet);
 	verdict = accept_unasked(skb, outer, &packet, config);
 	if (verdict != CONTINUE)
 		return verdict;
@@ -272,9 +274,11 @@ int rloc_ingress(struct __sk_buff *skb)
 	}
 	if (pull_packet(skb, ETH_HLEN + outer.overhead))
 		return PASS;
-	verdict = take_segment(skb, &outer, config);
-	if (verdict != CONTINUE)
-		return verdict;
+	if (!outer.is_group) {
+		verdict = take_segment(skb, &outer, config);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
 	return receive(skb, &outer, config);
 }
 

@@ -22,6 +22,7 @@ struct outer {
 	__u8 ttl;
 	__u8 next_protocol; /* RFC 9305; 0 without the P bit */
 	__u8 is_gpe;
+	__u8 is_group;      /* it came to a multicast address of the core */
 	__u8 overhead;      /* outer IP, UDP and LISP header; a byte, so that the verifier knows a bound */
 };
 
@@ -48,6 +49,19 @@ static __always_inline int is_own_rloc(const struct lisp_rloc_key *address)
 			return 1;
 	}
 	return 0;
+}
+
+/* A multicast address of the core that is carried to us: what is inside decides (RFC 6831 §8.2). */
+static __always_inline int is_core_group(struct __sk_buff *skb, const struct lisp_rloc_key *to)
+{
+	const struct lisp_node_config *config;
+
+	if (skb->pkt_type != PACKET_MULTICAST)
+		return 0;
+	if (to->family == IPV4_VERSION ? (to->address[0] & 0xf0) != 0xe0 : to->address[0] != 0xff)
+		return 0;
+	config = get_node_config();
+	return config && config->flags & LISP_NODE_MULTICAST;
 }
 
 /* UDP and LISP header. `length` is what the IP header leaves for UDP. */
@@ -91,8 +105,11 @@ static __always_inline int parse_outer_ipv4(struct __sk_buff *skb, struct outer 
 	if (headers->ip.ihl != 5 || headers->ip.frag_off & bpf_htons(IPV4_FRAGMENT_MASK))
 		return PASS;
 	__builtin_memcpy(own.address, &headers->ip.daddr, 4);
-	if (!is_own_rloc(&own))
-		return PASS;
+	if (!is_own_rloc(&own)) {
+		if (!is_core_group(skb, &own))
+			return PASS;
+		outer->is_group = 1;
+	}
 	outer->family = IPV4_VERSION;
 	outer->source.family = IPV4_VERSION;
 	__builtin_memcpy(outer->source.address, &headers->ip.saddr, 4);
@@ -116,8 +133,11 @@ static __always_inline int parse_outer_ipv6(struct __sk_buff *skb, struct outer 
 	if (headers->ip.nexthdr != IPPROTO_UDP || headers->udp.dest != bpf_htons(LISP_DATA_PORT))
 		return PASS;
 	__builtin_memcpy(own.address, &headers->ip.daddr, 16);
-	if (!is_own_rloc(&own))
-		return PASS;
+	if (!is_own_rloc(&own)) {
+		if (!is_core_group(skb, &own))
+			return PASS;
+		outer->is_group = 1;
+	}
 	outer->family = IPV6_VERSION;
 	outer->source.family = IPV6_VERSION;
 	__builtin_memcpy(outer->source.address, &headers->ip.saddr, 16);

@@ -69,6 +69,7 @@ _Static_assert(sizeof(struct lisp_locator) == 36, "lisp_locator");
 enum lisp_locator_flags {
 	LISP_LOCATOR_GPE = 1, /* the peer speaks RFC 9305: send the P bit */
 	LISP_LOCATOR_CLOSED = 2, /* N, L, E and V go there as the flags of the node say (closed.h) */
+	LISP_LOCATOR_GROUP = 4,  /* a multicast address of the core; leaves by the interface of `source` */
 };
 
 struct lisp_locator_set {
@@ -217,6 +218,14 @@ struct lisp_rloc_key {
 _Static_assert(sizeof(struct lisp_rloc_key) == 20, "lisp_rloc_key");
 
 #define LISP_MAXIMUM_RLOCS 16
+
+/* The underlay interface that one of our own RLOCs is on. */
+struct lisp_rloc_interface {
+	__u32 interface_index;
+	__u8 mac[6];
+	__u8 reserved[2];
+};
+_Static_assert(sizeof(struct lisp_rloc_interface) == 12, "lisp_rloc_interface");
 
 /* Our own RLOCs, one element: comparing with a few costs a third of asking a hash (measured). */
 struct lisp_own_rlocs {
@@ -389,6 +398,7 @@ enum lisp_drop_reason {
 	LISP_DROP_OWN_SOURCE,         /* to a group, from the core, and its source is here: it came back */
 	LISP_DROP_GROUP_COPY_TOO_BIG, /* not the packet, only its copy to one RLOC */
 	LISP_DROP_GROUP_COPY_FAILED,  /* likewise, or to one segment: no next hop, device down, no memory */
+	LISP_DROP_REVERSE_PATH,       /* by a group of the core, but not from where its sender is routed to */
 	LISP_DROP_COUNT,
 };
 

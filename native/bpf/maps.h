@@ -108,6 +108,15 @@ struct {
 	__type(value, struct lisp_replication);
 } replications SEC(".maps");
 
+/* Underlay interfaces by our own RLOCs: where packets to groups of the core leave. Writer: user space, at
+ * start and reload. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LISP_MAXIMUM_RLOCS * 2);
+	__type(key, struct lisp_rloc_key);
+	__type(value, struct lisp_rloc_interface);
+} rloc_interfaces SEC(".maps");
+
 /* The entry that a packet is being copied by, private to the programs. Copying takes longer than user
  * space needs to replace an entry twice, and the memory of the first would be that of another then. */
 struct {

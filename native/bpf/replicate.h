@@ -259,6 +259,34 @@ CHECKED_ONCE int replicate_from_core(struct __sk_buff *skb, const struct outer *
 	return work.verdict;
 }
 
+/* Whether packets from here to `sender` would leave where this one came in. */
+static __noinline int is_on_reverse_path(struct __sk_buff *skb, const struct lisp_rloc_key *sender)
+{
+	struct bpf_fib_lookup route = { .l4_protocol = IPPROTO_UDP, .ifindex = skb->ifindex };
+
+	if (sender->family == IPV4_VERSION) {
+		route.family = ADDRESS_FAMILY_IPV4;
+		__builtin_memcpy(&route.ipv4_dst, sender->address, 4);
+	} else {
+		route.family = ADDRESS_FAMILY_IPV6;
+		__builtin_memcpy(route.ipv6_dst, sender->address, 16);
+	}
+	return bpf_fib_lookup(skb, &route, sizeof(route), LOOKUP_SKIP_NEIGHBOUR) ==
+		       BPF_FIB_LKUP_RET_SUCCESS &&
+	       route.ifindex == skb->ifindex;
+}
+
+/* The core has copied it: only packets to groups come that way, and only on the path to their sender. */
+static __noinline int replicate_by_core(struct __sk_buff *skb, const struct outer *outer,
+					struct packet *packet)
+{
+	if (!is_group(packet))
+		return drop(skb, LISP_DROP_UNKNOWN_GROUP);
+	if (!is_on_reverse_path(skb, &outer->source))
+		return drop(skb, LISP_DROP_REVERSE_PATH);
+	return replicate_from_core(skb, outer, packet);
+}
+
 /* A super-packet that the kernel's own device has taken out of its outer headers. */
 static __noinline int replicate_from_gpe(struct __sk_buff *skb, struct packet *packet,
 					 const struct bpf_tunnel_key *key, __u32 family)

@@ -45,6 +45,8 @@
 #define ADJUST_DECAP_IPV4 (1ULL << 7)
 #define ADJUST_DECAP_IPV6 (1ULL << 8)
 
+#define LOOKUP_SKIP_NEIGHBOUR (1U << 3) /* bpf_fib_lookup, likewise */
+
 /* In tcx: go on with the next program, then with the kernel (the same as TC_ACT_UNSPEC). */
 #define PASS TC_ACT_UNSPEC
 /* A stage has not decided; never returned to the kernel. */

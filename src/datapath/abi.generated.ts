@@ -34,6 +34,7 @@ export type BpfMapCacheActionName = keyof typeof MAP_CACHE_ACTION
 export const LOCATOR_FLAGS = {
   'gpe': 1,
   'closed': 2,
+  'group': 4,
 } as const
 export type BpfLocatorFlagsName = keyof typeof LOCATOR_FLAGS
 
@@ -196,6 +197,7 @@ export const DROP_REASON = {
   'own-source': 32,
   'group-copy-too-big': 33,
   'group-copy-failed': 34,
+  'reverse-path': 35,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -595,6 +597,30 @@ export function decodeBpfRlocKey(bytes: Uint8Array, at = 0): BpfRlocKey {
   return {
     family: view.getUint32(at + 0, true),
     address: copyOf(bytes, at + 4, 16),
+  }
+}
+
+/** struct lisp_rloc_interface, 12 bytes */
+export interface BpfRlocInterface {
+  readonly interfaceIndex: number
+  readonly mac: Uint8Array
+}
+export const RLOC_INTERFACE_BYTES = 12
+export const RLOC_INTERFACE_OFFSETS = { interfaceIndex: 0, mac: 4, reserved: 10 } as const
+export function writeBpfRlocInterface(view: DataView, at: number, value: BpfRlocInterface): void {
+  view.setUint32(at + 0, value.interfaceIndex, true)
+  writeBytes(view, at + 4, value.mac, 6)
+}
+export function encodeBpfRlocInterface(value: BpfRlocInterface): Uint8Array {
+  const bytes = new Uint8Array(12)
+  writeBpfRlocInterface(viewOf(bytes), 0, value)
+  return bytes
+}
+export function decodeBpfRlocInterface(bytes: Uint8Array, at = 0): BpfRlocInterface {
+  const view = viewOf(bytes)
+  return {
+    interfaceIndex: view.getUint32(at + 0, true),
+    mac: copyOf(bytes, at + 4, 6),
   }
 }
 

@@ -15,6 +15,7 @@ import {
   decodeBpfOwnRlocs,
   encodeBpfNodeConfig,
   encodeBpfOwnRlocs,
+  encodeBpfRlocInterface,
   encodeBpfRlocKey,
   encodeBpfSiteInterface,
   HOLD_PURPOSE,
@@ -224,11 +225,24 @@ export function configureInterfaces(options: {
     attachments.push({ program: 'site_ingress', interfaceIndex: site.index })
   }
   putOwnRlocs(nodeConfig, maps)
+  replaceAll(maps, 'rloc_interfaces', rlocInterfaces(nodeConfig, interfaces))
   writeInterworking(nodeConfig, maps)
   replaceAll(maps, 'site_interfaces', sites)
   replaceAll(maps, 'relay_rlocs', relayRlocs(nodeConfig))
   const seen = new Map(attachments.map((one) => [`${one.program}_${one.interfaceIndex}`, one]))
   return [...seen.values()]
+}
+
+function rlocInterfaces({ rlocs }: NodeConfig, interfaces: readonly NetworkInterface[]) {
+  return new Map(
+    rlocs.flatMap(({ address, interfaceName }) => {
+      const [underlay] = namedInterfaces(interfaces, [interfaceName])
+      if (underlay === undefined) return []
+      const key = encodeBpfRlocKey({ family: address.family, address: address.bytes })
+      const { index: interfaceIndex, mac } = underlay
+      return [[keyText(key), { key, value: encodeBpfRlocInterface({ interfaceIndex, mac }) }]]
+    }),
+  )
 }
 
 /** What stays keeps its place: a reload changes nothing for the RLOCs that it keeps. */

@@ -6,6 +6,7 @@
  * the last one left: a packet never finds an id without an element. Elements are never changed.
  */
 import type { Encapsulation } from '../control/input-output.js'
+import { isMulticast } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { locatorBuckets } from '../tables/locator-selection.js'
 import {
@@ -129,7 +130,10 @@ function encodeSet(encapsulations: readonly Encapsulation[], senders: readonly R
 function bpfLocator({ locator, source, pathMtu, gpe, closed }: Encapsulation): BpfLocator {
   return {
     family: locator.rloc.family,
-    flags: (gpe ? LOCATOR_FLAGS.gpe : 0) | (closed ? LOCATOR_FLAGS.closed : 0),
+    flags:
+      (gpe ? LOCATOR_FLAGS.gpe : 0) |
+      (closed ? LOCATOR_FLAGS.closed : 0) |
+      (isMulticast(locator.rloc) ? LOCATOR_FLAGS.group : 0),
     pathMtu,
     source: source.bytes,
     destination: locator.rloc.bytes,

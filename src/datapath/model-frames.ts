@@ -154,6 +154,7 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       const outer = readOuter(frame.subarray(ETHERNET_BYTES), ownRlocs)
       if (outer.kind !== 'lisp') return outer
       const header = readIp(outer.payload)
+      const isByCore = isMulticast(outer.ip.destination)
       const drop = (reason: ModelDropReason): FrameOutcome => ({ kind: 'drop', reason })
       if (header === undefined || header.length > outer.innerRoom) return drop('malformed-inner')
       const { gpe, ip } = outer
@@ -163,6 +164,8 @@ export function createFrameDoor(ownRlocs: readonly Rloc[]): FrameDoor {
       // RFC 9305 §4.2: with the P bit the inner DSCP stays.
       const dscp = (gpe === undefined ? ip : header).trafficClass & ~3
       const change = { ttl: Math.min(header.ttl, ip.ttl), trafficClass: dscp | ecn }
+      // The reverse path is not modelled: it is a matter of next hops.
+      if (isByCore && !isMulticast(header.destination)) return drop('unknown-group')
       const packet = pack(outer.payload, header, outer.instanceId, change)
       const fields = gpe === undefined ? outer.fields : undefined
       return run(packet, () => model.fromCore(packet, ip.source, fields))
@@ -194,7 +197,8 @@ function readOuter(bytes: Uint8Array, ownRlocs: readonly Rloc[]): Outer {
   const at = ip.headerLength
   const overhead = at + UDP_BYTES + DATA_HEADER_BYTES
   if (bytes.length < overhead || word(bytes, at + 2) !== DATA_PORT) return pass
-  if (!ownRlocs.some((own) => equalIpAddresses(own, ip.destination))) return pass
+  const isGroup = isMulticast(ip.destination)
+  if (!isGroup && !ownRlocs.some((own) => equalIpAddresses(own, ip.destination))) return pass
   const udpLength = word(bytes, at + 4)
   if (udpLength > ip.length - at || udpLength < UDP_BYTES + DATA_HEADER_BYTES) return malformed
   if (ip.length < overhead || ip.length > bytes.length) return malformed

@@ -5,6 +5,7 @@
  */
 import './bpf-itr-cases.js'
 import './bpf-live-cases.js'
+import './bpf-group-cases.js'
 import './bpf-etr-cases.js'
 import './bpf-vector-cases.js'
 import './bpf-site-cases.js'

@@ -304,6 +304,9 @@ export function createWorkbench() {
       const { count, rlocs } = abi.decodeBpfOwnRlocs(present)
       const known = [...rlocs.slice(0, count), { family, address: padded(address) }]
       put('own_rlocs', word(0), abi.encodeBpfOwnRlocs({ count: known.length, rlocs: known }))
+      const place = { interfaceIndex: network.core, mac: macBytes(MAC.core) }
+      const key = abi.encodeBpfRlocKey({ family, address: padded(address) })
+      put('rloc_interfaces', key, abi.encodeBpfRlocInterface(place))
     },
 
     putNode(config: Partial<abi.BpfNodeConfig>): void {

@@ -3,8 +3,8 @@
  * never passes.
  */
 import type { IpFields } from '../frames.js'
-import { lispHeader, udp } from '../frames.js'
-import { data, FAMILIES, fromCore, HOST, REMOTE, toGroup, tunnelled } from '../packets.js'
+import { lispHeader, macBytes, udp } from '../frames.js'
+import { data, FAMILIES, fromCore, groupMac, HOST, REMOTE, toGroup, tunnelled } from '../packets.js'
 import type { Family, LocatorFields } from '../workbench.js'
 import type { PacketVector, VectorGroup, VectorStep } from './vector.js'
 
@@ -347,6 +347,60 @@ const sizes: PacketVector[] = FAMILIES.map((family) => {
   }
 })
 
+const CORE_GROUP = { 4: '232.9.9.9', 6: 'ff3e::9:9' } as const
+/** A frame that the core has brought by a group of its own. */
+const byCore = (rloc: Family, packet: Uint8Array, outer: Partial<IpFields> = {}) => {
+  const to = { destination: CORE_GROUP[rloc], ...outer }
+  const frame = arriving(rloc, packet, to)
+  frame.set(macBytes(groupMac(CORE_GROUP[rloc])))
+  return frame
+}
+const coreGroups: PacketVector[] = FAMILIES.flatMap((family) =>
+  FAMILIES.map((rloc) => ({
+    name: `IPv${family} over IPv${rloc}`,
+    locals: LOCAL,
+    groups: {
+      [exact(family)]: {
+        to: [{ family: rloc, destination: CORE_GROUP[rloc] }, ...peers(rloc, 1)],
+      },
+      [exact(family, REMOTE[family])]: { on: ['site2'] },
+    },
+    steps: [
+      {
+        what: 'leaves to the group, under our own RLOC',
+        from: 'site',
+        frame: sent(family),
+        out: {
+          copies: [CORE_GROUP[rloc], PEERS[rloc][0]!].map((peer) =>
+            to(inner(family, outgoing), rloc, peer),
+          ),
+        },
+      },
+      {
+        what: 'comes by the group and is delivered',
+        from: 'core',
+        frame: byCore(rloc, remote(family)),
+        out: { copies: [], segments: { site2: remote(family) } },
+      },
+      {
+        what: 'by the group, but without (S-EID,G)',
+        from: 'core',
+        frame: byCore(
+          rloc,
+          remote(family, { source: { 4: '10.2.0.77', 6: 'fd00:b::77' }[family] }),
+        ),
+        out: { drop: 'unknown-group' },
+      },
+      {
+        what: 'by the group, to a single endpoint',
+        from: 'core',
+        frame: byCore(rloc, remote(family, { destination: HOST[family] })),
+        out: { drop: 'unknown-group' },
+      },
+    ],
+  })),
+)
+
 const nest = (payload: Uint8Array) => udp(5, 4341, new Uint8Array([...lispHeader({}), ...payload]))
 const nested: PacketVector[] = FAMILIES.map((family) => ({
   name: `IPv${family}`,
@@ -401,5 +455,6 @@ export const REPLICATION: readonly VectorGroup[] = [
     ),
   },
   { title: 'a copy that does not fit is left out, the others are not', vectors: sizes },
+  { title: 'groups of the core carry packets to groups', vectors: coreGroups },
   { title: 'a third LISP header is not put in front of copies either', vectors: nested },
 ]
