@@ -176,6 +176,16 @@ export const SegmentView = Type.Object({
   ignored: Type.Integer({ description: 'Messages not used' }),
 })
 
+export const PimLinkView = Type.Object({
+  interfaceName: Type.String(),
+  family: Type.Integer(),
+  address: Type.String({ description: 'Ours on the link' }),
+  designatedRouter: Type.String(),
+  neighbours: Type.Array(Type.String()),
+  joinedByOthers: Type.Integer({ description: 'Groups that they have joined through us' }),
+  joinedByUs: Type.Integer({ description: 'Groups that we have joined through them' }),
+})
+
 export const LocatorStateView = Type.Object({
   rloc: Type.String(),
   reachable: Type.Boolean(),

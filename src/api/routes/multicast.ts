@@ -1,11 +1,19 @@
 /**
  * `/v1/multicast/groups`: groups with listeners here, lists that are followed, receivers registered.
  * `/v1/multicast/listeners`: what hosts of our segments report by IGMP and MLD, and who asks them.
+ * `/v1/multicast/routers`: PIM neighbours of our links.
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
 import type { RouteOptions } from '../context.js'
-import { asJson, errorResponses, ListenerView, MulticastGroupView, SegmentView } from '../views.js'
+import {
+  asJson,
+  errorResponses,
+  ListenerView,
+  MulticastGroupView,
+  PimLinkView,
+  SegmentView,
+} from '../views.js'
 
 const MAXIMUM_PAGE = 1000
 
@@ -88,6 +96,17 @@ export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       const segments = snapshot.segments.filter(isWanted).map(asJson)
       return { total: all.length, ...next, segments, listeners: page.map(({ one }) => asJson(one)) }
     },
+  )
+  app.get(
+    '/v1/multicast/routers',
+    {
+      schema: {
+        summary: 'Links where PIM is spoken, and the routers there (RFC 7761)',
+        tags: ['tables'],
+        response: { 200: Type.Object({ links: Type.Array(PimLinkView) }), ...errorResponses },
+      },
+    },
+    () => ({ links: context.node.snapshot().pimLinks.map(asJson) }),
   )
   done()
 }

@@ -122,6 +122,19 @@ export function chooseCopies(
   return { copies, ignored }
 }
 
+/**
+ * The copies of lists and those of joins (RFC 6831): both may name a site, and groups of the core may be
+ * among RLOCs. At most `MAXIMUM_COPIES`.
+ */
+export function mergeCopies(
+  listed: readonly Encapsulation[],
+  joiners: readonly Encapsulation[],
+): readonly Encapsulation[] {
+  const names = new Set(listed.map(({ locator }) => formatIpAddress(locator.rloc)))
+  const others = joiners.filter(({ locator }) => !names.has(formatIpAddress(locator.rloc)))
+  return [...listed, ...others].slice(0, MAXIMUM_COPIES)
+}
+
 /** Level 0 entries are an ITR's next ones as well; a relay sends only downwards. */
 function isAbove(level: number, ownLevel: number): boolean {
   return ownLevel === 0 || level > ownLevel

@@ -24,15 +24,13 @@ export function chooseRoot(
   locators: readonly Locator[],
   isDown: (rloc: Rloc) => boolean,
 ): Rloc | undefined {
-  const { family } = group.group
   const able = locators.filter(
     ({ multicastPriority, reachable, rloc }) =>
       multicastPriority !== NOT_FOR_MULTICAST &&
       reachable &&
       sourceRloc(config, rloc) !== undefined,
   )
-  const alike = able.filter(({ rloc }) => rloc.family === family)
-  const suited = alike.length > 0 || isCarriedByCore(config) ? alike : able
+  const suited = suitedTo(config, able, group.group.family)
   const up = suited.filter(({ rloc }) => !isDown(rloc))
   const candidates = up.length > 0 ? up : suited
   const best = candidates.reduce((least, one) => Math.min(least, one.multicastPriority), 255)
@@ -40,6 +38,12 @@ export function chooseRoot(
     candidates.filter(({ multicastPriority }) => multicastPriority === best),
     formatGroup(group),
   )?.rloc
+}
+
+function suitedTo(config: NodeConfig, able: readonly Locator[], family: 4 | 6): readonly Locator[] {
+  const alike = able.filter(({ rloc }) => rloc.family === family)
+  if (isCarriedByCore(config)) return alike
+  return alike.length > 0 ? alike : able
 }
 
 /** The group of the core that carries a group of sites (RFC 9798), its own address without one. */

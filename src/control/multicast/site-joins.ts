@@ -15,7 +15,7 @@ import { LISP_DATA_PORT } from '../../lisp/iana.js'
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import { encodeEncapsulatedPim } from '../../lisp/multicast/encapsulated-pim.js'
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
-import type { JoinAttribute } from '../../lisp/multicast/pim-addresses.js'
+import type { JoinAttribute, Transport } from '../../lisp/multicast/pim-addresses.js'
 import { sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output } from '../input-output.js'
@@ -283,15 +283,16 @@ function attributesFor(
   own: Rloc,
   group: IpAddress,
 ): { readonly receiver: IpAddress; readonly all: JoinAttribute[] } {
-  const transport = isCarriedByCore(config) ? 'multicast' : 'unicast'
-  const receiver = isCarriedByCore(config) ? coreGroupOf(config, group) : own
-  return {
-    receiver,
-    all: [
-      { kind: 'transport', transport },
-      { kind: 'receiver-rloc', rloc: receiver },
-    ],
-  }
+  if (!isCarriedByCore(config)) return { receiver: own, all: attributesOf('unicast', own) }
+  const receiver = coreGroupOf(config, group)
+  return { receiver, all: attributesOf('multicast', receiver) }
+}
+
+function attributesOf(transport: Transport, rloc: IpAddress): JoinAttribute[] {
+  return [
+    { kind: 'transport', transport },
+    { kind: 'receiver-rloc', rloc },
+  ]
 }
 
 /**

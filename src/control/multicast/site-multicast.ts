@@ -26,7 +26,6 @@ import type {
   Capabilities,
   DatapathEvent,
   DatapathOperation,
-  Encapsulation,
   Instant,
   Output,
 } from '../input-output.js'
@@ -40,7 +39,7 @@ import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
 import { createJoinedReceivers } from './joined-receivers.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
-import { chooseCopies, listMapping, MAXIMUM_COPIES } from './replication-list.js'
+import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
 import { type RestoredGroup, restoreGroups } from './restored-groups.js'
 import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
@@ -205,14 +204,21 @@ export function createSiteMulticast(
     return entry === undefined ? isLowest : isDesignated(entry.interfaceName, group.family)
   }
 
+  /** To whom the list and the joins of a group have us make copies. */
+  function copiesOf(group: MulticastGroup) {
+    if (!mayReplicate(group)) return chooseCopies(config, [], level, parts.isDown)
+    const listed = chooseCopies(config, following.entriesOf(group) ?? [], level, parts.isDown)
+    return { ...listed, copies: mergeCopies(listed.copies, joined.copiesOf(group)) }
+  }
+
   // ------------------------------------------------------------------ the datapath
 
   function install(group: MulticastGroup, now: Instant, outputs: Output[]): void {
     const key = formatGroup(group)
     const entries = following.entriesOf(group)
     const local = interfacesFor(group)
-    const joiners = mayReplicate(group) ? joined.copiesOf(group) : []
-    if (entries === undefined && local.length === 0 && joiners.length === 0) {
+    const { copies, ignored } = copiesOf(group)
+    if (entries === undefined && local.length === 0 && copies.length === 0) {
       groups.delete(key)
       sourceJoins.update(group, false, now, outputs)
       if (!installed.delete(key)) return
@@ -221,9 +227,6 @@ export function createSiteMulticast(
       return
     }
     groups.set(key, group)
-    const wanted = mayReplicate(group) ? (entries ?? []) : []
-    const { copies: listed, ignored } = chooseCopies(config, wanted, level, parts.isDown)
-    const copies = mergeCopies(listed, joiners)
     sourceJoins.update(group, copies.length > 0, now, outputs)
     const put = { kind: 'put-replication', group, copies, localInterfaces: local, level } as const
     const text = textOf(put)
@@ -452,7 +455,6 @@ export function createSiteMulticast(
     return [...names].map(([name, group]) => {
       const one = listening.get(name)
       const entries = following.entriesOf(group)
-      const copies = chooseCopies(config, entries ?? [], level, parts.isDown).copies
       return {
         group: name,
         instanceId: group.instanceId,
@@ -461,9 +463,7 @@ export function createSiteMulticast(
         interfaces: interfacesFor(group),
         registered: one?.registered ?? false,
         followed: entries !== undefined,
-        copies: mayReplicate(group)
-          ? copies.map(({ locator }) => formatIpAddress(locator.rloc))
-          : [],
+        copies: copiesOf(group).copies.map(({ locator }) => formatIpAddress(locator.rloc)),
         level,
         members: entries?.length ?? 0,
       }
@@ -484,16 +484,6 @@ const REASONS = {
   unsupported: 'unsupported-rloc',
   tooMany: 'too-many',
 } as const
-
-/** Of lists and of joins: both may name a site, and a list may mix groups of the core with RLOCs. */
-function mergeCopies(
-  listed: readonly Encapsulation[],
-  joiners: readonly Encapsulation[],
-): readonly Encapsulation[] {
-  const names = new Set(listed.map(({ locator }) => formatIpAddress(locator.rloc)))
-  const others = joiners.filter(({ locator }) => !names.has(formatIpAddress(locator.rloc)))
-  return [...listed, ...others].slice(0, MAXIMUM_COPIES)
-}
 
 /** RFC 8378 §7: until a querier is elected, the lowest RLOC of the site's xTRs. */
 function isLowestOfSite(config: NodeConfig): boolean {
