@@ -159,6 +159,7 @@ function createContext(options: ApiOptions): ApiContext {
     followers: () => events.followers(),
   })
   return {
+    workloads: options.workloads,
     node,
     datapath,
     version,

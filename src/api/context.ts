@@ -13,6 +13,7 @@ import type { Eid } from '../lisp/eid.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
 import type { Metrics } from './metrics.js'
+import type { WorkloadKeeping } from './workload-book.js'
 
 export interface ApiNode {
   snapshot(): NodeSnapshot
@@ -43,6 +44,8 @@ export interface ApiContext {
   readonly startedAt: Date
   readonly events: EventLog
   readonly metrics: Metrics
+  /** Undefined where nothing outlives the process. */
+  readonly workloads: WorkloadKeeping | undefined
 }
 
 export interface RouteOptions {

@@ -11,6 +11,7 @@ import { createApplication } from './application.js'
 import type { ApiDatapath, ApiNode } from './context.js'
 import type { ApiLog } from './errors.js'
 import { defaultSocketPath, type Listener, listenOnSocket, listenOnTcp } from './listen.js'
+import type { WorkloadKeeping } from './workload-book.js'
 
 export interface ApiOptions {
   readonly node: ApiNode
@@ -18,6 +19,8 @@ export interface ApiOptions {
   readonly config: Config
   readonly version: string
   readonly startedAt: Date
+  /** Keeps announced workloads through restarts. */
+  readonly workloads?: WorkloadKeeping
   /** Where faults of the API itself go; without it they are only answered (500). */
   readonly log?: ApiLog
 }

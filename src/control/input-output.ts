@@ -487,3 +487,12 @@ export type StoredRecord =
       readonly expiresAt: Instant
     }
   | { readonly kind: 'subscription-removed'; readonly eidPrefix: EidPrefix; readonly xtrId: string }
+  /** Of the API, and of no concern to the node: which machine brought which EIDs. */
+  | {
+      readonly kind: 'workload'
+      readonly workloadId: string
+      readonly name: string
+      readonly description: 'domain' | 'ovf'
+      readonly eids: readonly Eid[]
+    }
+  | { readonly kind: 'workload-removed'; readonly workloadId: string }

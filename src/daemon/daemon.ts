@@ -90,7 +90,8 @@ export async function startDaemon(options: {
   const unsubscribe = running.onEvent((event, at) => log.event(event, at))
   const restoredFrom = (stored: RestoredState['records']): Input => {
     const tables = hands?.datapath.restore() ?? { localEids: [], mapCache: [] }
-    const state = { records: stored.map((record) => fromStored(record, clock)), ...tables }
+    const own = stored.filter(({ kind }) => kind !== 'workload')
+    const state = { records: own.map((record) => fromStored(record, clock)), ...tables }
     return { kind: 'restored', state }
   }
   hands?.connect(running, () => nodeConfig)
@@ -105,6 +106,7 @@ export async function startDaemon(options: {
     },
     version: options.version,
     startedAt: new Date(),
+    workloads: { records, save: (changed) => store.save(changed) },
     log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
   })
   log.say('notice', 'ready', { version: options.version, api: api.addresses })

@@ -37,6 +37,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   if (record.kind === 'subscription') return { subscription: subscriptionMessage(record) }
   if (record.kind === 'pending-notify') return { pendingNotify: notifyMessage(record) }
   if (record.kind === 'own-locators') return { ownLocators: ownLocatorsMessage(record) }
+  if (record.kind === 'workload') return { workload: workloadMessage(record) }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
   return {
     registration: {
@@ -70,6 +71,24 @@ function ownLocatorsOf({ locators, senders, expiresAt }: StoredOwnLocators): Own
       rloc: ipAddress(new Uint8Array(rloc)),
     })),
     expiresAt,
+  }
+}
+
+function workloadMessage({ workloadId, name, description, eids }: Workload) {
+  const stored = eids.map(({ instanceId, address }) => ({ instanceId, address: address.bytes }))
+  return { workloadId, name, ovf: description === 'ovf', eids: stored }
+}
+
+function workloadOf({ workloadId, name, ovf, eids }: StoredWorkload): Workload {
+  return {
+    kind: 'workload',
+    workloadId,
+    name,
+    description: ovf ? 'ovf' : 'domain',
+    eids: eids.map(({ instanceId, address }) => ({
+      instanceId,
+      address: ipAddress(new Uint8Array(address)),
+    })),
   }
 }
 
@@ -128,6 +147,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
   const { reservation, lastNonce, registration, subscription, pendingNotify } = kinds
   if (pendingNotify) return pendingNotifyOf(pendingNotify)
   if (kinds.ownLocators) return ownLocatorsOf(kinds.ownLocators)
+  if (kinds.workload) return workloadOf(kinds.workload)
   if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
@@ -163,6 +183,13 @@ function numberOf64(bytes: Uint8Array): bigint {
 
 type Registration = KeptRecord & { kind: 'registration' }
 type Subscription = KeptRecord & { kind: 'subscription' }
+type Workload = KeptRecord & { kind: 'workload' }
+interface StoredWorkload {
+  readonly workloadId: string
+  readonly name: string
+  readonly ovf: boolean
+  readonly eids: readonly { readonly instanceId: number; readonly address: Uint8Array }[]
+}
 type OwnLocators = KeptRecord & { kind: 'own-locators' }
 interface StoredOwnLocators {
   readonly locators: readonly StoredLocator[]
@@ -204,6 +231,7 @@ interface StoredMessage {
   readonly subscription?: StoredSubscription
   readonly pendingNotify?: StoredNotify
   readonly ownLocators?: StoredOwnLocators
+  readonly workload?: StoredWorkload
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,

@@ -14,7 +14,8 @@ export const RECORDS_DESCRIPTOR = {
                 "registration",
                 "subscription",
                 "pendingNotify",
-                "ownLocators"
+                "ownLocators",
+                "workload"
               ]
             }
           },
@@ -45,6 +46,10 @@ export const RECORDS_DESCRIPTOR = {
               "type": "OwnLocators",
               "id": 6,
               "protoName": "own_locators"
+            },
+            "workload": {
+              "type": "Workload",
+              "id": 7
             }
           }
         },
@@ -259,6 +264,41 @@ export const RECORDS_DESCRIPTOR = {
               "type": "double",
               "id": 3,
               "protoName": "expires_at"
+            }
+          }
+        },
+        "Workload": {
+          "fields": {
+            "workloadId": {
+              "type": "string",
+              "id": 1,
+              "protoName": "workload_id"
+            },
+            "name": {
+              "type": "string",
+              "id": 2
+            },
+            "ovf": {
+              "type": "bool",
+              "id": 3
+            },
+            "eids": {
+              "rule": "repeated",
+              "type": "Eid",
+              "id": 4
+            }
+          }
+        },
+        "Eid": {
+          "fields": {
+            "instanceId": {
+              "type": "uint32",
+              "id": 1,
+              "protoName": "instance_id"
+            },
+            "address": {
+              "type": "bytes",
+              "id": 2
             }
           }
         },

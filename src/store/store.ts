@@ -5,7 +5,8 @@
  * - `save` resolves when the records are durable, in the order of the calls; many calls at once
  *   share one write. When it rejects, none of its records may be relied on.
  * - A record replaces the one with the same key; `registration-removed` removes a registration,
- *   `subscription-removed` a subscription, `pending-notify-removed` a pending notify.
+ *   `subscription-removed` a subscription, `pending-notify-removed` a pending notify,
+ *   `workload-removed` a workload.
  * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
@@ -21,7 +22,13 @@ export interface Store {
 /** A record that stands for the absence of another. */
 export type Removal = Extract<
   StoredRecord,
-  { kind: 'registration-removed' | 'subscription-removed' | 'pending-notify-removed' }
+  {
+    kind:
+      | 'registration-removed'
+      | 'subscription-removed'
+      | 'pending-notify-removed'
+      | 'workload-removed'
+  }
 >
 
 export function isRemoval(record: StoredRecord): record is Removal {
@@ -46,6 +53,9 @@ export function recordKey(record: StoredRecord): string {
     case 'subscription':
     case 'subscription-removed':
       return `subscription/${record.xtrId}/${formatEidPrefix(record.eidPrefix)}`
+    case 'workload':
+    case 'workload-removed':
+      return `workload/${record.workloadId}`
     default:
       throw new Error(`not a stored record: ${JSON.stringify(record satisfies never)}`)
   }

@@ -2,8 +2,10 @@
 import { request } from 'node:http'
 import t from 'tap'
 import { type Api, startApi } from '../../src/api/server.js'
-import type { CommandResult } from '../../src/control/input-output.js'
+import type { CommandResult, StoredRecord } from '../../src/control/input-output.js'
 import { formatEidPrefix } from '../../src/lisp/eid.js'
+import { createMemoryStore } from '../../src/store/memory-store.js'
+import type { Store } from '../../src/store/store.js'
 import { aConfig, aDatapath, createFakeNode } from '../support/fake-node.js'
 
 const node = createFakeNode()
@@ -65,6 +67,27 @@ t.test('announced again with other EIDs, the former ones are withdrawn', async (
   t.equal((await call('POST', '/v1/workloads', domain('10.10.0.6'))).status, 201)
   t.same(told(), ['add-eid [7]10.10.0.6/32', 'remove-eid [7]10.10.0.5/32'])
   await call('DELETE', `/v1/workloads/${uuid}`)
+})
+
+t.test('the list outlives the process, and what cannot be kept is not announced', async (t) => {
+  const store = createMemoryStore()
+  const start = async (records: readonly StoredRecord[], save: Store['save']) => {
+    await api.close()
+    const workloads = { records, save }
+    const usual = { node, datapath: aDatapath, config, version: '1', startedAt: new Date() }
+    api = await startApi({ ...usual, workloads })
+  }
+  await start([], store.save)
+  await call('POST', '/v1/workloads', domain('10.10.0.5'))
+  await start(await store.load(), store.save)
+  t.match((await call('GET', '/v1/workloads')).json, { workloads: [{ eids: ['[7]10.10.0.5'] }] })
+  await call('DELETE', `/v1/workloads/${uuid}`)
+  t.same(await store.load(), [])
+  await start([], () => Promise.reject(new Error('disk full')))
+  node.commands.length = 0
+  t.equal((await call('POST', '/v1/workloads', domain('10.10.0.5'))).status, 500)
+  t.same(told(), ['add-eid [7]10.10.0.5/32', 'remove-eid [7]10.10.0.5/32'])
+  await start([], store.save)
 })
 
 t.test('one EID that is not allowed here refuses the whole, before anything is told', async (t) => {

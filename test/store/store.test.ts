@@ -91,10 +91,30 @@ const own: StoredRecord & { kind: 'own-locators' } = {
   expiresAt: 1_800_000_000_123.5,
 }
 
+const workload: StoredRecord = {
+  kind: 'workload',
+  workloadId: '5e1f0a10-0000-4000-8000-000000000005',
+  name: 'vm1',
+  description: 'ovf',
+  eids: [
+    { instanceId: 7, address: parseIpAddress('10.10.0.5')! },
+    { instanceId: 0, address: parseIpAddress('fd00:10::5')! },
+  ],
+}
+
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  for (const record of [registration, reservation, lastNonce, subscription, ownKey, owed, own]) {
+  for (const record of [
+    registration,
+    reservation,
+    lastNonce,
+    subscription,
+    ownKey,
+    owed,
+    own,
+    workload,
+  ]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }
   t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')

@@ -31,7 +31,7 @@ export const workloadRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
   { context },
   done,
 ) => {
-  const book = createWorkloadBook()
+  const book = createWorkloadBook(context.workloads)
   // For these routes alone; everything else stays JSON and small.
   app.addContentTypeParser(
     ['application/xml', 'text/xml', 'application/ovf+xml'],
@@ -42,7 +42,7 @@ export const workloadRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
     '/v1/workloads',
     {
       schema: {
-        summary: 'Workloads announced since this daemon started',
+        summary: 'Workloads announced here and not withdrawn, by earlier runs as well',
         tags: ['workloads'],
         response: { 200: Type.Object({ workloads: Type.Array(WorkloadEntry) }), ...errorResponses },
       },
@@ -72,7 +72,11 @@ export const workloadRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
         throw new ApiError(400, 'no-eids', 'the description names no EIDs', 'body')
       const workload: Workload = { workloadId, name: name.slice(0, 256), kind, eids }
       await announce(context, book.get(workloadId), workload)
-      if (!book.put(workload)) {
+      const isKept = await book.put(workload).catch(async (cause: unknown) => {
+        await withdraw(context, eids)
+        throw cause
+      })
+      if (!isKept) {
         await withdraw(context, eids)
         throw new ApiError(503, 'too-many-workloads', `more than ${MAXIMUM_WORKLOADS} workloads`)
       }
@@ -94,7 +98,7 @@ export const workloadRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       if (workload === undefined)
         throw new ApiError(404, 'workload-not-found', `no workload ${params.workloadId}`)
       await withdraw(context, workload.eids)
-      book.remove(workload.workloadId)
+      await book.remove(workload.workloadId)
       return viewOf(workload)
     },
   )

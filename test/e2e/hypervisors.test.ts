@@ -1,0 +1,134 @@
+/**
+ * Hypervisors and real daemons, without a machine: what was announced survives kill -9, and of two
+ * agents that both claim a machine the one wins where it speaks.
+ *
+ *   host1 ── client ── core ── cloud-a ── vm1
+ *                       │ └─── cloud-b ── (nothing)
+ *                    mapping
+ */
+import { request } from 'node:http'
+import t from 'tap'
+import { createDomainWatch, type DomainWatch } from '../../src/hypervisor/domain-watch.js'
+import { createNodeClient } from '../../src/hypervisor/node-client.js'
+import { listIn } from '../../src/lab/api-request.js'
+import { poll } from '../../src/lab/daemons.js'
+import { socketOf } from '../../src/lab/names.js'
+import { killDaemon, reviveDaemon, untilHealthy } from '../support/daemon-control.js'
+import { labSkip, type RunningLab, startLab } from '../support/running-lab.js'
+
+const NAME = 'e2e-hv'
+const UUID = '5e1f0a10-0000-4000-8000-000000000077'
+const SILENT = '[7]10.10.0.77'
+const VM1 = ['[7]10.10.0.5', '[7]fd00:10::5']
+const RLOC = { 'cloud-a': '172.16.1.1', 'cloud-b': '172.16.2.1' }
+/** Generous: the machine may be busy with other tests. */
+const PATIENCE_MS = 20_000
+const QUIET_MS = 2_000
+
+t.setTimeout(180_000)
+
+t.test('hypervisors of two clouds', { skip: labSkip }, async (t) => {
+  const lab = await startLab(t, 'two-clouds.yaml', NAME)
+  await untilVm1Is(lab, 'cloud-a')
+
+  await t.test('an announced machine outlives kill -9 of its daemon', async (t) => {
+    const answer = await announce(lab, 'cloud-b')
+    t.equal(answer.status, 201)
+    const before = (await lab.api('cloud-b', '/v1/workloads')).body
+    await killDaemon(lab, 'cloud-b')
+    reviveDaemon(lab, 'cloud-b')
+    await untilHealthy(lab, 'cloud-b')
+    t.same((await lab.api('cloud-b', '/v1/workloads')).body, before)
+    t.equal(await stateOf(lab, 'cloud-b', SILENT), 'local')
+    const path = `/v1/workloads/${UUID}`
+    t.equal((await lab.api('cloud-b', path, { method: 'DELETE' })).status, 200)
+    t.equal(await stateOf(lab, 'cloud-b', SILENT), undefined, 'withdrawn by the next run')
+    t.equal((await lab.api('cloud-b', path, { method: 'DELETE' })).status, 404)
+  })
+
+  await t.test('two agents claim one machine: it is where it speaks, and stays', async (t) => {
+    const warnings: string[] = []
+    const [a, b] = [anAgent('cloud-a', warnings), anAgent('cloud-b', warnings)]
+    b.tell('vm1', { kind: 'hook', operation: 'migrate', subOperation: 'begin' })
+    await b.settled()
+    for (const agent of [a, b]) agent.polled(new Map([['vm1', 'running']]))
+    await Promise.all([a.settled(), b.settled()])
+    t.equal(await stateOf(lab, 'cloud-b', VM1[0]!), 'local', 'its hypervisor was believed')
+    // The other side was told; the machine itself says better.
+    await untilVm1Is(lab, 'cloud-a')
+    const settled = await versionOf(lab)
+    const until = performance.now() + QUIET_MS
+    while (performance.now() < until) {
+      await speak(lab)
+      for (const agent of [a, b]) agent.polled(new Map([['vm1', 'running']]))
+    }
+    await Promise.all([a.settled(), b.settled()])
+    t.equal(await versionOf(lab), settled, 'nobody claimed it again')
+    t.equal(await stateOf(lab, 'cloud-b', VM1[0]!), 'away', 'the loser knows')
+    t.same(warnings, [])
+  })
+})
+
+/** An agent whose hypervisor says what the test says. */
+function anAgent(node: string, warnings: string[]): DomainWatch {
+  return createDomainWatch({
+    node: createNodeClient(socketOf(NAME, node)),
+    state: async () => 'running',
+    description: async () => '',
+    configured: new Map([['vm1', VM1]]),
+    mode: 'live',
+    log(level, message, fields) {
+      if (level === 'warn' && message !== UNDESCRIBED)
+        warnings.push(`${message} ${JSON.stringify(fields)}`)
+    },
+  })
+}
+
+const UNDESCRIBED = 'its description names no EIDs that can be used'
+
+async function stateOf(lab: RunningLab, node: string, eid: string): Promise<unknown> {
+  const entries = listIn((await lab.api(node, '/v1/mapping-database')).body)
+  return entries.find(({ eidPrefix }) => String(eidPrefix).startsWith(`${eid}/`))?.['state']
+}
+
+async function registrationOf(lab: RunningLab): Promise<Record<string, unknown> | undefined> {
+  const entries = listIn((await lab.api('mapping', '/v1/registrations')).body)
+  return entries.find(({ eidPrefix }) => eidPrefix === `${VM1[0]}/32`)
+}
+
+async function versionOf(lab: RunningLab): Promise<unknown> {
+  return (await registrationOf(lab))?.['mapVersion']
+}
+
+const speak = (lab: RunningLab) => lab.run('vm1', 'ping', '-c', '1', '-W', '1', '-q', '10.20.0.2')
+
+/** It speaks until the mapping system and its cloud agree. */
+function untilVm1Is(lab: RunningLab, cloud: keyof typeof RLOC): Promise<void> {
+  return poll(PATIENCE_MS, async () => {
+    await speak(lab)
+    const { locators = [] } = (await registrationOf(lab)) ?? {}
+    const rlocs = (locators as { rloc?: string }[]).map(({ rloc }) => rloc)
+    const state = await stateOf(lab, cloud, VM1[0]!)
+    if (rlocs.includes(RLOC[cloud]) && state === 'local') return undefined
+    return `registered at ${rlocs.join(' ')}, ${state} at ${cloud}`
+  })
+}
+
+/** A domain XML for an EID that never says a word. */
+function announce(lab: RunningLab, node: string): Promise<{ readonly status: number }> {
+  const [instanceId, eid] = [7, SILENT.slice(3)]
+  const text = `<domain><name>silent</name><uuid>${UUID}</uuid><metadata><g:eids
+    xmlns:g='urn:godwit:domain:1' instanceId='${instanceId}'><g:eid>${eid}</g:eid></g:eids>
+    </metadata></domain>`
+  const socketPath = socketOf(lab.topology.name, node)
+  const headers = { 'content-type': 'application/xml' }
+  const options = { socketPath, path: '/v1/workloads', method: 'POST', headers }
+  return new Promise((resolve, reject) => {
+    const outgoing = request(options, (incoming) => {
+      incoming.resume()
+      incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0 }))
+    })
+    outgoing.on('error', reject)
+    outgoing.end(text)
+  })
+}
