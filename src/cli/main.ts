@@ -1,143 +1,10 @@
 #!/usr/bin/env node
 /**
- * `godwit`, the operator's command. Commands are rows of a table; this file makes the command line,
- * the help and the exit codes from them: 0 done, 1 refused or unreachable, 2 wrong usage or file.
+ * `godwit`, the operator's command, as a process: the words of its command line, its output, its exit
+ * code. What it does stands in command-line.ts.
  */
-import { readFileSync } from 'node:fs'
-import { Command, CommanderError } from 'commander'
-import { createApiClient } from './api-client.js'
 import { wantsColour } from './columns.js'
-import type { CliCommand, CommandContext } from './command.js'
-import { captureCommands } from './commands/capture.js'
-import { checkConfigCommands } from './commands/check-config.js'
-import { clearCommands } from './commands/clear.js'
-import { decodeCommands } from './commands/decode.js'
-import { eventCommands } from './commands/events.js'
-import { hypervisorCommands } from './commands/hypervisor.js'
-import { ligCommands } from './commands/lig.js'
-import { moveCommands } from './commands/move.js'
-import { replayCommands } from './commands/replay.js'
-import { rigCommands } from './commands/rig.js'
-import { showCommands } from './commands/show.js'
-import { simCommands } from './commands/sim.js'
-import { whyCommands } from './commands/why.js'
-import { CliFailure } from './failure.js'
-import { chooseTarget } from './target.js'
-
-const COMMANDS: readonly CliCommand[] = [
-  ...showCommands,
-  ...moveCommands,
-  ...ligCommands,
-  ...rigCommands,
-  ...whyCommands,
-  ...eventCommands,
-  ...clearCommands,
-  ...decodeCommands,
-  ...captureCommands,
-  ...checkConfigCommands,
-  ...simCommands,
-  ...replayCommands,
-  ...hypervisorCommands,
-]
-
-const GROUPS: Readonly<Record<string, string>> = {
-  show: 'print a table of a node',
-  clear: 'forget what can be learned again',
-  hypervisor: 'live migrations of virtual machines: hook and agent',
-}
-
-const print = (text: string): void => {
-  process.stdout.write(`${text}\n`)
-}
-
-/** The whole command line. Lab commands bring the lab with them, so they are loaded on demand. */
-async function buildProgram(words: readonly string[]): Promise<Command> {
-  const program = new Command('godwit')
-    .description('Operate a Godwit node: tables, moves, events.')
-    .version(readVersion())
-    .exitOverride()
-    // For "lab exec NODE -- CMD", whose options belong to CMD.
-    .enablePositionalOptions()
-    .showSuggestionAfterError()
-    .addHelpText('after', EXAMPLES)
-  const groups = new Map<string, Command>()
-  for (const row of COMMANDS) addCommand(program, groups, row)
-  const first = words.find((word) => !word.startsWith('-'))
-  if (first === 'lab') {
-    const { registerLabCommands } = await import('../lab/command.js')
-    registerLabCommands(program)
-  } else {
-    program.command('lab').description('run topologies in network namespaces (root)')
-  }
-  return program
-}
-
-function addCommand(program: Command, groups: Map<string, Command>, row: CliCommand): void {
-  const [first = '', ...rest] = row.usage.split(' ')
-  const group = GROUPS[first]
-  let parent = program
-  if (group !== undefined) {
-    parent = groups.get(first) ?? program.command(first).description(group)
-    groups.set(first, parent)
-  }
-  const command = parent
-    .command(group === undefined ? row.usage : rest.join(' '))
-    .description(row.summary)
-    .option('--json', 'print JSON')
-  if (row.needsDaemon !== false) {
-    command
-      .option('--socket <path>', 'Unix socket of the daemon (default: the only one here)')
-      .option('--node <name>', 'the daemon of this node, here or in a running lab')
-      .option('--url <url>', 'http or https address of the daemon instead of a socket')
-      .option('--ca <file>', 'with https: PEM of the CA that signed its certificate')
-      .option('--cert <file>', 'with https: PEM of our client certificate')
-      .option('--key <file>', 'with https: PEM of its key')
-  }
-  for (const [flags, description] of row.options ?? []) command.option(flags, description)
-  if (row.examples !== undefined) {
-    command.addHelpText('after', `\nExamples:\n${row.examples.map((one) => `  ${one}`).join('\n')}`)
-  }
-  command.action(async () => {
-    const options = command.opts<Record<string, unknown>>()
-    const context: CommandContext = {
-      client: () => createApiClient(chooseTarget(options)),
-      arguments: command.processedArgs as CommandContext['arguments'],
-      options,
-      json: options['json'] === true,
-      colour: wantsColour(),
-      print,
-    }
-    await row.run(context)
-  })
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
-
-function report(failure: unknown): number {
-  if (failure instanceof CommanderError) {
-    // Help and version are printed already and are no failures.
-    return failure.exitCode === 0 ? 0 : 2
-  }
-  if (failure instanceof CliFailure) {
-    const remedy = failure.remedy === undefined ? '' : `\n  ${failure.remedy}`
-    process.stderr.write(`godwit: ${failure.message}${remedy}\n`)
-    return failure.exitCode
-  }
-  throw failure
-}
-
-const EXAMPLES = `
-Examples:
-  godwit show map-cache --node cloud-a
-  godwit move '[7]10.10.0.5' '[7]fd00:10::5' --wait --node cloud-b
-  godwit events --follow
-  godwit why '[7]10.10.0.5' --node customer --lab two-clouds
-  godwit lig 10.20.0.2 --instance-id 7
-  godwit decode incident.pcap --keys keys.yaml
-  godwit lab up topologies/two-clouds.yaml`
+import { runCommandLine } from './command-line.js'
 
 // A reader that has seen enough ("| head") is no error.
 process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
@@ -145,9 +12,8 @@ process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
   throw cause
 })
 
-try {
-  const program = await buildProgram(process.argv.slice(2))
-  await program.parseAsync()
-} catch (failure) {
-  process.exitCode = report(failure)
-}
+process.exitCode = await runCommandLine(process.argv.slice(2), {
+  print: (text) => void process.stdout.write(`${text}\n`),
+  complain: (text) => void process.stderr.write(text),
+  colour: wantsColour(),
+})

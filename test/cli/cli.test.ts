@@ -1,6 +1,6 @@
 /**
- * The built command line as a child process: against an API that serves a node of plain values, and
- * against the absence of one. Output to a pipe has no colours, so it can be compared as text.
+ * The command line, in this process and as one of its own: against an API that serves a node of plain
+ * values, and against the absence of one. Output without colours, so that it can be compared as text.
  */
 import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { startApi } from '../../src/api/server.js'
 import { coloured, formatDuration } from '../../src/cli/columns.js'
+import { runCommandLine } from '../../src/cli/command-line.js'
 import { queryMapping } from '../../src/cli/lig-query.js'
 import { chooseTarget } from '../../src/cli/target.js'
 import { parseAddressText, parseEidText } from '../../src/config/address-text.js'
@@ -26,6 +27,8 @@ import {
   createFakeNode,
   temporaryDirectory,
 } from '../support/fake-node.js'
+
+t.setTimeout(120_000)
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.js')
 const node = createFakeNode()
@@ -246,38 +249,38 @@ t.test('check-config prints every error and exits 2, or names the node', async (
   const directory = temporaryDirectory()
   const bad = join(directory, 'bad.yaml')
   writeFileSync(bad, 'node: a\nroles: [router]\nrlocs:\n  - {adress: 1.2.3.4, interface: eth0}\n')
-  const run = await exec(['check-config', bad])
+  const run = await here(['check-config', bad])
   t.equal(run.code, 2)
   t.match(run.out, /3 errors[\s\S]*roles\[0\] \(line 2\)[\s\S]*rlocs\[0\]\.adress \(line 4\)/)
   t.match(run.out, /hint: did you mean address\?/)
-  const json = JSON.parse((await exec(['check-config', bad, '--json'])).out)
+  const json = JSON.parse((await here(['check-config', bad, '--json'])).out)
   t.same([json.ok, json.errors.length], [false, 3])
   const good = join(directory, 'good.yaml')
   writeFileSync(
     good,
     'node: ms\nroles: [map-resolver]\ndatapath: {kind: none}\nrlocs: [{address: 1.2.3.4, interface: e}]\n',
   )
-  const ok = await exec(['check-config', good])
+  const ok = await here(['check-config', good])
   t.same([ok.code, ok.out], [0, `${good}: ok, node ms (map-resolver)\n`])
 })
 
 t.test('without a daemon, the error says what to do', async (t) => {
-  const gone = await exec(['show', 'map-cache', '--socket', '/nonexistent.sock'])
+  const gone = await here(['show', 'map-cache', '--socket', '/nonexistent.sock'])
   t.equal(gone.code, 1)
   t.match(
     gone.err,
     /^godwit: no daemon answers on \/nonexistent\.sock: no such socket\n {2}start it/,
   )
-  const url = await exec(['show', 'sites', '--url', 'http://127.0.0.1:1'])
+  const url = await here(['show', 'sites', '--url', 'http://127.0.0.1:1'])
   t.match(url.err, /no daemon answers on http:\/\/127\.0\.0\.1:1: nobody listens/)
-  t.equal((await exec(['show', 'sites', '--url', 'nonsense'])).code, 2)
-  const typo = await exec(['show', 'map-cahce'])
+  t.equal((await here(['show', 'sites', '--url', 'nonsense'])).code, 2)
+  const typo = await here(['show', 'map-cahce'])
   t.equal(typo.code, 2)
   t.match(typo.err, /unknown command 'map-cahce'\n\(Did you mean map-cache\?\)/)
-  const number = await exec(['show', 'map-cache', '--instance-id', 'x', '--socket', socket])
+  const number = await here(['show', 'map-cache', '--instance-id', 'x', '--socket', socket])
   t.same([number.code, number.err.split('\n')[0]], [2, 'godwit: --instance-id "x" is not a number'])
-  t.equal((await exec(['--help'])).code, 0)
-  t.match((await exec(['lab', '--help'])).out, /Usage: godwit lab/)
+  t.equal((await here(['--help'])).code, 0)
+  t.match((await here(['lab', '--help'])).out, /Usage: godwit lab/)
 })
 
 t.test('the only socket is the default; several must be chosen from', async (t) => {
@@ -410,7 +413,7 @@ t.test(
       [['decode', file, '--keys', file], /is not/],
     ]
     for (const [words, message] of failures) {
-      const run = await exec(words)
+      const run = await here(words)
       t.same([run.code, run.out], [2, ''])
       t.match(run.err, message)
     }
@@ -466,7 +469,22 @@ t.test('the command works through a symbolic link, as npm installs it', async (t
 })
 
 function godwit(...words: string[]): Promise<Run> {
-  return exec([...words, '--socket', socket])
+  return here([...words, '--socket', socket])
+}
+
+/** In this process: starting one costs more than all that most commands do. */
+async function here(words: readonly string[]): Promise<Run> {
+  const told = { out: '', err: '' }
+  const code = await runCommandLine(words, {
+    print: (text) => {
+      told.out += `${text}\n`
+    },
+    complain: (text) => {
+      told.err += text
+    },
+    colour: false,
+  })
+  return { code, ...told }
 }
 
 function start(words: readonly string[], script = main) {

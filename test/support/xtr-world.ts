@@ -26,6 +26,7 @@ import {
   formatEidPrefix,
 } from '../../src/lisp/eid.js'
 import { decodeMessage } from '../../src/lisp/message.js'
+import { createExpiryHeap } from '../../src/tables/expiry-heap.js'
 import { anAddress, anEid, someCapabilities } from './builders.js'
 
 interface Packet {
@@ -77,9 +78,9 @@ export function createWorld(
 ) {
   const latencyMs = options.latencyMs ?? 5
   let now = 0
-  /** What happens when; entries before `next` have happened. */
-  let next = 0
-  const queue: { at: number; run: () => void }[] = []
+  /** What happens at a moment, in the order in which it was arranged. */
+  const due = new Map<number, (() => void)[]>()
+  const moments = createExpiryHeap<number>()
   const endpoints = new Map<string, { site: string | undefined; mac: MacAddress }>()
   const deliveries: Delivery[] = []
   const drops: { number: number; reason: string; site: string; at: number }[] = []
@@ -92,14 +93,12 @@ export function createWorld(
 
   /** Later entries of the same moment stand behind earlier ones. */
   const at = (moment: number, run: () => void): void => {
-    let low = next
-    let high = queue.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (queue[middle]!.at <= moment) low = middle + 1
-      else high = middle
+    const there = due.get(moment)
+    if (there !== undefined) there.push(run)
+    else {
+      due.set(moment, [run])
+      moments.add(moment, moment)
     }
-    queue.splice(low, 0, { at: moment, run })
   }
 
   function feed(site: Site, give: (outputs: Output[]) => void): void {
@@ -353,17 +352,19 @@ export function createWorld(
     now: () => now,
     /** Lets everything happen up to and including `until`. */
     run(until: number): void {
-      for (let steps = 0; ; steps += 1) {
-        if (steps > 500_000) throw new Error('a world without end')
-        const first = queue[next]
-        if (first === undefined || first.at > until) break
-        next += 1
-        if (next > 1000) {
-          queue.splice(0, next)
-          next = 0
-        }
+      let steps = 0
+      for (let first = moments.first(); first !== undefined; first = moments.first()) {
+        if (first.at > until) break
         now = first.at
-        first.run()
+        // It grows while it runs: what is arranged for this very moment.
+        const runs = due.get(now)!
+        for (let index = 0; index < runs.length; index += 1) {
+          steps += 1
+          if (steps > 500_000) throw new Error('a world without end')
+          runs[index]!()
+        }
+        due.delete(now)
+        moments.remove(first)
       }
       now = until
     },
