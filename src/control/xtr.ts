@@ -107,8 +107,9 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const placement = createEidPlacement(config, database, itr, {
     placed(entry, now, outputs) {
       ownFacts.changed(entry, now, outputs)
-      if (entry.state === 'local' && entry.arrivedAt === now)
-        membership.arrived(entry, now, outputs)
+      if (entry.state !== 'local' || entry.arrivedAt !== now) return
+      membership.arrived(entry, now, outputs)
+      multicast.arrived(entry.eid, now, outputs)
     },
     forgotten: (entry, outputs) => ownFacts.forgotten(entry, outputs),
   })

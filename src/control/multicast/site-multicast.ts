@@ -81,6 +81,8 @@ export interface SiteMulticast {
     now: Instant,
     outputs: Output[],
   ): void
+  /** An EID is here now: the lists of what it sends to are wanted. */
+  arrived(eid: Eid, now: Instant, outputs: Output[]): void
   /** An EID has left for good: its groups are no longer followed from here. */
   departed(now: Instant, outputs: Output[]): void
   start(now: Instant): void
@@ -283,8 +285,9 @@ export function createSiteMulticast(
     if (group === undefined) return
     installAll(group, now, outputs)
     updateJoin(group, now, outputs)
-    // With an entry for the listeners here, the datapath would not report this source.
-    if (event.kind === 'group-joined') follow(group, now, outputs)
+    // With an entry for the listeners here, the datapath would not report this source. One that is not
+    // here yet is followed when it arrives: else every site with listeners would follow every list.
+    if (event.kind === 'group-joined' && isHere(group)) follow(group, now, outputs)
   }
 
   /** Joined at the xTR of the source as long as an interface of ours has listeners of this name. */
@@ -382,6 +385,14 @@ export function createSiteMulticast(
       receivers.flush(now, outputs)
       for (const group of listens) installAll(group, now, outputs)
       arriving.waitFor(listens, done, now, outputs)
+    },
+    arrived({ instanceId, address }, now, outputs) {
+      if (!enabled || relayLevel !== undefined) return
+      for (const group of [...groups.values()]) {
+        const { source } = group
+        if (group.instanceId !== instanceId || source === undefined) continue
+        if (equalIpAddresses(source, address)) follow(group, now, outputs)
+      }
     },
     departed(now, outputs) {
       if (!enabled || relayLevel !== undefined) return

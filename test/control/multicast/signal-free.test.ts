@@ -375,6 +375,23 @@ t.test('an endpoint that will come brings its groups and lists along', async (t)
   t.equal(world.xtr('site-4').entries.get('(10.4.0.5,239.6.6.6)'), '0 192.0.2.2 |')
 })
 
+t.test('a site with listeners follows the list of a roaming source once it is there', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+  const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+  const mac = new Uint8Array(6).fill(2)
+  const group = '(10.200.0.7,232.5.5.5)'
+  world.join('site-2', group)
+  world.join('site-3', group)
+  world.run(50)
+  t.equal(world.xtr('site-2').entries.get(group), '0 | site')
+  t.notOk(world.names('site-2').includes('group-followed'))
+  // No Map-Server tells it by itself.
+  world.lose(({ message }) => message.kind === 'map-register')
+  world.raise('site-2', { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' })
+  world.run(50)
+  t.equal(world.xtr('site-2').entries.get(group), '0 192.0.2.3 | site')
+})
+
 t.test('a move waits only shortly for a group that nobody sends to', async (t) => {
   const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
   const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
