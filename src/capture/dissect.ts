@@ -2,8 +2,8 @@
  * What a captured frame says in LISP: a control message (UDP port 4342 on either side, RFC 9301
  * §5), with what an Encapsulated Control Message carries; a segment of a TCP connection of that
  * port, with the messages that it completes; a data packet (UDP destination port 4341, RFC 9300 §4)
- * with its header, inner packet and what that says of multicast; a fragment of one of these; or
- * nothing of ours.
+ * with its header, inner packet and what that says of multicast; a message of IGMP, MLD or PIM on a
+ * segment or between RLOCs; a fragment of one of these; or nothing of ours.
  *
  * Fragments are noted, not put together. Authentication is verified with the keys given, each
  * message by itself: replay is not judged here. Never throws, whatever the frame holds.
@@ -58,8 +58,10 @@ export type InnerPacket = Endpoints & {
   readonly length: number
   readonly fragment: Fragment | undefined
   /** What an IGMP, MLD or PIM packet says; undefined for any other. */
-  readonly multicast: MembershipMessage | PimMessage | Malformed | undefined
+  readonly multicast: SaidOfGroups | undefined
 }
+
+export type SaidOfGroups = MembershipMessage | PimMessage | Malformed
 
 /** A message of a TCP connection, with the Map-Register that a registration carries. */
 export interface ReliableItem {
@@ -94,6 +96,8 @@ export type Dissection =
       readonly part: 'control' | 'data' | undefined
       readonly firstFrame: number | undefined
     }
+  /** IGMP, MLD or PIM. */
+  | { readonly kind: 'multicast'; readonly endpoints: Endpoints; readonly message: SaidOfGroups }
   | { readonly kind: 'fault'; readonly fault: FaultPlace }
   | { readonly kind: 'other'; readonly why: 'link-type' | 'not-ip' | 'not-lisp' }
 
@@ -154,7 +158,11 @@ export function createDissector(options: DissectorOptions = {}): {
       if (ip.kind === 'fault') return { kind: 'fault', fault: placeOf(ip) }
       const { fragment } = ip
       if (ip.protocol === PROTOCOL.tcp && fragment === undefined) return segment(ip)
-      if (ip.protocol !== PROTOCOL.udp) return NOT_LISP
+      if (ip.protocol !== PROTOCOL.udp) {
+        const message = fragment === undefined ? readMulticast(ip) : undefined
+        if (message === undefined) return NOT_LISP
+        return { kind: 'multicast', endpoints: addressesOf(ip), message }
+      }
       if (fragment !== undefined && fragment.offset > 0) return laterFragment(ip, fragment)
       const udp = readUdp(ip)
       if (udp === undefined) {

@@ -68,6 +68,11 @@ export function packetJson(
         header: headerJson(packet.header),
         inner: packet.inner === undefined ? undefined : innerJson(packet.inner),
       }
+    case 'multicast': {
+      if (packet.message.kind === 'malformed') return { frame, error: errorJson(packet.message) }
+      const { message, ...fields } = multicastJson(packet.message)
+      return { frame, message, ...outerJson(at, packet.endpoints), ...fields }
+    }
     case 'fragment':
       return {
         frame,

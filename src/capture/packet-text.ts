@@ -19,6 +19,7 @@ import type {
 } from './dissect.js'
 import { formatInstant } from './instant.js'
 import type { Fragment } from './ip-packet.js'
+import { describeMulticast } from './multicast-text.js'
 import { protocolName } from './packet-json.js'
 
 /** Undefined for what is not LISP. `at` is nanoseconds since 1970. */
@@ -55,6 +56,8 @@ function packetWords(packet: Dissection): string | undefined {
       ]
         .filter((part) => part !== '')
         .join(' ')
+    case 'multicast':
+      return `${addresses(packet.endpoints)}  ${multicastText(packet.message)}`
     case 'fragment': {
       const of = packet.part === undefined ? 'of an unknown UDP packet' : `of ${packet.part}`
       const first = packet.firstFrame === undefined ? '' : `, begun in frame ${packet.firstFrame}`
@@ -111,11 +114,7 @@ function innerText(inner: InnerPacket | FaultPlace): string {
 }
 
 function multicastText(message: NonNullable<InnerPacket['multicast']>): string {
-  if (message.kind === 'malformed') return faultText(message)
-  if ('group' in message && 'family' in message.group) {
-    return `${message.kind} ${formatIpAddress(message.group)}`
-  }
-  return message.kind
+  return message.kind === 'malformed' ? faultText(message) : describeMulticast(message)
 }
 
 /** Ports are said only where they tell something: both sides of most control traffic are 4342. */

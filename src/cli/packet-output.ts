@@ -67,6 +67,7 @@ export function createPacketOutput(context: CommandContext): PacketOutput {
 const CATEGORIES = [
   'control',
   'data',
+  'about groups',
   'fragments',
   'malformed',
   'wrongly authenticated',
@@ -92,6 +93,8 @@ function categoriesOf(packet: Dissection): readonly (typeof CATEGORIES)[number][
     }
     case 'data':
       return ['data']
+    case 'multicast':
+      return packet.message.kind === 'malformed' ? ['malformed'] : ['about groups']
     case 'fragment':
       return ['fragments']
     case 'fault':

@@ -247,6 +247,32 @@ t.test('multicast within data packets is shown, other ICMPv6 is not', async (t) 
   )
 })
 
+t.test('IGMP, MLD and PIM by themselves are shown, with groups by name', async (t) => {
+  const show = shown()
+  const alone = (name: string) => {
+    const { hex, protocol, family } = named(multicast, name)
+    const number = { igmp: 2, mld: 58, pim: 103 }[protocol]
+    return show(ipPacket(family === 4 ? V4 : V6, number, bytesOf(hex)))
+  }
+  for (const { name, value } of multicast as unknown as { name: string; value: JsonObject }[])
+    t.match(alone(name).json, { message: value['kind'] }, name)
+  for (const [name, words] of [
+    ['IGMPv1 general query', 'igmpv1 query general'],
+    ['IGMPv2 leave', 'igmp leave (*,'],
+    ['IGMPv3 query for sources', 'igmpv3 query (10.'],
+    ['MLDv1 report', 'mldv1 report (*,ff'],
+    ['PIM join of (*,G)', 'join (*,'],
+    ['PIM join of (S,G) and prune of another', 'prune ('],
+    ['PIM assert', 'pim-assert (10.'],
+    ['PIM graft is carried', 'pim type 6'],
+  ] as const)
+    t.ok(alone(name).text.includes(words), `${name}: ${alone(name).text}`)
+  t.match(alone('IGMPv3 report with three records').text, /igmp report .*mode-is|change-to/)
+  const broken = show(ipPacket(V4, 2, Buffer.from('16000000e1010101', 'hex')))
+  t.match(broken.json, { error: { code: 'bad-checksum' } })
+  t.same(show(ipPacket(V6, 58, Buffer.from('800056780001', 'hex'))).json, {}, 'an echo is not ours')
+})
+
 /** Fields of each frame as tshark prints them, every occurrence. */
 function tshark(packets: readonly Buffer[], fields: readonly string[]): string[][][] {
   const file = join(temporaryDirectory(), 'everything.pcap')
