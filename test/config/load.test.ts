@@ -412,8 +412,16 @@ mapServer:
     - name: two
       keys: [{id: 1, secretFile: c.key}]
       prefixes: [{prefix: 10.2.0.0/16}]
+    - name: three
+      keys: [{id: 2, secretFile: d.key}]
+      prefixes: []
+    - name: relay
+      keys: [{id: 3, secretFile: e.key}]
+      prefixes: []
+      multicastRelay: true
 `,
     errors: [
+      ['mapServer.sites[3].prefixes', /is empty/, /multicastRelay/],
       ['mapServer.sites[0].keys[1].id', /0 is there twice/, /its own id/],
       ['mapServer.sites[1].name', /one is there twice/, /rename/],
       ['mapServer.sites[2].keys[0].secretFile', /the secret is that of site one/, /5\.6/],
