@@ -23,6 +23,7 @@ import {
 } from '../../src/lisp/message.js'
 import { nodeHmac } from '../lisp/plain-value.js'
 import type { Target } from './campaign.js'
+import { membershipSeeds, membershipTarget } from './membership-target.js'
 import {
   multicastSeeds,
   multicastTarget,
@@ -52,6 +53,7 @@ export function createTargets(): Target[] {
     withSeeds(frameTarget, frameSeeds(messages)),
     withSeeds(captureTarget, captureSeeds(messages)),
     withSeeds(multicastTarget, multicastSeeds()),
+    withSeeds(membershipTarget, membershipSeeds()),
     withSeeds(reliableTarget, reliableSeeds()),
     withSeeds(streamTarget, streamSeeds()),
   ] as Target[]
