@@ -7,6 +7,7 @@
  * sockets, clocks, randomness or async.
  */
 import type { IpAddress, MacAddress } from '../lisp/address.js'
+import type { AfiAddress } from '../lisp/afi-address.js'
 import type { Hmac } from '../lisp/authentication.js'
 import type { Eid, EidPrefix } from '../lisp/eid.js'
 import type { Locator, Rloc } from '../lisp/locator.js'
@@ -486,6 +487,24 @@ export type StoredRecord =
       /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */
       readonly expiresAt: Instant
     }
+  /** Map-Server: a receiver of a group, or a relay of an instance (multicast/group-memory.ts). */
+  | {
+      readonly kind: 'group-receiver'
+      /** `(10.1.0.5,232.1.1.1)`, `[7](*,*)` of a relay. */
+      readonly name: string
+      readonly owner: string
+      readonly address: AfiAddress
+      readonly level: number
+      /** Of the Map-Register that said so. */
+      readonly nonce: bigint
+      readonly relay?: {
+        readonly target: Rloc
+        readonly site: string
+        readonly keyId: number
+        readonly authenticationLength: number
+      }
+    }
+  | { readonly kind: 'group-receiver-removed'; readonly name: string; readonly owner: string }
   | { readonly kind: 'subscription-removed'; readonly eidPrefix: EidPrefix; readonly xtrId: string }
   /** Of the API, and of no concern to the node: which machine brought which EIDs. */
   | {

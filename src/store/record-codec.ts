@@ -5,6 +5,7 @@ import protobuf from 'protobufjs/light.js'
 import type { StoredRecord } from '../control/input-output.js'
 import { ipAddress } from '../lisp/address.js'
 import { ACTIONS } from '../lisp/mapping.js'
+import { groupReceiverMessage, groupReceiverOf, type StoredGroupReceiver } from './group-record.js'
 import { locatorOf, type StoredLocator, storedLocator } from './locator-record.js'
 import { RECORDS_DESCRIPTOR } from './records.generated.js'
 import type { Removal } from './store.js'
@@ -36,6 +37,7 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   }
   if (record.kind === 'subscription') return { subscription: subscriptionMessage(record) }
   if (record.kind === 'pending-notify') return { pendingNotify: notifyMessage(record) }
+  if (record.kind === 'group-receiver') return { groupReceiver: groupReceiverMessage(record) }
   if (record.kind === 'own-locators') return { ownLocators: ownLocatorsMessage(record) }
   if (record.kind === 'workload') return { workload: workloadMessage(record) }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
@@ -148,6 +150,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
   if (pendingNotify) return pendingNotifyOf(pendingNotify)
   if (kinds.ownLocators) return ownLocatorsOf(kinds.ownLocators)
   if (kinds.workload) return workloadOf(kinds.workload)
+  if (kinds.groupReceiver) return groupReceiverOf(kinds.groupReceiver)
   if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
@@ -232,6 +235,7 @@ interface StoredMessage {
   readonly pendingNotify?: StoredNotify
   readonly ownLocators?: StoredOwnLocators
   readonly workload?: StoredWorkload
+  readonly groupReceiver?: StoredGroupReceiver
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,

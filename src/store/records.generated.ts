@@ -15,7 +15,8 @@ export const RECORDS_DESCRIPTOR = {
                 "subscription",
                 "pendingNotify",
                 "ownLocators",
-                "workload"
+                "workload",
+                "groupReceiver"
               ]
             }
           },
@@ -50,6 +51,11 @@ export const RECORDS_DESCRIPTOR = {
             "workload": {
               "type": "Workload",
               "id": 7
+            },
+            "groupReceiver": {
+              "type": "GroupReceiver",
+              "id": 8,
+              "protoName": "group_receiver"
             }
           }
         },
@@ -299,6 +305,48 @@ export const RECORDS_DESCRIPTOR = {
             "address": {
               "type": "bytes",
               "id": 2
+            }
+          }
+        },
+        "GroupReceiver": {
+          "fields": {
+            "name": {
+              "type": "string",
+              "id": 1
+            },
+            "owner": {
+              "type": "string",
+              "id": 2
+            },
+            "address": {
+              "type": "bytes",
+              "id": 3
+            },
+            "level": {
+              "type": "uint32",
+              "id": 4
+            },
+            "nonce": {
+              "type": "bytes",
+              "id": 5
+            },
+            "target": {
+              "type": "bytes",
+              "id": 6
+            },
+            "site": {
+              "type": "string",
+              "id": 7
+            },
+            "keyId": {
+              "type": "uint32",
+              "id": 8,
+              "protoName": "key_id"
+            },
+            "authenticationLength": {
+              "type": "uint32",
+              "id": 9,
+              "protoName": "authentication_length"
             }
           }
         },

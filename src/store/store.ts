@@ -7,6 +7,7 @@
  * - A record replaces the one with the same key; `registration-removed` removes a registration,
  *   `subscription-removed` a subscription, `pending-notify-removed` a pending notify,
  *   `workload-removed` a workload.
+ *   `group-receiver-removed` a receiver of a group.
  * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
@@ -28,6 +29,7 @@ export type Removal = Extract<
       | 'subscription-removed'
       | 'pending-notify-removed'
       | 'workload-removed'
+      | 'group-receiver-removed'
   }
 >
 
@@ -56,6 +58,9 @@ export function recordKey(record: StoredRecord): string {
     case 'workload':
     case 'workload-removed':
       return `workload/${record.workloadId}`
+    case 'group-receiver':
+    case 'group-receiver-removed':
+      return `group-receiver/${record.name}/${record.owner}`
     default:
       throw new Error(`not a stored record: ${JSON.stringify(record satisfies never)}`)
   }

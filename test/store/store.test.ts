@@ -101,20 +101,29 @@ const workload: StoredRecord = {
     { instanceId: 0, address: parseIpAddress('fd00:10::5')! },
   ],
 }
+const receiver: StoredRecord & { kind: 'group-receiver' } = {
+  kind: 'group-receiver',
+  name: '[7](10.1.0.5,232.1.1.1)',
+  owner: '00112233445566778899aabbccddeeff',
+  address: { kind: 'ip', address: parseIpAddress('192.0.2.9')! },
+  level: 128,
+  nonce: (1n << 63n) + 7n,
+}
+const relay: StoredRecord & { kind: 'group-receiver' } = {
+  ...receiver,
+  name: '[7](*,*)',
+  level: 1,
+  relay: {
+    ...{ target: parseIpAddress('fd00:c:9::1')!, site: 'relays' },
+    ...{ keyId: 1, authenticationLength: 32 },
+  },
+}
 
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  for (const record of [
-    registration,
-    reservation,
-    lastNonce,
-    subscription,
-    ownKey,
-    owed,
-    own,
-    workload,
-  ]) {
+  const others = [subscription, ownKey, owed, own, workload, receiver, relay]
+  for (const record of [registration, reservation, lastNonce, ...others]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }
   t.equal(decodeRecord(Uint8Array.of(0xff, 0xff, 0xff)), undefined, 'garbage is no record')

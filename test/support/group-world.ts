@@ -11,6 +11,7 @@ import type {
   Node,
   Output,
   RestoredState,
+  StoredRecord,
 } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
@@ -23,6 +24,7 @@ import {
   parseGroup,
 } from '../../src/lisp/multicast/multicast-group.js'
 import type { PimJoinPrune } from '../../src/lisp/multicast/pim.js'
+import { isRemoval, recordKey } from '../../src/store/store.js'
 import {
   aKey,
   aMulticastPolicy,
@@ -57,6 +59,8 @@ export interface GroupXtr {
   /** Group → `level rloc … | interface …`. */
   readonly entries: Map<string, string>
   readonly events: Event[]
+  /** What it has stored, removals as well. */
+  readonly stored: Map<string, StoredRecord>
   /** Everything that its datapath and its segments were told. */
   readonly performed: { readonly at: number; readonly operations: readonly DatapathOperation[] }[]
 }
@@ -134,6 +138,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     rloc: formatIpAddress(config.rlocs[0]!.address),
     entries: new Map(),
     events: [],
+    stored: new Map(),
     performed: [],
   }))
   const byRloc = new Map<string, GroupXtr>()
@@ -146,10 +151,14 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
   let loses: (message: WorldMessage) => boolean = () => false
   let now = 0
   let order = 0
+  let restarts = 0
 
   function perform(xtr: GroupXtr, output: Output): void {
     if (output.kind === 'event') xtr.events.push(output.event)
-    if (output.kind === 'persist') for (const next of output.then) perform(xtr, next)
+    if (output.kind === 'persist') {
+      for (const record of output.records) xtr.stored.set(recordKey(record), record)
+      for (const next of output.then) perform(xtr, next)
+    }
     if (output.kind === 'send' && output.toPort === LISP_DATA_PORT) {
       const one = joinIn(output.bytes, {
         at: now,
@@ -259,6 +268,14 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     },
     run(ms: number): void {
       runUntil(now + ms)
+    },
+    /** Ends the Map-Server and starts it again with what it had stored. */
+    restartServer(): void {
+      const one = find(server.node)
+      const records = [...one.stored.values()].filter((record) => !isRemoval(record))
+      restarts += 1
+      Object.assign(one, { node: createNode(server, someCapabilities(1000 + restarts)) })
+      feed(one, { kind: 'restored', state: { records, localEids: [], mapCache: [] } })
     },
     /** What a Map-Server or an xTR says of itself. */
     groups: (name: string) => find(name).node.snapshot(now).groups,

@@ -35,8 +35,6 @@ export interface GroupAnswerParts {
   readonly table: GroupTable
   /** The list as this xTR is to see it; undefined: somebody we do not know. */
   listFor(group: MulticastGroup, owner: string | undefined): StructuredMapping
-  /** After a restart: what we would say is not true yet. */
-  isLearning(): boolean
   /** The addressee has been told this. */
   followed(entry: GroupEntry, addressee: Addressee, record: StructuredMapping): void
 }
@@ -144,10 +142,6 @@ export function createGroupAnswers(
       if (asked.length === 0) return false
       if (request.rlocProbe || request.doNotReply) {
         suppress('not-a-question', received, outputs)
-        return true
-      }
-      if (parts.isLearning()) {
-        suppress('learning', received, outputs)
         return true
       }
       const ends = request.itrRlocs.length === 0

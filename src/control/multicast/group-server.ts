@@ -38,6 +38,13 @@ import {
 } from '../subscription-admission.js'
 import { createGroupAnswers } from './group-answers.js'
 import {
+  receiverRecord,
+  receiverRemoval,
+  relayName,
+  relayRecord,
+  restoreGroups,
+} from './group-memory.js'
+import {
   type Addressee,
   createGroupTable,
   type GroupCounts,
@@ -57,7 +64,7 @@ export interface GroupServer {
   acknowledged(name: string, now: Instant, outputs: Output[]): void
   /** A unicast registration has come, changed or gone: sources in it may be elsewhere. */
   sourceChanged(eidPrefix: EidPrefix, now: Instant, outputs: Output[]): void
-  /** After a restart receivers are not known yet: nobody is told a list that lacks them. */
+  /** After a restart: the receivers that were known, whose lists are told anew. */
   restore(records: readonly StoredRecord[], now: Instant): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -74,8 +81,6 @@ export interface GroupServerParts {
 
 /** Our choice: a relay that does not acknowledge delays nobody for longer. */
 const RELAYS_FIRST_MS = 1000
-/** Our choice, of the lifetime of a registration: a refresh and some; then all have registered again. */
-const LEARNING_SHARE = 0.4
 /** HMACs tried per second for xTRs that are not known: an attacker's datagrams cost no more. */
 const TRIALS = { burst: 2000, refillPerSecond: 2000, maximumKeys: 1 }
 /** Withdrawals remembered, so that an overtaken registration does not undo them. */
@@ -96,12 +101,14 @@ export function createGroupServer(
   /** Names whose lists are to be told, and since when the relays of them are waited for. */
   const dirty = new Set<GroupEntry>()
   const waits = createDeadlines()
-  let learningUntil: Instant | undefined
+  /** Lists that were restored are told again as soon as time goes on. */
+  let restoredAt: Instant | undefined
+  /** What is to be kept over a restart, of the input that is being handled. */
+  const kept: StoredRecord[] = []
   const answers = createGroupAnswers(config, capabilities, {
     admission,
     table,
     listFor: (group, owner) => recordFor(group, owner),
-    isLearning: () => learningUntil !== undefined,
     followed(entry, addressee, record) {
       entry.told.set(addressee.owner, textOf(record))
       // Relays of a name that nobody has asked for yet are to be told of it.
@@ -172,6 +179,7 @@ export function createGroupServer(
     if (record.ttlMinutes === 0 || record.locators.length === 0) {
       remember(`${key} ${owner}`, nonce)
       if (!table.leave(group, owner)) return
+      kept.push(receiverRemoval(key, owner))
       report(outputs, 'group-withdrawn', 'info', { group: key, owner })
       markDirty(group)
       return
@@ -188,6 +196,7 @@ export function createGroupServer(
       return
     }
     if (outcome === 'same') return
+    kept.push(receiverRecord(group, receiver))
     report(outputs, 'group-registered', 'info', {
       group: key,
       owner,
@@ -205,7 +214,7 @@ export function createGroupServer(
     outputs: Output[],
   ): void {
     const { site, owner, datagram, addressee } = about
-    const name = `[${instanceId}](*,*)`
+    const name = relayName(instanceId)
     if (site.multicastRelay !== true) {
       rejected('no-relay', datagram, name, outputs)
       return
@@ -225,6 +234,8 @@ export function createGroupServer(
         ? table.withdrawOffer(instanceId, owner)
         : table.offer(instanceId, { ...addressee, ...node }, now + registrationMs)
     if (!changed) return
+    const relay = node && { ...addressee, ...node, site: site.name }
+    kept.push(relay ? relayRecord(instanceId, relay) : receiverRemoval(name, owner))
     const what = node === undefined ? 'group-withdrawn' : 'group-registered'
     report(outputs, what, 'info', { group: name, owner, reason: 'relay' })
     for (const entry of table.ofInstance(instanceId)) dirty.add(entry)
@@ -354,7 +365,8 @@ export function createGroupServer(
   }
 
   function flush(now: Instant, outputs: Output[]): void {
-    if (dirty.size === 0 || learningUntil !== undefined) return
+    if (kept.length > 0) outputs.push({ kind: 'persist', records: kept.splice(0), then: [] })
+    if (dirty.size === 0) return
     const durable: DurableOutputs = { records: [], then: [] }
     for (const entry of dirty) publish(entry, now, durable)
     dirty.clear()
@@ -411,13 +423,16 @@ export function createGroupServer(
       flush(now, outputs)
     },
     restore(records, now) {
-      if (records.length > 0) learningUntil = now + registrationMs * LEARNING_SHARE
+      restoreGroups(table, records, sites, now + registrationMs)
+      for (const entry of table.entries()) dirty.add(entry)
+      if (dirty.size > 0) restoredAt = now
     },
     handleDeadline(now, outputs) {
-      if (learningUntil !== undefined && learningUntil <= now) learningUntil = undefined
+      restoredAt = undefined
       for (const gone of table.expire(now)) {
         if (gone.kind === 'follower') continue
-        const name = gone.kind === 'relay' ? `[${gone.instanceId}](*,*)` : formatGroup(gone.group)
+        const name = gone.kind === 'relay' ? relayName(gone.instanceId) : formatGroup(gone.group)
+        kept.push(receiverRemoval(name, gone.owner))
         report(outputs, 'group-expired', 'notice', { group: name, owner: gone.owner })
         if (gone.kind === 'member') markDirty(gone.group)
         else for (const entry of table.ofInstance(gone.instanceId)) dirty.add(entry)
@@ -430,7 +445,7 @@ export function createGroupServer(
       perform(durable, outputs)
       flush(now, outputs)
     },
-    deadline: () => earliest(table.deadline(), waits.next(), learningUntil),
+    deadline: () => earliest(table.deadline(), waits.next(), restoredAt),
     views: () => [...table.entries()].map((entry) => viewOf(entry)),
     counts: () => table.counts(),
   }

@@ -304,33 +304,70 @@ t.test('what is lost on the way is repaired by the renewal', async (t) => {
   t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 |')
 })
 
-t.test('after a restart nobody is told a list that lacks receivers', async (t) => {
-  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
+t.test('a restarted Map-Server knows its receivers, and takes new ones at once', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3), xtrConfig(4)])
+  world.send('site-1', SSM)
   world.join('site-2', SSM)
   world.join('site-3', SSM)
+  world.join('site-4', SSM)
+  world.run(2000)
+  world.leave('site-3', SSM)
+  world.run(2000)
+  const before = world.sent.length
+  world.restartServer()
   world.run(20)
-  const node = world.xtr('mapping')
-  const { createNode } = await import('../../../src/control/node.js')
-  const { someCapabilities } = await import('../../support/builders.js')
-  const fresh = createNode(mapServerConfig(), someCapabilities(9))
-  const records = [
-    { kind: 'reservation', scope: 'map-notify', ceiling: (1n << 63n) + 5000n } as const,
-  ]
-  fresh.handle(
-    { kind: 'restored', state: { records, localEids: [], mapCache: [] } },
-    world.now(),
-    [],
-  )
-  Object.assign(node, { node: fresh })
-  world.run(120_000)
-  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 192.0.2.3 |')
-  const lists = notifiesTo(world.sent, '192.0.2.1').map(
+  t.match(world.groups('mapping')[0], { members: 2, copies: ['192.0.2.2', '192.0.2.4'] })
+  world.join('site-3', SSM)
+  world.run(20)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.2 192.0.2.3 192.0.2.4 |')
+  const lists = notifiesTo(world.sent.slice(before), '192.0.2.1').map(
     (one) => listOf(one.structuredRecords![0]!).length,
   )
   t.notOk(
-    lists.slice(2).some((length) => length < 2),
-    'never a shorter one',
+    lists.some((length) => length < 2),
+    'never one that lacks receivers',
   )
+  world.leave('site-2', SSM)
+  world.run(20)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.3 192.0.2.4 |', 'one that it took over')
+  world.lose(({ from }) => from === '192.0.2.4')
+  world.run(200_000)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.3 |', 'which age as ever')
+  world.restartServer()
+  world.run(20)
+  t.match(world.groups('mapping')[0], { members: 1 }, 'and what has aged does not come back')
+})
+
+t.test('a restarted Map-Server knows its relays, and who hangs below them', async (t) => {
+  const relay = (index: number) => {
+    const multicast = aMulticastPolicy({ enabled: true, relayLevel: 1 })
+    return xtrConfig(index, {
+      multicast,
+      siteInterfaces: [],
+      eidPrefixes: [],
+      dynamicEidPrefixes: [],
+    })
+  }
+  const server = mapServerConfig({
+    groupServer: { fanOut: 1, maximumMembers: 100, maximumMembersPerGroup: 100 },
+  })
+  const world = createGroupWorld(
+    [xtrConfig(1), xtrConfig(2), xtrConfig(3), relay(8), relay(9)],
+    server,
+  )
+  world.run(5000)
+  world.send('site-1', SSM)
+  world.join('site-2', SSM)
+  world.join('site-3', SSM)
+  world.run(5000)
+  const copies = () =>
+    ['site-1', 'site-8', 'site-9'].map((name) => world.xtr(name).entries.get(SSM) ?? '').join('; ')
+  const before = copies()
+  t.match(before, /192\.0\.2\.[89]/, 'over relays')
+  world.restartServer()
+  world.run(5000)
+  const reached = copies().match(/192\.0\.2\.[23]/g) ?? []
+  t.same([...reached].sort(), ['192.0.2.2', '192.0.2.3'], `each once: ${before}, then ${copies()}`)
 })
 
 t.test('an endpoint that will come brings its groups and lists along', async (t) => {

@@ -1,0 +1,79 @@
+/**
+ * What a Map-Server keeps of groups over a restart: who receives what, and who offers itself as a relay.
+ *
+ * With it a restarted Map-Server says at once what it would have said without the restart, and takes new
+ * receivers at once. Our choice: it wrote nothing down before, and had to be silent until all receivers
+ * had registered again (72 s). Written when something changes, not with every refresh: what is restored
+ * lives as long as if it had been registered at the restart. Followers are not kept: they ask each minute.
+ */
+import type { NodeConfig } from '../../config/node-config.js'
+import {
+  formatGroup,
+  type MulticastGroup,
+  parseGroup,
+} from '../../lisp/multicast/multicast-group.js'
+import type { Instant, StoredRecord } from '../input-output.js'
+import type { Addressee, GroupTable } from './group-table.js'
+import type { TreeNode } from './replication-tree.js'
+
+type StoredReceiver = Extract<StoredRecord, { kind: 'group-receiver' }>
+
+/** What is kept of a relay beside its place in the tree. */
+export type StoredRelay = TreeNode & Addressee & { readonly site: string }
+
+export function receiverRecord(group: MulticastGroup, node: TreeNode): StoredReceiver {
+  const { owner, address, level, nonce } = node
+  return { kind: 'group-receiver', name: formatGroup(group), owner, address, level, nonce }
+}
+
+export function relayRecord(instanceId: number, relay: StoredRelay): StoredReceiver {
+  const { owner, address, level, nonce, target, site, key, authenticationLength } = relay
+  return {
+    ...{ kind: 'group-receiver', name: relayName(instanceId), owner, address, level, nonce },
+    relay: { target, site, keyId: key.keyId, authenticationLength },
+  }
+}
+
+export function receiverRemoval(name: string, owner: string): StoredRecord {
+  return { kind: 'group-receiver-removed', name, owner }
+}
+
+/** The offer of a relay for an instance. */
+export function relayName(instanceId: number): string {
+  return `[${instanceId}](*,*)`
+}
+
+/** Fills an empty table; what its limits or the configuration do not allow any more is left out. */
+export function restoreGroups(
+  table: GroupTable,
+  records: readonly StoredRecord[],
+  sites: NodeConfig['mapServer']['sites'],
+  until: Instant,
+): void {
+  for (const record of records) {
+    if (record.kind !== 'group-receiver') continue
+    const { owner, address, level, nonce, relay } = record
+    const node: TreeNode = { owner, address, level, nonce }
+    if (relay === undefined) {
+      const group = parseGroup(record.name)
+      if (group !== undefined) table.join(group, node, until)
+      continue
+    }
+    const instance = RELAY_NAME.exec(record.name)?.[1]
+    const site = sites.find(({ name }) => name === relay.site)
+    const key = site?.keys.find(({ keyId }) => keyId === relay.keyId)
+    if (instance === undefined || key === undefined || site?.multicastRelay !== true) continue
+    const { target, authenticationLength } = relay
+    table.offer(Number(instance), { ...node, target, key, authenticationLength }, until)
+  }
+  // What each was told is not known: all are told again, relays also that nothing is left for them.
+  for (const entry of table.entries())
+    for (const { owner } of table.relaysOf(entry.group.instanceId)) {
+      entry.relays.add(owner)
+      entry.told.set(owner, NOT_KNOWN)
+    }
+}
+
+const RELAY_NAME = /^\[(\d{1,8})\]\(\*,\*\)$/
+/** No text of a list. */
+const NOT_KNOWN = '?'
