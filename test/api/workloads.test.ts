@@ -94,6 +94,11 @@ t.test('one EID that is not allowed here refuses the whole, before anything is t
   const answer = await call('POST', '/v1/workloads', domain('10.10.0.5', '10.99.0.1'))
   t.match(answer, { status: 403, json: { error: { code: 'eid-not-allowed' } } })
   t.match(answer.json.error.message, /\[7\]10\.99\.0\.1/)
+  const tenant = domain('10.10.0.5').replace("instanceId='7'", "instanceId='8'")
+  t.match(await call('POST', '/v1/workloads', tenant), {
+    status: 403,
+    json: { error: { code: 'eid-not-allowed', message: /\[8\]10\.10\.0\.5/ } },
+  })
   t.same(node.commands, [])
 })
 
