@@ -116,3 +116,33 @@ t.test('six moves in three minutes are followed each, without damping', async (t
     t.same(events, [])
   }
 })
+
+t.test('a source that dies after "ready": the destination confirms alone', async (t) => {
+  const [leaseMs, restartMs] = [30_000, 40_000]
+  for (const subscribe of [false, true]) {
+    const course = liveWorld(undefined, { subscribe })
+    const { world, traffic } = course
+    migrate(course, BEGIN, A, B, {
+      ...KNOWN,
+      onReady: () => world.timeline.after(5, () => world.node(A).crash()),
+    })
+    world.run(BEGIN + leaseMs)
+    const registered = world
+      .node('mapping')
+      .snapshot()!
+      .registrations.find(({ eidPrefix }) => eidPrefix === `${EID}/32`)
+    t.equal(registered?.locators[0]?.rloc, '192.0.2.2')
+    t.equal(stateAt(world, B), 'local')
+    world.timeline.at(BEGIN + restartMs, () => world.node(A).start())
+    outcome(course, BEGIN + restartMs + 10_000)
+    const { books } = traffic
+    const sentAt = world.ledger.missing(books, 0).map(({ sequence }) => books.sentAt[sequence]!)
+    // Pinned copies serve who does not follow until their lease is over; who subscribes follows.
+    if (subscribe) t.same(sentAt, [])
+    else t.ok(Math.min(...sentAt) > BEGIN + leaseMs - 10, `lost from ${Math.min(...sentAt)} on`)
+    t.ok(
+      sentAt.every((at) => at < BEGIN + restartMs + 100),
+      'its next run knows better',
+    )
+  }
+})
