@@ -92,6 +92,7 @@ t.test('a run is judged by every promise', async (t) => {
     failures: [],
     leastPackets: 900,
     overflow: 0,
+    unaskedCopies: 0,
   }
   const good = figuresOf(memberships, { host: arrivals(1, 0, 1000) })
   t.same(judgeGroups(good, expected).reasons, [])
@@ -113,6 +114,7 @@ t.test('a run is judged by every promise', async (t) => {
     ['did not take place', good, { moves: 2 }],
     ['receivers are missing', good, { memberships: 2 }],
     ['too slow', good, { overflow: 1 }],
+    ['nobody had asked for', good, { unaskedCopies: 1 }],
     ['refused', good, { failures: ['refused'] }],
   ]
   for (const [word, figures, more] of worse) {

@@ -21,9 +21,17 @@ import { decodeRecords, type PacketRecord } from '../records.js'
 import { computeGroupFigures, type GroupMoveWindow, type Membership, type Stay } from './figures.js'
 import { type Listener, STREAM_PORT, startListener } from './listener.js'
 import { type GroupExpectation, judgeGroups } from './result.js'
-import { LEAVER, LISTENINGS, type Listening, ROUTER, ROUTER_CONFIG, STREAMS } from './script.js'
+import {
+  LEAVER,
+  LISTENINGS,
+  type Listening,
+  ROUTER,
+  ROUTER_CONFIG,
+  STREAMS,
+  UNASKED_GROUP,
+} from './script.js'
 import { createGroupStory, type GroupStory } from './story.js'
-import { describeTree } from './tree.js'
+import { copiesOf, describeTree } from './tree.js'
 
 interface Options {
   readonly json: boolean
@@ -91,6 +99,7 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   if (options.cut !== undefined) windows.push(await cutOff(stage, options.cut))
   // Who joined last has to get its number of packets too.
   await pause((options.packets / PACKETS_PER_SECOND) * 1000 - (performance.now() - joinedAt))
+  const unaskedCopies = await copiesOf(topology, UNASKED_GROUP)
   await Promise.all(senders.map((sender) => sender.probe.end()))
   await pause(STRAGGLER_MS)
   let overflow = 0
@@ -110,6 +119,7 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
     moves: movesOf(stage).length,
     failures,
     leastPackets: options.packets,
+    unaskedCopies,
     overflow,
   }
   const { result, reasons } = judgeGroups(figures, expected)

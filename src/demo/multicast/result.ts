@@ -19,6 +19,8 @@ export interface GroupExpectation {
   /** Why moves failed that did. */
   readonly failures: readonly string[]
   readonly leastPackets: number
+  /** Copies that were made of each packet that nobody had asked for. */
+  readonly unaskedCopies: number
   /** Packets that counting sockets dropped: the machine, not the network. */
   readonly overflow: number
 }
@@ -44,6 +46,8 @@ export function judgeGroups(
     reasons.push(`${receiver} got only ${received} packets of ${group}`)
   for (const [receiver, count] of Object.entries(leaked))
     reasons.push(`${count} packets that it had not asked for reached ${receiver}`)
+  if (expected.unaskedCopies > 0)
+    reasons.push(`${expected.unaskedCopies} copies were made of what nobody had asked for`)
   if (receivers.length < expected.memberships)
     reasons.push(`${expected.memberships - receivers.length} receivers are missing`)
   if (moves.length < expected.moves)

@@ -25,6 +25,7 @@ export interface Listening {
 
 const SOURCES = { ipv4: '10.40.0.5', ipv6: 'fd00:40::5' } as const
 const SSM = { ipv4: '232.1.1.1', ipv6: 'ff3e::8000:1' } as const
+const UNASKED = '232.1.1.9'
 const ASM = { ipv4: '239.1.1.1', ipv6: 'ff1e::8000:1' } as const
 
 export const STREAMS: readonly SentStream[] = [
@@ -34,7 +35,12 @@ export const STREAMS: readonly SentStream[] = [
   general(4, 'camera', 'ipv6', '7'),
   specific(5, 'twin', 'ipv4', '8'),
   specific(6, 'twin', 'ipv6', '8'),
+  // Nobody asks for this one.
+  { ...specific(7, 'camera', 'ipv4', '7'), address: UNASKED, group: `[7](10.40.0.5,${UNASKED})` },
 ]
+
+/** As the nodes name it: who copies it copies what nobody has asked for. */
+export const UNASKED_GROUP = STREAMS.at(-1)!.group
 
 /** In the order in which they join. */
 export const LISTENINGS: readonly Listening[] = [
@@ -51,8 +57,9 @@ export const LISTENINGS: readonly Listening[] = [
   hears('twin-east', 6),
   { ...hears('lounge', 1), behindRouter: true },
   { ...hears('lounge', 3), behindRouter: true },
-  // Another source of a group that is sent all the time.
+  // Other sources of groups that are sent all the time.
   { receiver: 'north-host', stream: undefined, group: SSM.ipv4, source: '10.40.0.99' },
+  { receiver: 'west-host', stream: undefined, group: UNASKED, source: '10.40.0.99' },
   // A group that only the other instance has.
   { receiver: 'twin-east', stream: undefined, group: ASM.ipv4, source: undefined },
 ]

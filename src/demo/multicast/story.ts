@@ -31,8 +31,11 @@ export function createGroupStory(stream: NodeJS.WriteStream): GroupStory {
     line,
     begin() {
       beganAt = performance.now()
-      line('camera sends to four groups, 1,000 packets/s each: IPv4 and IPv6, one of each family')
-      line('source-specific; twin sends to the same two from the same address in instance 8.')
+      line('camera sends to five groups, 1,000 packets/s each: IPv4 and IPv6, source-specific and')
+      line(
+        'any-source, and one that nobody asks for. twin sends to the source-specific ones from the',
+      )
+      line('same address in instance 8.')
       line('Seconds after that:')
     },
     joined: (receiver, group, source) => timed(`${receiver} joins ${nameOf(group, source)}`),

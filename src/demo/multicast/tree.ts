@@ -40,8 +40,15 @@ export async function describeTree(
   return `${from} → ${first.map(below).join(', ') || 'nobody'}`
 }
 
+/** Copies that all nodes together make of each packet of `[7](S,G)`. */
+export async function copiesOf(topology: Topology, group: string): Promise<number> {
+  const all = await Promise.all(daemonNodes(topology).map((node) => groupsOf(topology, node)))
+  const entries = all.flat().filter((one) => one.group === group && one.side !== 'map-server')
+  return entries.reduce((sum, { copies }) => sum + copies.length, 0)
+}
+
 /** All groups of a node, as its API says them. */
-export async function groupsOf(topology: Topology, node: string): Promise<readonly GroupAnswer[]> {
+async function groupsOf(topology: Topology, node: string): Promise<readonly GroupAnswer[]> {
   const { body } = await apiRequest(socketOf(topology.name, node), '/v1/multicast/groups')
   return (body as { groups: readonly GroupAnswer[] }).groups
 }
