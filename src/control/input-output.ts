@@ -101,7 +101,7 @@ export interface Node {
 export type DatapathEvent =
   | ClosedEvent
   | SegmentEvent
-  /** A LISP-encapsulated PIM message of another xTR: what came behind UDP port 4341 (RFC 6831 §3). */
+  /** A LISP-encapsulated PIM message or trace of another xTR: what came behind UDP port 4341 (RFC 6831 §3). */
   | {
       readonly kind: 'encapsulated-pim'
       readonly from: Rloc

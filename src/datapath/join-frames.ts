@@ -1,5 +1,5 @@
 /**
- * Ethernet frames with a LISP-encapsulated PIM message (RFC 6831 §3): which they are, and what is in them.
+ * Ethernet frames with a LISP-encapsulated PIM message (RFC 6831 §3) or trace: which they are, and what is in them.
  *
  * UDP port 4341 belongs to the data plane: no socket can have it, and the programs would drop a packet
  * whose inner destination is no EID. So it is read beside them, as a frame, through a filter that knows
@@ -24,39 +24,41 @@ export interface JoinFrame {
   readonly bytes: Uint8Array
 }
 
-/** UDP to port 4341 whose inner packet is of protocol 103, in IPv4 and IPv6, both outside and inside. */
+/** UDP to port 4341 whose inner packet is PIM or (IPv4) IGMP; IPv4 and IPv6, both outside and inside. */
 export function joinFilter(): Uint8Array {
   const inner4 = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + LISP_BYTES
   const inner6 = ETHERNET_BYTES + IPV6_BYTES + UDP_BYTES + LISP_BYTES
   return classicFilter([
     [LOAD_HALF, 0, 0, 12],
-    [JUMP_EQUAL, 0, 16, ETHERTYPE_IPV4],
+    [JUMP_EQUAL, 0, 17, ETHERTYPE_IPV4],
     [LOAD_BYTE, 0, 0, ETHERNET_BYTES],
-    [JUMP_EQUAL, 0, 28, IPV4_WITHOUT_OPTIONS],
+    [JUMP_EQUAL, 0, 30, IPV4_WITHOUT_OPTIONS],
     [LOAD_BYTE, 0, 0, ETHERNET_BYTES + 9],
-    [JUMP_EQUAL, 0, 26, UDP],
+    [JUMP_EQUAL, 0, 28, UDP],
     [LOAD_HALF, 0, 0, ETHERNET_BYTES + 6],
-    [JUMP_SET, 24, 0, FRAGMENT],
+    [JUMP_SET, 26, 0, FRAGMENT],
     [LOAD_HALF, 0, 0, ETHERNET_BYTES + IPV4_BYTES + 2],
-    [JUMP_EQUAL, 0, 22, LISP_DATA_PORT],
+    [JUMP_EQUAL, 0, 24, LISP_DATA_PORT],
     [LOAD_BYTE, 0, 0, inner4],
     [AND, 0, 0, 0xf0],
-    [JUMP_EQUAL, 0, 2, 0x40],
+    [JUMP_EQUAL, 0, 3, 0x40],
     [LOAD_BYTE, 0, 0, inner4 + 9],
-    [JUMP_EQUAL, 16, 17, PIM],
-    [JUMP_EQUAL, 0, 16, 0x60],
+    [JUMP_EQUAL, 18, 0, PIM],
+    [JUMP_EQUAL, 17, 18, IGMP],
+    [JUMP_EQUAL, 0, 17, 0x60],
     [LOAD_BYTE, 0, 0, inner4 + 6],
-    [JUMP_EQUAL, 13, 14, PIM],
-    [JUMP_EQUAL, 0, 13, ETHERTYPE_IPV6],
+    [JUMP_EQUAL, 14, 15, PIM],
+    [JUMP_EQUAL, 0, 14, ETHERTYPE_IPV6],
     [LOAD_BYTE, 0, 0, ETHERNET_BYTES + 6],
-    [JUMP_EQUAL, 0, 11, UDP],
+    [JUMP_EQUAL, 0, 12, UDP],
     [LOAD_HALF, 0, 0, ETHERNET_BYTES + IPV6_BYTES + 2],
-    [JUMP_EQUAL, 0, 9, LISP_DATA_PORT],
+    [JUMP_EQUAL, 0, 10, LISP_DATA_PORT],
     [LOAD_BYTE, 0, 0, inner6],
     [AND, 0, 0, 0xf0],
-    [JUMP_EQUAL, 0, 2, 0x40],
+    [JUMP_EQUAL, 0, 3, 0x40],
     [LOAD_BYTE, 0, 0, inner6 + 9],
-    [JUMP_EQUAL, 3, 4, PIM],
+    [JUMP_EQUAL, 4, 0, PIM],
+    [JUMP_EQUAL, 3, 4, IGMP],
     [JUMP_EQUAL, 0, 3, 0x60],
     [LOAD_BYTE, 0, 0, inner6 + 6],
     [JUMP_EQUAL, 0, 1, PIM],
@@ -93,4 +95,5 @@ const IPV4_WITHOUT_OPTIONS = 0x45
 /** More Fragments and Fragment Offset. */
 const FRAGMENT = 0x3fff
 const UDP = 17
+const IGMP = 2
 const PIM = 103

@@ -17,7 +17,11 @@ import { createNode } from '../../src/control/node.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { LISP_DATA_PORT } from '../../src/lisp/iana.js'
 import { decodeMessage, type Message } from '../../src/lisp/message.js'
-import { decodeEncapsulatedPim } from '../../src/lisp/multicast/encapsulated-pim.js'
+import {
+  decapsulatePacket,
+  decodeEncapsulatedPim,
+} from '../../src/lisp/multicast/encapsulated-pim.js'
+import { decodeTrace, type MulticastTrace, PROTOCOL_IGMP } from '../../src/lisp/multicast/mtrace.js'
 import {
   formatGroup,
   type MulticastGroup,
@@ -107,6 +111,29 @@ export function mapServerConfig(about: Partial<NodeConfig> = {}): NodeConfig {
   })
 }
 
+/** A response on its way to a host (RFC 6831 §12). */
+export interface WorldTrace {
+  readonly from: string
+  readonly to: string
+  readonly destination: string
+  readonly trace: MulticastTrace
+}
+
+function isTrace(bytes: Uint8Array): boolean {
+  const packet = decapsulatePacket(bytes)
+  return typeof packet !== 'string' && packet.protocol === PROTOCOL_IGMP
+}
+
+function traceIn(
+  bytes: Uint8Array,
+  about: { readonly from: string; readonly to: string },
+): WorldTrace {
+  const packet = decapsulatePacket(bytes)
+  const trace = typeof packet === 'string' ? undefined : decodeTrace(packet.payload)
+  if (typeof packet === 'string' || trace === undefined) throw new Error('no trace')
+  return { ...about, destination: formatIpAddress(packet.destination), trace }
+}
+
 interface InFlight {
   readonly from: string
   readonly to: string
@@ -146,6 +173,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
     for (const { address } of config.rlocs) byRloc.set(formatIpAddress(address), xtrs[index]!)
   const sent: WorldMessage[] = []
   const joins: WorldJoin[] = []
+  const traces: WorldTrace[] = []
   const flying: { at: number; order: number; one: InFlight }[] = []
   /** True: this datagram is lost. */
   let loses: (message: WorldMessage) => boolean = () => false
@@ -159,7 +187,14 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
       for (const record of output.records) xtr.stored.set(recordKey(record), record)
       for (const next of output.then) perform(xtr, next)
     }
-    if (output.kind === 'send' && output.toPort === LISP_DATA_PORT) {
+    if (output.kind === 'send' && output.toPort === LISP_DATA_PORT && isTrace(output.bytes)) {
+      const about = { from: formatIpAddress(output.from), to: formatIpAddress(output.to) }
+      const one = traceIn(output.bytes, about)
+      if (one.trace.kind === 'response') traces.push(one)
+      order += 1
+      const { bytes } = output
+      flying.push({ at: now + 1, order, one: { ...about, bytes, isJoin: true } })
+    } else if (output.kind === 'send' && output.toPort === LISP_DATA_PORT) {
       const one = joinIn(output.bytes, {
         at: now,
         from: formatIpAddress(output.from),
@@ -237,6 +272,7 @@ export function createGroupWorld(configs: readonly NodeConfig[], server = mapSer
   return {
     sent,
     joins,
+    traces,
     xtr: find,
     raise,
     now: () => now,

@@ -50,6 +50,9 @@ export interface PimLinks {
   unwant(group: MulticastGroup, outputs: Output[]): void
   /** Another router forwards this group onto the link (RFC 7761 §4.6). */
   isAssertLoser(interfaceName: string, group: MulticastGroup): boolean
+  /** Our IPv4 address on a link, and the router there that we have joined a group through. */
+  addressOn(interfaceName: string): IpAddress | undefined
+  routerTowards(interfaceName: string, group: MulticastGroup): IpAddress | undefined
   /** Goodbye to all. */
   leave(outputs: Output[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
@@ -388,6 +391,9 @@ export function createPimLinks(
     },
     isAssertLoser: (interfaceName, group) =>
       linkFor(interfaceName, group)?.asserts.isLoser(group) ?? false,
+    addressOn: (interfaceName) => links.get(`${interfaceName} 4`)?.own,
+    routerTowards: (interfaceName, group) =>
+      linkFor(interfaceName, group)?.upstream.neighbourOf(group),
     leave(outputs) {
       for (const link of links.values()) link.neighbours.leave(outputs)
     },

@@ -19,6 +19,8 @@ export interface PimUpstream {
   unwant(group: MulticastGroup, outputs: Output[]): void
   /** No neighbour leads there any more: nobody is left to be told. */
   forget(group: MulticastGroup): void
+  /** Who is asked for it now. */
+  neighbourOf(group: MulticastGroup): IpAddress | undefined
   /** Somebody on the link has joined or pruned through that neighbour (§4.5.5). */
   sawJoin(group: MulticastGroup, neighbour: IpAddress, holdtimeSeconds: number, now: Instant): void
   sawPrune(group: MulticastGroup, neighbour: IpAddress, now: Instant): void
@@ -96,6 +98,7 @@ export function createPimUpstream(parts: UpstreamParts): PimUpstream {
       wanted.delete(formatGroup(group))
       deadlines.cancel(formatGroup(group))
     },
+    neighbourOf: (group) => wanted.get(formatGroup(group))?.neighbour,
     sawJoin(group, neighbour, holdtimeSeconds, now) {
       const key = find(group, neighbour)
       if (key === undefined || !parts.maySuppress()) return

@@ -38,6 +38,7 @@ import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
 import { createJoinedReceivers } from './joined-receivers.js'
+import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
 import { type RestoredGroup, restoreGroups } from './restored-groups.js'
@@ -50,7 +51,7 @@ export interface SiteMulticast {
   handleSegment(event: SegmentEvent, now: Instant, outputs: Output[]): void
   /** After the last of the datapath events that came together. */
   endBatch(now: Instant, outputs: Output[]): void
-  /** A join of another xTR (RFC 6831). */
+  /** A join or a trace of another xTR (RFC 6831). */
   handleJoin(
     event: Extract<DatapathEvent, { kind: 'encapsulated-pim' }>,
     now: Instant,
@@ -174,6 +175,14 @@ export function createSiteMulticast(
   const joined = createJoinedReceivers(config, {
     isHere: isEidHere,
     changed: (group, now, outputs) => installAll(group, now, outputs),
+  })
+
+  const traces = createPathTrace(config, {
+    ...links,
+    upstreamOf: (group) => siteJoins.upstreamOf(group) ?? siteJoins.upstreamOf(anySource(group)),
+    interfaceOf: (source) =>
+      isEidHere(source) ? database.match(source)?.interfaceName : undefined,
+    forwards: (interfaceName, group) => interfacesFor(group).includes(interfaceName),
   })
 
   function isDesignated(interfaceName: string, family: 4 | 6): boolean {
@@ -333,11 +342,14 @@ export function createSiteMulticast(
       }
     },
     handleSegment(event, now, outputs) {
-      if (enabled && relayLevel === undefined) links.handleEvent(event, now, outputs)
+      if (!enabled || relayLevel !== undefined) return
+      if (event.kind === 'segment-packet' && traces.handleSegment(event, now, outputs)) return
+      links.handleEvent(event, now, outputs)
     },
     endBatch: (now, outputs) => receivers.flush(now, outputs),
     handleJoin(event, now, outputs) {
-      if (enabled && relayLevel === undefined) joined.handleEvent(event, now, outputs)
+      if (!enabled || relayLevel !== undefined) return
+      if (!traces.handleEncapsulated(event, now, outputs)) joined.handleEvent(event, now, outputs)
     },
     handleSmr(request, now, outputs) {
       for (const { eidPrefix } of request.records.slice(0, MAXIMUM_SMR_RECORDS))
