@@ -25,7 +25,7 @@ interface V8Function {
 
 /** Files of src/lisp and src/capture that decode nothing. */
 const NO_DECODERS =
-  /\/(address|eid|locator|describe|authentication|byte-writer|iana|map-version|packet-json|packet-text|instant|captured-frame)\.js$/
+  /\/(address|eid|described-eid|locator|describe|authentication|byte-writer|iana|map-version|packet-json|packet-text|instant|captured-frame)\.js$/
 /** Decoders that no target feeds: named here and in docs/fuzzing.md, so that they are not forgotten. */
 const NOT_FUZZED = /\/tcp-connections\.js$/
 const ENCODER = /^(write|encode|put|sign|derive|pcapFileHeader|pcapRecord)/

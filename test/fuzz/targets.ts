@@ -16,6 +16,11 @@ import { byteWriter, writtenBytes } from '../../src/lisp/byte-writer.js'
 import { type DataHeader, decodeDataHeader, encodeDataHeader } from '../../src/lisp/data-header.js'
 import { describeMessage } from '../../src/lisp/describe.js'
 import {
+  coversDescribedEid,
+  describedEidOf,
+  formatDescribedEid,
+} from '../../src/lisp/described-eid.js'
+import {
   decodeMessage,
   encodeMessage,
   type Malformed,
@@ -114,6 +119,10 @@ const addressTarget: Omit<Target<AfiAddress | Malformed>, 'seeds'> = {
     if (value.kind === 'malformed') return
     rlocOf(value)
     eidOf(value)
+    const described = describedEidOf(value)
+    if (described === undefined) return
+    const text = formatDescribedEid(described)
+    if (!coversDescribedEid(described, described)) throw new Error(`${text} does not cover itself`)
   },
 }
 
