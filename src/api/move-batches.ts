@@ -106,7 +106,8 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
       }
       finish(item, event)
     } catch (cause) {
-      item.state = 'failed'
+      const isSilent = cause instanceof ApiError && cause.code === 'mapping-system-silent'
+      if (!(isSilent && pace.again(item))) item.state = 'failed'
       item.reason = cause instanceof Error ? cause.message : 'refused'
     }
     pace.makeRoom()
@@ -132,7 +133,17 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
       }
       batches.set(batch.batchId, batch)
       let [at, open] = [0, 0]
+      const queue = [...items]
+      const attempts = new Map<BatchItem, number>()
       const pace: Pace = {
+        again(item) {
+          const former = attempts.get(item) ?? 1
+          if (former >= MAXIMUM_ATTEMPTS) return false
+          attempts.set(item, former + 1)
+          item.state = 'waiting'
+          queue.push(item)
+          return true
+        },
         makeRoom() {
           open--
           advance()
@@ -142,8 +153,8 @@ export function createMoveBatches(context: ApiContext, nowMs: () => number): Mov
         },
       }
       const advance = (): void => {
-        while (open < order.atOnce && at < items.length) {
-          const item = items[at++]!
+        while (open < order.atOnce && at < queue.length) {
+          const item = queue[at++]!
           if (item.state !== 'waiting') continue
           open++
           void begin(item, order, pace)
@@ -190,6 +201,8 @@ interface Flight {
 }
 
 interface Pace {
+  /** Puts the item behind all others; false when it has been tried often enough. */
+  again(item: BatchItem): boolean
   /** One less is under way: the next may begin. */
   makeRoom(): void
   /** A move has ended, perhaps the last one. */
@@ -200,4 +213,9 @@ function hasEnded({ state }: BatchItem): boolean {
   return state === 'converged' || state === 'failed' || state === 'cancelled'
 }
 
+/**
+ * A mapping system answers so many questions a second and lets the others wait in vain: who asks for a
+ * thousand sources is among them. Whoever names the source need not ask.
+ */
+const MAXIMUM_ATTEMPTS = 4
 const MAXIMUM_EARLY = 1_024

@@ -92,6 +92,36 @@ t.test('a move that is refused counts as failed, and the next one begins', async
   t.equal(detail.moves[2].reason, 'not ours')
 })
 
+t.test('a mapping system too busy to answer is asked again later, but not for ever', async (t) => {
+  const refusal = {
+    ok: false,
+    status: 504,
+    code: 'mapping-system-silent',
+    message: 'silent',
+  } as const
+  let refusals = 0
+  node.answer = async (command): Promise<CommandResult> => {
+    const isFirst = command.kind === 'start-move' && formatEid(command.eids[0]!).endsWith('.1')
+    if (isFirst && refusals++ < 2) return refusal
+    return { ok: true, value: { moveId: `m${++started}` } }
+  }
+  const { json } = await call('POST', '/v1/move-batches', { moves: many(2), atOnce: 1 })
+  const path = `/v1/move-batches/${json.batchId}`
+  await call('GET', path)
+  t.same(asked(), ['10.10.0.1', '10.10.0.2'])
+  end('m1')
+  await call('GET', path)
+  end('m2')
+  t.match((await call('GET', path)).json, { converged: 2, failed: 0, done: true })
+  t.same(asked(), ['10.10.0.1', '10.10.0.2', '10.10.0.1', '10.10.0.1'])
+
+  node.answer = async () => refusal
+  const silent = await call('POST', '/v1/move-batches', { moves: many(1) })
+  const last = await call('GET', `/v1/move-batches/${silent.json.batchId}`)
+  t.match(last.json, { failed: 1, done: true, moves: [{ reason: 'silent' }] })
+  t.equal(asked().length, 4 + 4)
+})
+
 t.test('an end that is told before the answer is not missed', async (t) => {
   node.answer = async () => {
     end('quick')
