@@ -229,7 +229,7 @@ function sentences({ resolution, moves, scale, evacuation }: Results): string[] 
 
 function evacuationSentence(evacuation: Evacuation): string {
   const { endpoints, atOnce, totalMs, failed, convergedMs, controlMessages } = evacuation
-  const { watched, sent, lost, duplicated, longestGapMs, commit, date } = evacuation
+  const { watched, sent, lost, duplicated, longestGapMs, pauseMs, commit, date } = evacuation
   const kinds = Object.entries(controlMessages)
   const messages = kinds.reduce((total, [, count]) => total + count, 0)
   const each = kinds.map(([kind, count]) => `${kind} ${count}`).join(', ')
@@ -237,8 +237,8 @@ function evacuationSentence(evacuation: Evacuation): string {
     `Evacuation: ${endpoints} endpoints leave a cloud in one call, ${atOnce} at once, in ` +
     `${(totalMs / 1_000).toFixed(2)} s (${failed} failed); each has converged ${convergedMs.median} ms after it runs ` +
     `(median, longest ${convergedMs.largest} ms). ${messages} control messages (${each}). Of ${sent} packets to ` +
-    `${watched} of them ${lost} were lost and ${duplicated} doubled, longest gap ${longestGapMs} ms of which 100 ms are ` +
-    `the pause of the endpoint. Commit ${commit}, ${date}.`
+    `${watched} of them ${lost} were lost and ${duplicated} doubled, longest gap ${longestGapMs} ms; endpoints ran ` +
+    `nowhere for ${pauseMs.median} ms (median, longest ${pauseMs.largest} ms). Commit ${commit}, ${date}.`
   )
 }
 

@@ -107,6 +107,8 @@ export interface Evacuation {
   readonly date: string
   readonly endpoints: number
   readonly atOnce: number
+  /** How long an endpoint ran nowhere: 100 ms, and what a busy machine adds. */
+  readonly pauseMs: Spread
   /** From the call until the last one had converged. */
   readonly totalMs: number
   readonly failed: number

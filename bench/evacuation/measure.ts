@@ -108,6 +108,7 @@ async function unregistered(name: string, addresses: readonly string[]): Promise
 
 interface Moved {
   readonly totalMs: number
+  readonly pauseMs: Evacuation['pauseMs']
   readonly failed: number
   readonly convergedMs: Evacuation['convergedMs']
 }
@@ -120,7 +121,7 @@ async function evacuate(
   const addressOf = new Map<string, string>()
   const runningAt = new Map<string, number>()
   const took: number[] = []
-  const acts: Promise<void>[] = []
+  const acts: Promise<number>[] = []
   const events = await followEvents(socketOf(name, 'cloud-b'), EVENTS, (event) => {
     const moveId = String(event['moveId'])
     if (event['name'] === 'move-requested') {
@@ -156,33 +157,38 @@ async function evacuate(
     progress = listIn(now).find((one) => one['batchId'] === batchId) as unknown as typeof progress
     return progress.done ? undefined : `${progress.converged} of ${addresses.length} have moved`
   })
-  await Promise.all(acts)
+  const pauses = await Promise.all(acts)
   events.close()
   return {
     totalMs: progress.elapsedMs,
     failed: progress.failed,
-    convergedMs: {
-      median: rounded(median(took)) ?? 0,
-      largest: rounded(Math.max(0, ...took)) ?? 0,
-    },
+    pauseMs: spreadOf(pauses),
+    convergedMs: spreadOf(took),
   }
 }
 
-/** What the hypervisors do and say once the endpoint is prepared for. */
+function spreadOf(values: readonly number[]): Evacuation['pauseMs'] {
+  const largest = values.reduce((most, value) => Math.max(most, value), 0)
+  return { median: rounded(median(values)) ?? 0, largest: rounded(largest) ?? 0 }
+}
+
+/** What the hypervisors do and say once the endpoint is prepared for; how long it ran nowhere. */
 async function migrate(
   name: string,
   farms: EndpointFarms,
   address: string,
   onRunning: () => void,
-): Promise<void> {
+): Promise<number> {
   await pause(RUN_ON_MS)
   const saidAtMs = Number(process.hrtime.bigint()) / 1e6
   await farms.stop('cloud-a', address)
   await tell(name, 'cloud-a', 'stopped', [address], saidAtMs)
   await pause(BLACKOUT_MS)
   await farms.run('cloud-b', address)
+  const pauseMs = Number(process.hrtime.bigint()) / 1e6 - saidAtMs
   onRunning()
   await tell(name, 'cloud-b', 'running', [address])
+  return pauseMs
 }
 
 async function tell(
