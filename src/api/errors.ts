@@ -63,7 +63,7 @@ export function refuseUrl(
     .send(errorBody(isLong ? 'path-too-long' : 'invalid-path', message))
 }
 
-export function errorBody(code: string, message: string, field?: string): ErrorAnswer {
+function errorBody(code: string, message: string, field?: string): ErrorAnswer {
   return { error: { code, message, ...(field === undefined ? {} : { field }) } }
 }
 

@@ -89,7 +89,7 @@ export async function listenOnTcp(
 }
 
 /** Is this Host header one under which a loopback listener may be addressed? */
-export function isLocalHost(header: string | undefined): boolean {
+function isLocalHost(header: string | undefined): boolean {
   const host = (header ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
   return host === 'localhost' || isLoopbackText(host)
 }

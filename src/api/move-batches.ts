@@ -45,7 +45,7 @@ export interface MoveBatches {
   close(): void
 }
 
-export const MAXIMUM_BATCHES = 16
+const MAXIMUM_BATCHES = 16
 export const MAXIMUM_BATCH_MOVES = 4_096
 
 /** No batch yet; listens to the node's events until closed. */

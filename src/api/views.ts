@@ -195,7 +195,7 @@ export const LocatorStateView = Type.Object({
   lossPercent: Type.Number(),
 })
 
-export const moveFields = {
+const moveFields = {
   moveId: Type.String(),
   trigger: Type.Enum(['orchestrated', 'detected']),
   state: Type.Enum(['preparing', 'ready', 'arrived', 'converged', 'failed']),
@@ -232,7 +232,7 @@ export const HealthView = Type.Object({
 
 const CountByName = Type.Record(Type.String(), Type.Number())
 
-export const DatapathView = Type.Object({
+const DatapathView = Type.Object({
   drops: Type.Record(Type.String(), Type.Object({ packets: Type.Number(), bytes: Type.Number() }), {
     description: 'Every reason, also those at zero',
   }),

@@ -11,6 +11,7 @@ import { formatIpAddress, formatMac, type IpAddress } from '../lisp/address.js'
 import type { AfiAddress } from '../lisp/afi-address.js'
 import type { DataHeader } from '../lisp/data-header.js'
 import { nameText } from '../lisp/describe.js'
+import { hexText } from '../lisp/described-eid.js'
 import { type Eid, type EidPrefix, formatEid, formatEidPrefix } from '../lisp/eid.js'
 import type { Malformed, Message } from '../lisp/message.js'
 import type {
@@ -87,7 +88,7 @@ export function packetJson(
 }
 
 /** 16 hexadecimal digits. */
-export function hex64(value: bigint): string {
+function hex64(value: bigint): string {
   return value.toString(16).padStart(16, '0')
 }
 
@@ -177,7 +178,7 @@ function errorJson({ code, offset, field }: FaultPlace): JsonObject {
 /** Any value of src/lisp/message.ts as JSON. */
 function plain(value: unknown): PlainJson | undefined {
   if (typeof value === 'bigint') return hex64(value)
-  if (value instanceof Uint8Array) return hexBytes(value)
+  if (value instanceof Uint8Array) return hexText(value)
   if (Array.isArray(value)) return value.map((one) => plain(one) ?? '')
   if (typeof value !== 'object' || value === null) return value as PlainJson | undefined
   if ('bytes' in value && 'family' in value) return formatIpAddress(value as IpAddress)
@@ -208,8 +209,4 @@ const SHORT_NAMES: { readonly [name: string]: string | undefined } = {
   eidPrefix: 'eid',
   multicastPriority: 'mPriority',
   multicastWeight: 'mWeight',
-}
-
-function hexBytes(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

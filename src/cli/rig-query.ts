@@ -56,7 +56,7 @@ export interface RigResult {
 }
 
 /** Our choice: no tree has so many levels; a node that makes up referrals shall not hold us. */
-export const MAXIMUM_DEPTH = 32
+const MAXIMUM_DEPTH = 32
 
 /** Asks and follows; rejects on socket errors. */
 export async function followReferrals(options: RigOptions): Promise<RigResult> {

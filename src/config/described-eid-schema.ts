@@ -5,7 +5,7 @@
 import { Type } from './schema-builder.js'
 import { closed, InstanceId } from './schema-terms.js'
 
-export const GEO_ANSWERS = ['none', 'areas', 'all'] as const
+const GEO_ANSWERS = ['none', 'areas', 'all'] as const
 export type GeoAnswers = (typeof GEO_ANSWERS)[number]
 
 export const NamesConfig = Type.Array(

@@ -53,7 +53,7 @@ export function repairDocument(
 }
 
 /** The schema of the place that `keys` lead to, or undefined when there is no such key. */
-export function schemaAt(schema: SchemaPart, keys: ConfigKeys): SchemaPart | undefined {
+function schemaAt(schema: SchemaPart, keys: ConfigKeys): SchemaPart | undefined {
   return keys.reduce<SchemaPart | undefined>(
     (part, key) => (typeof key === 'number' ? part?.items : part?.properties?.[key]),
     schema,

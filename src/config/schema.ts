@@ -20,7 +20,7 @@ import { Type } from './schema-builder.js'
 import { AddressText, closed, InstanceId, PrefixText } from './schema-terms.js'
 import { EtrSecurityConfig, SecurityConfig, SiteSecurityConfig } from './security-schema.js'
 
-export const ROLES = [
+const ROLES = [
   'itr',
   'etr',
   'pitr',

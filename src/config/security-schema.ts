@@ -6,14 +6,14 @@
 import { Type } from './schema-builder.js'
 import { AddressText, closed } from './schema-terms.js'
 
-export const SECURITY_MODES = ['off', 'offer', 'require'] as const
+const SECURITY_MODES = ['off', 'offer', 'require'] as const
 export type SecurityMode = (typeof SECURITY_MODES)[number]
 
 /** In the order of their IANA numbers, from 1 (RFC 9303 §8.4). */
 export const KEY_WRAPPINGS = ['null-key-wrap-128', 'aes-key-wrap-128'] as const
 
 /** A pre-shared key that wraps one-time keys. */
-export const WrappingKeyConfig = Type.Object(
+const WrappingKeyConfig = Type.Object(
   {
     id: Type.Integer({ minimum: 0, maximum: 255, default: 0, description: 'Key ID on the wire' }),
     secretFile: Type.String({

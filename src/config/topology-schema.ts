@@ -19,10 +19,10 @@ const AddressWithLength = Type.String({
   description: 'An address with its prefix length, as 10.10.0.1/24',
 })
 
-export const NODE_KINDS = ['router', 'xtr', 'mapping', 'endpoint', 'host', 'panel'] as const
+const NODE_KINDS = ['router', 'xtr', 'mapping', 'endpoint', 'host', 'panel'] as const
 export type NodeKind = (typeof NODE_KINDS)[number]
 
-export const BridgeSchema = Type.Object(
+const BridgeSchema = Type.Object(
   {
     ports: Type.Array(InterfaceName, { description: 'Interfaces of this node that are its ports' }),
     mac: Type.Optional(MacText),
@@ -54,7 +54,7 @@ const Panel = Type.Object(
   { ...closed, description: 'Where an endpoint is plugged in: a port and one leg to each cloud' },
 )
 
-export const TopologyNodeSchema = Type.Object(
+const TopologyNodeSchema = Type.Object(
   {
     kind: Type.Union(
       NODE_KINDS.map((kind) => Type.Literal(kind)),
@@ -127,5 +127,4 @@ export const TopologySchema = Type.Object(
 /** A topology with every default filled in; cross-checks are made by src/lab/topology.ts. */
 export type Topology = Static<typeof TopologySchema>
 export type TopologyNode = Static<typeof TopologyNodeSchema>
-export type TopologyLink = Static<typeof Link>
 export type TopologyMove = Static<typeof ScriptedMove>

@@ -53,7 +53,7 @@ export interface DdtNode {
 }
 
 /** RFC 8111 §6.4: minutes for which each kind of answer may be believed. */
-export const REFERRAL_TTL_MINUTES = {
+const REFERRAL_TTL_MINUTES = {
   'node-referral': 1440,
   'ms-referral': 1440,
   'ms-ack': 1440,

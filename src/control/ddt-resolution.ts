@@ -62,9 +62,9 @@ const ROUNDS = 2
 /** Sends to one set of RLOCs even when it has one member. */
 const MINIMUM_SENDS = 4
 /** Our choice: RLOCs of one referral that are looked at. */
-export const MAXIMUM_REFERRAL_RLOCS = 16
+const MAXIMUM_REFERRAL_RLOCS = 16
 /** RFC 8111 §7.3.4: a cap on the referrals of one walk; a tree of this depth does not exist. */
-export const MAXIMUM_REFERRALS_PER_WALK = 32
+const MAXIMUM_REFERRALS_PER_WALK = 32
 /** RFC 8111 §6.4: nothing is given out for longer than a day. */
 const MAXIMUM_TTL_MINUTES = 1440
 const MINUTE_MS = 60_000

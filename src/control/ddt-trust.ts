@@ -25,7 +25,7 @@ export interface DdtTrust {
 }
 
 /** Our choice: keys of one referral; each may cost a verification. */
-export const MAXIMUM_CHILD_KEYS = 8
+const MAXIMUM_CHILD_KEYS = 8
 /** Our choice: signatures of one record that are tried. */
 const MAXIMUM_TRIED = 8
 /** Our choice: revocations remembered; only holders of believed keys can add one, of their own key. */

@@ -47,7 +47,7 @@ export interface Walks {
 }
 
 /** Our choice: walks that one ITR may have under way, so that one scanning ITR cannot fill the queue. */
-export const MAXIMUM_WALKS_PER_ITR = 256
+const MAXIMUM_WALKS_PER_ITR = 256
 
 /** At most `maximum` walks in all. */
 export function createWalks(maximum: number): Walks {

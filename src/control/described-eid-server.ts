@@ -50,9 +50,9 @@ export interface DescribedEidServer {
 }
 
 /** Our choice: names and places of one Map-Server, some 500 bytes each. */
-export const MAXIMUM_DESCRIBED = 100_000
+const MAXIMUM_DESCRIBED = 100_000
 /** Our choice: what one site may hold of them. */
-export const MAXIMUM_DESCRIBED_PER_SITE = 10_000
+const MAXIMUM_DESCRIBED_PER_SITE = 10_000
 /** Our choice: every one of them is looked at for a place that is asked for. */
 export const MAXIMUM_PLACES_PER_INSTANCE = 4096
 /** As for prefixes: more xTRs than this with one name is a fault. */

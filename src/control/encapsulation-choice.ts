@@ -15,7 +15,7 @@ import { BLIND, nextStep, type PathSight } from './explicit-path.js'
 import type { Encapsulation } from './input-output.js'
 
 /** The datapath has room for so many locators in one set. */
-export const MAXIMUM_ENCAPSULATIONS = 8
+const MAXIMUM_ENCAPSULATIONS = 8
 
 /** Locators that may carry unicast from here at all, whatever probing says. */
 export function usableLocators(

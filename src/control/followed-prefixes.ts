@@ -39,7 +39,7 @@ export interface FollowedPrefixes {
 }
 
 /** Our choice: prefixes whose nonces are remembered. */
-export const MAXIMUM_REMEMBERED = 65_536
+const MAXIMUM_REMEMBERED = 65_536
 /** Nonces this far from the last one of a prefix belong to it (RFC 9437 §6: gaps are allowed). */
 const REACH = 1n << 33n
 /** Subscriptions compared with one Map-Notify that is not authenticated yet. */

@@ -30,7 +30,7 @@ export interface LispSecPrimitives {
 }
 
 /** RFC 9303 §8.4. */
-export const KEY_WRAP = { none: 1, aes128: 2 } as const
+const KEY_WRAP = { none: 1, aes128: 2 } as const
 /** RFC 9303 §8.5. */
 export const KDF = { noPreference: 0, hkdfSha1: 1, hkdfSha256: 2 } as const
 /** RFC 9303 §8.3. */

@@ -3,10 +3,11 @@
  *
  * Each is resent after 3, 3, 3, 6, 12 and 24 s (RFC 9301 §5.7) until a Map-Notify-Ack with its nonce
  * authenticates (one from the xTR that lived there speaks for all its own RLOCs), and given up after
- * that with an event. The nonce rises over restarts: blocks of 1000
- * are reserved in the store before use. Who has not acknowledged is stored per prefix and owner
+ * that with an event. The nonce rises over restarts: blocks of 1,000 are reserved in the store before
+ * use. Who has not acknowledged is stored per prefix and owner
  * (`recordsToStore`), so that a restart neither forgets to tell nor to wait. A later change of the
- * same prefix makes an unacknowledged notify void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
+ * same prefix makes an unacknowledged notify void. First transmissions to one RLOC are paced
+ * (RFC 8085, RFC 9301 §5.7).
  *
  * Not here: the Map-Notify that acknowledges a Map-Register; it is sent once and not repeated.
  */
@@ -78,9 +79,9 @@ export interface MapNotifyOutbox {
 }
 
 /** Name of our block of nonces in the store. */
-export const NOTIFY_NONCE_SCOPE = 'map-notify'
+const NOTIFY_NONCE_SCOPE = 'map-notify'
 /** Our choice: 10,000 notifies of about 500 bytes; more moves at once than one Map-Server sees. */
-export const MAXIMUM_PENDING_NOTIFIES = 10_000
+const MAXIMUM_PENDING_NOTIFIES = 10_000
 /** Our choice: their acknowledgements come within a round trip. */
 const MAXIMUM_SETTLED = 1024
 /** Resends before the notify is given up: RFC 9301 §5.7, three 3 s apart, then three doubling. */

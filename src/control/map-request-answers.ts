@@ -82,7 +82,7 @@ export const UNREGISTERED_EID_TTL_MINUTES = 1
  * headers and the twelve bytes before the first record. */
 export const MESSAGE_BYTES = { 4: 576 - 20 - 8 - 12, 6: 1280 - 40 - 8 - 12 }
 /** EID-AD with one IPv6 prefix of an instance, and PKT-AD (RFC 9303 §6.2). */
-export const SECURITY_BYTES = 4 + 8 + 4 + 12 + 16 + 16 + 4 + 16
+const SECURITY_BYTES = 4 + 8 + 4 + 12 + 16 + 16 + 4 + 16
 /** Key ID, algorithm, length and the longest authentication data. */
 export const AUTHENTICATION_BYTES = 4 + 32
 

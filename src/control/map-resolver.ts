@@ -1,8 +1,8 @@
 /**
  * The Map-Resolver: takes Map-Requests out of their envelope and finds who can answer.
  *
- * Supported standards: RFC 9301 §8.4, RFC 9303 §6.6. A Map-Server on the same node is asked without a second ECM;
- * everything else goes to a configured Map-Server, and with none of those the EID is outside LISP:
+ * Supported standards: RFC 9301 §8.4, RFC 9303 §6.6. A Map-Server on the same node is asked without a
+ * second ECM; everything else goes to a configured Map-Server, and with none of those the EID is outside LISP:
  * a negative reply with the least specific hole. Map-Replies are never cached. With roots of a
  * delegation tree configured, what is not of a site of our own is looked for there (RFC 8111;
  * ddt-resolution.ts).

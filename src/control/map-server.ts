@@ -74,7 +74,7 @@ export interface MapServer {
 }
 
 /** Our choice: how long nonces of refreshes may wait to be written; see register-guard.ts. */
-export const NONCE_FLUSH_MS = 10_000
+const NONCE_FLUSH_MS = 10_000
 
 export function createMapServer(config: NodeConfig, capabilities: Capabilities): MapServer {
   const registrations = createRegistrations()

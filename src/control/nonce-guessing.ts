@@ -21,7 +21,7 @@ export interface NonceGuessing {
 /** Our choice: late answers after a restart, one of each pending request, come at once. */
 const HARMLESS = { burst: 1000, refillPerSecond: 20, maximumKeys: 1 }
 /** How long the suspicion stays after the last wrong nonce beyond the harmless rate. */
-export const SUSPICION_MS = 60_000
+const SUSPICION_MS = 60_000
 
 export function createNonceGuessing(): NonceGuessing {
   const harmless = createRateLimit(HARMLESS)

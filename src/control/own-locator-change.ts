@@ -38,7 +38,7 @@ export interface OwnLocatorChange {
 /** RFC 9301 §6.1: ITRs that have sent within the last minute. */
 const RECENT_MS = 60_000
 /** Our choice: pairs of EID and sender, some 200 bytes each; the one silent longest goes. */
-export const MAXIMUM_RECENT_SENDERS = 4096
+const MAXIMUM_RECENT_SENDERS = 4096
 /** Our choice: 1000 SMRs a second, so that as many answers do not come at once. */
 const SENT_AT_ONCE = 20
 const PACE_MS = 20

@@ -74,7 +74,7 @@ export interface PublisherParts {
 }
 
 /** Our choice: prefixes waiting to be told under one subscription; beyond it the subscriber starts anew. */
-export const MAXIMUM_UNTOLD = 256
+const MAXIMUM_UNTOLD = 256
 /** Subscribers told within one input; the rest in slices of the same size. */
 const SLICE = 64
 /** Subscriptions told again after a restart, per second. */

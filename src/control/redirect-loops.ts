@@ -34,7 +34,7 @@ export interface RedirectLoopParts {
 }
 
 /** Our choice: a move called off has told the other end by then, with two repetitions. */
-export const LOOP_MS = 1000
+const LOOP_MS = 1000
 /** Our choice: hits are reported every 100 ms (report.h); after such a pause it is another one. */
 const PAUSE_MS = 500
 /** Our choice: as many loops at once as one host has endpoints; of others the oldest is forgotten. */

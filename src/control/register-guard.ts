@@ -89,14 +89,14 @@ export interface RegisterGuard {
 /** Our choice: each sender costs some 200 bytes; only holders of a site's key can add one. */
 export const MAXIMUM_SENDERS = 1_000_000
 /** Our choice: with one key anybody can invent xTR-IDs; this many are no use to other sites. */
-export const MAXIMUM_SENDERS_PER_SITE = 50_000
+const MAXIMUM_SENDERS_PER_SITE = 50_000
 /** Our choice: an ETR that resends 1, 2, 4 … 60 s apart has given up or registered anew by then. */
-export const MAXIMUM_REPEATED_ANSWERS = 16
+const MAXIMUM_REPEATED_ANSWERS = 16
 /** Our choice, the least that IPsec asks of its receivers (RFC 4303 §3.4.3: 32 or 64). */
 const WINDOW_NONCES = 64n
 const ALL_SEEN = (1n << WINDOW_NONCES) - 1n
 /** Bounds the size of one write. */
-export const MAXIMUM_NONCES_PER_WRITE = 10_000
+const MAXIMUM_NONCES_PER_WRITE = 10_000
 
 export function createRegisterGuard(config: NodeConfig, hmac: Hmac): RegisterGuard {
   const sites = new Map(config.mapServer.sites.map((site) => [site.name, site]))

@@ -63,7 +63,7 @@ const REPETITION_MS = 1000
 const MAXIMUM_TOLD = 1024
 
 /** A bucket of one second's worth of messages for each RLOC. */
-export function ceilingPerRloc(perSecond: number): RateLimit {
+function ceilingPerRloc(perSecond: number): RateLimit {
   return createRateLimit({
     burst: Math.max(1, Math.ceil(perSecond)),
     refillPerSecond: perSecond,

@@ -350,7 +350,7 @@ export function createSubscriber(
 }
 
 /** Name of our block of numbers in the store. */
-export const SUBSCRIPTION_NONCE_SCOPE = 'subscription'
+const SUBSCRIPTION_NONCE_SCOPE = 'subscription'
 
 function isShown({ state }: Followed): boolean {
   return state === 'subscribed' || state === 'asked'

@@ -5,9 +5,9 @@
  * An xTR is known from the configuration (`subscriptions.subscribers`), or because it has
  * registered here: its authenticated Map-Registers name its xTR-ID, its Site-ID and its RLOCs, and the
  * key of its site is a pre-shared key between the two of us. Our choice: what is not known at all gets
- * a plain Map-Reply (RFC 9301) and loses nothing; a
- * listed xTR without any key gets one made of the one-time key of its request (RFC 9437 §7.1, LISP-SEC); a listed xTR with foreign RLOCs gets ACT 5, and with
- * a list, who is not on it gets ACT 4 (RFC 9437 §5).
+ * a plain Map-Reply (RFC 9301) and loses nothing; a listed xTR without any key gets one made of the
+ * one-time key of its request (RFC 9437 §7.1, LISP-SEC); a listed xTR with foreign RLOCs gets ACT 5,
+ * and with a list, who is not on it gets ACT 4 (RFC 9437 §5).
  */
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses } from '../lisp/address.js'
@@ -54,7 +54,7 @@ export interface SubscriptionAdmission {
 }
 
 /** Our choice: some 300 bytes each; only holders of a site's key can add one. */
-export const MAXIMUM_SPEAKERS = 100_000
+const MAXIMUM_SPEAKERS = 100_000
 /** RLOCs of one xTR that are remembered. */
 const MAXIMUM_RLOCS = 64
 

@@ -55,7 +55,7 @@ export const HIGHEST_NONCE = (1n << 64n) - (1n << 32n)
 /** RFC 9437 §7.2, our figures: subscriptions of one xTR. */
 const PER_XTR = { burst: 2000, refillPerSecond: 200, maximumKeys: 10_000 }
 /** Our choice: used one-time keys that are remembered, 100 bytes each. */
-export const MAXIMUM_USED_KEYS = 100_000
+const MAXIMUM_USED_KEYS = 100_000
 
 export function createSubscriptionIntake(
   policy: SubscriptionPolicy,

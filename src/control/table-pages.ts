@@ -140,7 +140,7 @@ export function withConfigured<Entry, Few>(
 }
 
 /** The order of pages: instance-ID, family, address, coarse before fine. */
-export function comparePrefixes(a: EidPrefix, b: EidPrefix): number {
+function comparePrefixes(a: EidPrefix, b: EidPrefix): number {
   if (a.instanceId !== b.instanceId) return a.instanceId - b.instanceId
   if (a.address.family !== b.address.family) return a.address.family - b.address.family
   for (const [index, byte] of a.address.bytes.entries()) {

@@ -393,7 +393,7 @@ function putOwnAddresses(
 }
 
 /** Host prefixes of the site interfaces' own addresses that lie inside `within`. */
-export function ownAddresses(
+function ownAddresses(
   nodeConfig: NodeConfig,
   interfaces: readonly NetworkInterface[],
   within: EidPrefix,

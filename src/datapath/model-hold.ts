@@ -88,7 +88,7 @@ interface Queue {
   window: boolean
 }
 
-export const HOLD_PURPOSES: readonly HoldPurpose[] = ['map-cache-miss', 'endpoint-expected']
+const HOLD_PURPOSES: readonly HoldPurpose[] = ['map-cache-miss', 'endpoint-expected']
 
 export function createModelHold(limits: HoldLimits, around: HoldSurroundings): ModelHold {
   const queues = new Map<string, Queue>()

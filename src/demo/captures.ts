@@ -65,6 +65,6 @@ export async function startCaptures(
 }
 
 /** The file name of a node's capture. */
-export function captureName(node: string): string {
+function captureName(node: string): string {
   return `${node}.pcap`
 }

@@ -6,8 +6,10 @@
  * file, prints the story, judges, takes everything down. Exit 0: promise kept; 1: not, or could not
  * run; 2: wrong usage; 130: interrupted. Set-up words go to stderr; with --json the story does too.
  */
+
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import type { TopologyMove } from '../config/topology-schema.js'
 import type { AdjustConfig } from '../lab/daemons.js'
@@ -231,10 +233,6 @@ function instanceOf(config: unknown): number {
   const prefixes = (config as { dynamicEidPrefixes?: { instanceId?: number }[] } | undefined)
     ?.dynamicEidPrefixes
   return prefixes?.[0]?.instanceId ?? 0
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const PACKETS_PER_SECOND = 1_000

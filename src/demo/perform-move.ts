@@ -7,7 +7,9 @@
  * with its link dead, and runs elsewhere 200 ms later; what its hypervisors see they tell, a little
  * late. detected: switch without telling anybody.
  */
+
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Topology } from '../config/topology-schema.js'
 import { apiRequest, listIn } from '../lab/api-request.js'
 import { announceEndpoint } from '../lab/lab.js'
@@ -126,10 +128,6 @@ export async function tellEvent(
     method: 'POST',
     body: { eids: addressesOf(topology, endpoint), instanceId, ...event },
   })
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 /** CLOCK_MONOTONIC in nanoseconds, the clock of the packet records. */

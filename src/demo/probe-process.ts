@@ -4,7 +4,9 @@
  * The tool says on stderr when it is ready and ends with one line of JSON on stdout; its packet records
  * are files of their own (records.ts).
  */
+
 import type { ChildProcess } from 'node:child_process'
+import { setTimeout as pause } from 'node:timers/promises'
 import { PROBE } from '../lab/daemons.js'
 import { startProcess } from '../lab/processes.js'
 
@@ -53,10 +55,6 @@ export function startProbe(topology: string, node: string, name: string, args: s
 
 function closed(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => child.on('close', () => resolve()))
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const START_LIMIT_MS = 12_000

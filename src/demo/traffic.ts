@@ -3,8 +3,10 @@
  * stream that starts cold. Processes run inside the endpoints' namespaces; this file starts and
  * stops them and knows which stream is which. Numbers are made elsewhere, from their files.
  */
+
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Topology } from '../config/topology-schema.js'
 import { signalProcess, stateOf } from '../lab/processes.js'
 import { addressesOf } from '../lab/topology.js'
@@ -162,10 +164,6 @@ function tcpReport(line: string): TcpReport {
     // It ended without a report: killed, or never connected. That is not an intact connection.
     return { sent: 0, received: 0, corrupt: 0, resets: 1, longestStallMs: 0, complete: false }
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const STREAM_PORT = '5000'

@@ -240,7 +240,7 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
   }
 }
 
-export const MAXIMUM_FOLLOWED = 10_000
+const MAXIMUM_FOLLOWED = 10_000
 /** Events of one domain that wait for the node: it answers in milliseconds. */
 const MAXIMUM_WAITING = 64
 const MAXIMUM_EIDS = 64

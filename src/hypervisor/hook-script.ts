@@ -27,7 +27,7 @@ const MAXIMUM_DESCRIPTION_BYTES = (1 << 20) + 1
 export const MAXIMUM_SPOOLED = 256
 
 /** The script's text; paths are as libvirtd sees them. */
-export function hookScript(runtimeDirectory = DEFAULT_RUNTIME_DIRECTORY): string {
+function hookScript(runtimeDirectory = DEFAULT_RUNTIME_DIRECTORY): string {
   return `#!/bin/sh
 ${MARK}: tells the agent of this host what libvirt does with a domain.
 # Arguments: DOMAIN OPERATION SUB-OPERATION EXTRA; the domain XML on stdin. Nothing may go to stdout,

@@ -77,4 +77,4 @@ const EVENT_LINE =
   /^(?:(\S+ \S+): )?event 'lifecycle' for domain (?:'([^']*)'|([^:]*)): (\w+)(?: (.+?))?\s*$/
 const ANSWER_LIMIT_MS = 10_000
 const MAXIMUM_ANSWER = 2 << 20
-export const MAXIMUM_DOMAINS = 10_000
+const MAXIMUM_DOMAINS = 10_000

@@ -44,7 +44,7 @@ export function writeConfigurations(loaded: LoadedTopology, adjust: AdjustConfig
 }
 
 /** A node's configuration with what only the lab can know: name, socket, pins, store. */
-export function daemonConfig({ topology, directory }: LoadedTopology, node: string): DaemonConfig {
+function daemonConfig({ topology, directory }: LoadedTopology, node: string): DaemonConfig {
   const given = topology.topology.nodes[node]!.config
   const config = (
     typeof given === 'string' ? parse(readFileSync(resolve(directory, given), 'utf8')) : given
@@ -100,7 +100,7 @@ export async function waitUntilHealthy(
 }
 
 /** Every host says on its link who it is, as a machine does that has just started. */
-export async function announceHosts(topology: Topology): Promise<void> {
+async function announceHosts(topology: Topology): Promise<void> {
   const hosts = Object.entries(topology.topology.nodes).filter(
     ([, { kind }]) => kind === 'endpoint' || kind === 'host',
   )
@@ -178,7 +178,7 @@ export function PROBE(): string {
 }
 
 /** The last lines of a daemon's log. */
-export function lastWords(topology: string, name: string): string {
+function lastWords(topology: string, name: string): string {
   try {
     const text = readFileSync(join(labPaths(topology).logs, `${name}.log`), 'utf8')
     return text.trimEnd().split('\n').slice(-LOG_LINES).join('\n')

@@ -18,7 +18,7 @@ export interface LabPaths {
   readonly pins: string
 }
 
-export const NAMESPACE_PREFIX = 'gw-'
+const NAMESPACE_PREFIX = 'gw-'
 export const LAB_DIRECTORY = '/run/godwit/lab'
 export const BPF_FILE_SYSTEM = '/sys/fs/bpf'
 

@@ -200,4 +200,4 @@ function named(nodes: Topology['topology']['nodes']): string {
 }
 
 /** The size of `legs` in the panel's BPF map. */
-export const MAXIMUM_LEGS = 8
+const MAXIMUM_LEGS = 8

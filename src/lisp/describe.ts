@@ -99,7 +99,7 @@ export function describeMessage(message: Message | Malformed): string {
 }
 
 /** `10.1.0.0/16 ttl 1440 192.0.2.1 1/100`, or with the action in place of locators. */
-export function mappingText(mapping: Mapping): string {
+function mappingText(mapping: Mapping): string {
   const { eidPrefix, ttlMinutes, authoritative, mapVersion, locators, action } = mapping
   return words([
     formatEidPrefix(eidPrefix),

@@ -110,6 +110,7 @@ function groundDistance(a: Place, b: Place): number {
   return 2 * EARTH_METRES * Math.asin(Math.min(1, Math.sqrt(haversine)))
 }
 
-function hexText(bytes: Uint8Array): string {
+/** Two lower-case digits a byte. */
+export function hexText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -72,7 +72,7 @@ export function structuredLocator(
  * Order of a locator-set: by address, IPv4 before IPv6 (RFC 9301 §5.5), then LCAF by type
  * (RFC 8060 §3) and, within one type, by `rloc`.
  */
-export function compareLocators(a: Locator, b: Locator): number {
+function compareLocators(a: Locator, b: Locator): number {
   if (a.structure !== undefined || b.structure !== undefined) {
     const difference = orderOfStructure(a) - orderOfStructure(b)
     if (difference !== 0) return difference

@@ -46,7 +46,7 @@ import type {
 import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 /** IRC has five bits and counts from one. */
-export const MAX_ITR_RLOCS = 32
+const MAX_ITR_RLOCS = 32
 
 /**
  * The message behind its first word. A Source EID, ITR-RLOC or Map-Reply record whose address is of

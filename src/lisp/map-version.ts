@@ -3,7 +3,7 @@
  */
 
 /** 0 is never compared (RFC 9302 §6.1). */
-export const NULL_MAP_VERSION = 0
+const NULL_MAP_VERSION = 0
 
 /**
  * Whether `version` was given out after `than`, by the three steps of RFC 9302 §6. False when they

@@ -83,9 +83,8 @@ export interface ReadRecords {
   readonly structuredRecords: StructuredMapping[] | undefined
 }
 
-/** Most records in a message and locators in a record: both counts are 8 bits (RFC 9301 §5.4). */
-export const MAX_RECORDS = 255
-export const MAX_LOCATORS = 255
+/** Most records in a message: the count has 8 bits (RFC 9301 §5.4). */
+const MAX_RECORDS = 255
 
 /**
  * `count` records. Those with an EID of no use here are left out; when that leaves none of one or

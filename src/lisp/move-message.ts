@@ -45,7 +45,7 @@ import { MOVE_PHASES, MOVE_REASONS } from './move-phases.js'
 import { readXtrIdentity, writeXtrIdentity } from './xtr-identity.js'
 
 /** Choice: enough to say "most of them"; the destination solicits the rest itself. */
-export const MAX_MOVE_SENDERS = 64
+const MAX_MOVE_SENDERS = 64
 
 const NO_MAC = new Uint8Array(6)
 

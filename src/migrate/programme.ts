@@ -2,7 +2,9 @@
  * The programme of `npm run migrate`: boot, traffic, the baseline, migrations to and fro, and the
  * special ones: aborted, limited in bandwidth, with the source's daemon killed, of a paused guest.
  */
+
 import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Topology } from '../config/topology-schema.js'
 import { type Captures, startCaptures } from '../demo/captures.js'
 import { decodeCapture, type PacketRecord } from '../demo/records.js'
@@ -164,10 +166,6 @@ function tell(rows: readonly MigrationRow[], say: (line: string) => void): void 
       `${index + 1}. ${row.from} → ${row.to}: ${figures}; gap ${row.gapsMs.toGuest} ms in, ${row.gapsMs.fromGuest} ms out; of it ${row.vmDowntimeMs} ms downtime`,
     )
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const HOST = 'host1'

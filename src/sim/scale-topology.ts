@@ -17,7 +17,7 @@ export interface ScaleSize {
   readonly eids: number
 }
 
-export const MAXIMUM_SITES = 1000
+const MAXIMUM_SITES = 1000
 export const MAXIMUM_EIDS = 100
 
 /** Throws RangeError beyond the bounds. Nodes are site-1…, mapping; hosts eid-1…, dealt in turn. */

@@ -11,6 +11,7 @@ import {
   coversDescribedEid,
   type DescribedEid,
   formatDescribedEid,
+  hexText,
   type NamedEid,
   type Place,
 } from '../lisp/described-eid.js'
@@ -166,8 +167,4 @@ function keyOf(eid: DescribedEid, site: string): string {
 
 function nameKey(instanceId: number, hex: string): string {
   return `${instanceId} name ${hex}`
-}
-
-function hexText(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -6,7 +6,7 @@
  */
 
 /** At most this many locators share the traffic of one set (LISP_MAXIMUM_LOCATORS). */
-export const MAXIMUM_CHOSEN_LOCATORS = 8
+const MAXIMUM_CHOSEN_LOCATORS = 8
 /** Weights are realised in 64ths of the flows (LISP_LOCATOR_BUCKETS). */
 export const LOCATOR_BUCKETS = 64
 

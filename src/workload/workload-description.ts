@@ -26,9 +26,9 @@ export type WorkloadResult =
   | { readonly ok: false; readonly problem: string }
 
 /** The namespace of our element in <metadata>; libvirt keeps one element per namespace. */
-export const METADATA_NAMESPACE = 'urn:godwit:domain:1'
+const METADATA_NAMESPACE = 'urn:godwit:domain:1'
 /** More EIDs than a move may name (its own limit) are of no use. */
-export const MAXIMUM_WORKLOAD_EIDS = 64
+const MAXIMUM_WORKLOAD_EIDS = 64
 
 /** Reads a description; refuses with one sentence what is malformed, too long or names no EID. */
 export function readWorkload(text: string): WorkloadResult {

@@ -24,9 +24,9 @@ export type XmlResult =
 
 /** Longer documents are refused unread. */
 export const MAXIMUM_XML_CHARACTERS = 1 << 20
-export const MAXIMUM_XML_DEPTH = 64
-export const MAXIMUM_XML_ELEMENTS = 20_000
-export const MAXIMUM_XML_ATTRIBUTES = 64
+const MAXIMUM_XML_DEPTH = 64
+const MAXIMUM_XML_ELEMENTS = 20_000
+const MAXIMUM_XML_ATTRIBUTES = 64
 
 /** Reads a whole document. Never throws; reads each character a bounded number of times. */
 export function readXml(text: string): XmlResult {

@@ -17,7 +17,7 @@ import { CliFailure } from '../failure.js'
  * Both ports of both transports, and every fragment that may belong to one: of later fragments
  * nothing but the addresses is known.
  */
-export const CAPTURE_FILTER =
+const CAPTURE_FILTER =
   'port 4341 or port 4342 or (ip[6:2] & 0x1fff != 0 and ip proto 17) or ip6 proto 44'
 
 export const captureCommands: readonly CliCommand[] = [

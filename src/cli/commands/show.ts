@@ -325,7 +325,7 @@ async function showNode(context: CommandContext): Promise<void> {
   }
 }
 
-export function printJson(context: CommandContext, value: unknown): void {
+function printJson(context: CommandContext, value: unknown): void {
   context.print(JSON.stringify(value, null, 2))
 }
 

@@ -7,7 +7,6 @@
  */
 import {
   addressBits,
-  compareIpAddresses,
   equalIpAddresses,
   formatIpAddress,
   type IpAddress,
@@ -60,17 +59,6 @@ export function equalGroups(a: MulticastGroup, b: MulticastGroup): boolean {
       ? a.source === b.source
       : equalIpAddresses(a.source, b.source))
   )
-}
-
-/** By instance, group, then source, any source first. */
-export function compareGroups(a: MulticastGroup, b: MulticastGroup): number {
-  if (a.instanceId !== b.instanceId) return a.instanceId - b.instanceId
-  const byGroup = compareIpAddresses(a.group, b.group)
-  if (byGroup !== 0) return byGroup
-  if (a.source === undefined || b.source === undefined) {
-    return Number(a.source !== undefined) - Number(b.source !== undefined)
-  }
-  return compareIpAddresses(a.source, b.source)
 }
 
 /**
