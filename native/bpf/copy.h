@@ -19,6 +19,9 @@ enum {
 _Static_assert(1 << SET_SHIFT == LISP_MAXIMUM_LOCATORS, "locators of a set");
 _Static_assert(sizeof(struct outer_ipv6) <= LONGEST_OVERHEAD_MASK, "outer headers");
 
+/* All copies have left as clones: nothing is lost with the packet itself, so it is not counted. */
+#define CONSUMED TC_ACT_SHOT
+
 /* A packet on its way to many. */
 struct copying {
 	struct __sk_buff *skb;
@@ -29,14 +32,8 @@ struct copying {
 	__u32 overhead; /* of the outer headers that are in front of it now */
 	__u32 copies;   /* to RLOCs */
 	enum encapsulation_mode mode;
-	int verdict;    /* begins as 0 */
+	int verdict;    /* begins as CONSUMED */
 };
-
-/* All copies have left as clones: nothing is lost with the packet itself, so it is not counted. */
-static __always_inline int consume(void)
-{
-	return TC_ACT_SHOT;
-}
 
 /* Group addresses as MAC addresses: RFC 1112 §6.4, RFC 2464 §7. */
 static __always_inline void set_group_mac(__u8 *mac, const __u8 *group, __u8 family)
@@ -80,7 +77,6 @@ static long copy_to_segment(__u32 index, struct copying *work)
 
 static __always_inline void copy_to_segments(struct copying *work)
 {
-	work->verdict = consume();
 	if (work->entry->interface_count)
 		bpf_loop(work->entry->interface_count, copy_to_segment, work, 0);
 }

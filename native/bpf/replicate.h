@@ -150,7 +150,7 @@ CHECKED_ONCE int replicate_from_site(struct __sk_buff *skb, struct packet *packe
 {
 	struct gate_entry none = { .segments = 1, .is_behind = 1 };
 	struct lisp_replication *entry;
-	struct copying work = { .skb = skb, .packet = packet };
+	struct copying work = { .skb = skb, .packet = packet, .verdict = CONSUMED };
 	__u32 is_exact;
 
 	if (!packet)
@@ -221,7 +221,7 @@ CHECKED_ONCE int replicate_from_core(struct __sk_buff *skb, const struct outer *
 				     struct packet *packet)
 {
 	struct lisp_replication *entry;
-	struct copying work = { .skb = skb, .packet = packet };
+	struct copying work = { .skb = skb, .packet = packet, .verdict = CONSUMED };
 	const struct lisp_local_eid *source;
 	__u32 is_exact;
 

@@ -4,7 +4,8 @@
  * sanitizers see, for every packet:
  *
  * - the verdict is one that the kernel knows, and never CONTINUE;
- * - a discarded packet is counted under exactly one reason, another one under none;
+ * - a discarded packet is counted under exactly one reason, another one under none (but copies of a
+ *   packet to a group are discarded one by one), and the last copy is a sound LISP packet;
  * - every reserved event is submitted;
  * - a packet of the site that is passed on is as it was; one that is held differs in 14 bytes;
  * - what is encapsulated is a sound LISP packet, and decapsulating it gives the inner packet back,
@@ -35,6 +36,7 @@ enum flags {
 	FLAG_ENCAPSULATED = 16,
 	FLAG_RAW = 32, /* no template: the frame is the overlay */
 	FLAG_PADDED = 64,
+	FLAG_GROUP = 128, /* the destination of the innermost packet is a group, as is that of the frame */
 };
 
 static uint8_t frame_family, frame_destination[16]; /* of the frame's first IP header */
@@ -70,7 +72,7 @@ static bool fill_locators(struct lisp_locator_set *set)
 		uint8_t about = i ? choice ^ (uint8_t)i : shim_choose();
 
 		locator->family = about & 1 ? 6 : 4;
-		locator->flags = about & 2 ? LISP_LOCATOR_GPE : 0;
+		locator->flags = (about & 2 ? LISP_LOCATOR_GPE : 0) | (about & 8 ? LISP_LOCATOR_GROUP : 0);
 		locator->path_mtu = about & 4 ? 60 + shim_choose() : 1500;
 		memset(locator->source, 0x31, locator->family == 4 ? 4 : 16);
 		memset(locator->destination, 0x41 + i, locator->family == 4 ? 4 : 16);
@@ -118,7 +120,9 @@ static bool fill_config(struct lisp_node_config *config)
 	config->hold_interface_index = choice & 1 ? 0 : 11;
 	config->gro_entry_interface_index = choice & 2 ? 12 : 0;
 	config->gpe_interface_index = choice & 4 ? 13 : 0;
-	config->flags = choice >> 3; /* all of enum lisp_node_flags */
+	config->flags = choice >> 3; /* but for closed networks */
+	if (is_receiver || !(shim_choose() & 1))
+		config->flags |= LISP_NODE_MULTICAST;
 	return true;
 }
 
@@ -137,6 +141,13 @@ static bool fill_replication(struct lisp_replication *entry)
 	for (int i = 0; i < LISP_COPY_SETS; i++)
 		entry->set_ids[i] = i & 3;
 	return !(choice & 0x80);
+}
+
+static bool fill_rloc_interface(struct lisp_rloc_interface *interface)
+{
+	interface->interface_index = 8;
+	memset(interface->mac, 0x02, sizeof(interface->mac));
+	return !(shim_choose() & 1);
 }
 
 /* The prefixes of interworking: what the configuration says, so never nonsense. */
@@ -163,6 +174,8 @@ bool fuzz_fill(const void *map, const void *key, void *value)
 		return fill_site(value);
 	if (map == &replications)
 		return fill_replication(value);
+	if (map == &rloc_interfaces)
+		return fill_rloc_interface(value);
 	if (map == &own_rlocs)
 		return fill_rlocs(value);
 	if (map == &node_config)
@@ -358,10 +371,36 @@ static void check_result(enum program program, int verdict, const uint8_t *befor
 		inner += before[ETH_HLEN] >> 4 == 4 ? 36 : 56;
 	if (program == GPE)
 		inner = 0;
+	if (verdict == TC_ACT_REDIRECT && !gso_size && tallied(LISP_TALLY_GROUP_COPY)) {
+		struct lisp_packet copy = frame_read_lisp(after, size);
+
+		CHECK(!copy.wrong, "the last copy: %s", copy.wrong);
+		CHECK(copy.inner_at + packet_length(before + inner, length - inner) == size, "its length");
+	}
 	if (verdict == TC_ACT_REDIRECT && !gso_size &&
 	    (tallied(LISP_TALLY_ENCAPSULATED) || tallied(LISP_TALLY_REENCAPSULATED)))
 		check_round_trip(before + inner, packet_length(before + inner, length - inner), after, size);
 	free(after);
+}
+
+/* Packets of the core have their LISP header in front. */
+static void set_group(uint8_t *frame, uint32_t length)
+{
+	static const uint8_t v4[4] = { 239, 1, 1, 1 }, v6[2] = { 0xff, 0x3e };
+	uint32_t at = ETH_HLEN, next = at + (frame[at] >> 4 == 4 ? 36 : 56);
+	bool is_lisp = next + 40 <= length && frame[next - 14] == LISP_DATA_PORT >> 8 &&
+		       frame[next - 13] == (LISP_DATA_PORT & 255);
+
+	if (is_lisp)
+		at = next;
+	else
+		frame[0] |= 1;
+	if (at + 40 > length)
+		return;
+	if (frame[at] >> 4 == 4)
+		memcpy(frame + at + 16, v4, sizeof(v4));
+	else
+		memcpy(frame + at + 24, v6, sizeof(v6));
 }
 
 static uint32_t make_frame(uint8_t *frame, const uint8_t *input, const uint8_t *overlay, uint32_t changed)
@@ -376,6 +415,8 @@ static uint32_t make_frame(uint8_t *frame, const uint8_t *input, const uint8_t *
 	length = frame_make(frame, input[INPUT_TEMPLATE] % FRAME_TEMPLATES, input[INPUT_PAYLOAD] * 4);
 	for (uint32_t i = 0; i < changed && i < length; i++)
 		frame[i] ^= overlay[i];
+	if (flags & FLAG_GROUP)
+		set_group(frame, length);
 	if (!(flags & FLAG_UNFIXED))
 		frame_fix_ip(frame + ETH_HLEN, length - ETH_HLEN);
 	if (flags & FLAG_PADDED) {
@@ -410,7 +451,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 			 flags & FLAG_NOT_LINEAR ? input[INPUT_LINEAR] : length, flags & FLAG_ENCAPSULATED);
 	memcpy(&skb->protocol, frame + 12, 2);
 	((__u8 *)&skb->protocol)[2] = ((__u8 *)&skb->protocol)[3] = 0;
-	skb->pkt_type = flags & FLAG_OTHER_HOST ? PACKET_OTHERHOST : PACKET_HOST;
+	skb->pkt_type = flags & FLAG_OTHER_HOST ? PACKET_OTHERHOST :
+			frame[0] & 1		? PACKET_MULTICAST :
+						  PACKET_HOST;
 	skb->gso_size = flags & FLAG_SUPER_PACKET ? 1 + input[INPUT_LINEAR] * 4 : 0;
 	check_result(program, run(program, skb), frame + start, length - start,
 		     flags & FLAG_SUPER_PACKET);

@@ -8,7 +8,12 @@ import type { Event } from '../control/event.js'
 import type { Command, CommandResult } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { ReadTables } from '../control/table-pages.js'
-import type { DatapathCounters, DatapathFinding, MappingCounter } from '../datapath/datapath.js'
+import type {
+  DatapathCounters,
+  DatapathFinding,
+  GroupCounter,
+  MappingCounter,
+} from '../datapath/datapath.js'
 import type { Eid } from '../lisp/eid.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
@@ -31,6 +36,8 @@ export interface ApiDatapath {
     readonly table: MappingCounter['table']
     readonly eidPrefixes: readonly string[]
   }): readonly MappingCounter[]
+  /** Of replication entries; absent where there are none. */
+  groupCounters?(names: readonly string[]): readonly GroupCounter[]
   /** What the tables that packets meet have for this EID; absent where they cannot be read singly. */
   inspect?(eid: Eid): readonly DatapathFinding[]
 }

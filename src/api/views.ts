@@ -144,6 +144,7 @@ export const MulticastGroupView = Type.Object({
   }),
   level: Type.Integer({ description: 'Of a relay, else 0' }),
   members: Type.Integer({ description: 'Entries of the list; of a Map-Server, receiver sites' }),
+  counters: Type.Optional(Counters),
 })
 
 export const ListenerView = Type.Object({

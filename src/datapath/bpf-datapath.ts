@@ -240,6 +240,7 @@ export function createBpfDatapath(options: BpfDatapathOptions): BpfDatapath {
         .filter(([name]) => wanted === undefined || wanted.table === name)
         .flatMap(([name, table]) => [...mappingCounters(name, table, maps, wanted?.eidPrefixes)])
     },
+    groupCounters: replication.counters,
     inspect: (eid) => inspectTables(eid, maps, sets),
     localMac: (eid) => localMac(eid, localEids),
     ignoredRecords: () => ignored,

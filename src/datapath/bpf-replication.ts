@@ -9,7 +9,7 @@
 import type { DatapathEvent, DatapathOperation, Encapsulation } from '../control/input-output.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
-import type { MulticastGroup } from '../lisp/multicast/multicast-group.js'
+import { type MulticastGroup, parseGroup } from '../lisp/multicast/multicast-group.js'
 import {
   decodeBpfReplication,
   encodeBpfReplication,
@@ -19,6 +19,7 @@ import {
 } from './abi.generated.js'
 import { usageOfCounter } from './bpf-counters.js'
 import type { BpfMaps } from './bpf-maps.js'
+import type { GroupCounter } from './datapath.js'
 import { keyText } from './eid-keys.js'
 import type { FreeIds } from './free-ids.js'
 import { groupKey, groupOfKey } from './group-keys.js'
@@ -39,6 +40,8 @@ export interface ReplicationTables {
   perform(operation: ReplicationOperation): void
   /** Takes over what stands in the map; after `sets.load()`. What is known already is only reported. */
   restore(): readonly RestoredGroup[]
+  /** Of the entries named that there are. */
+  counters(names: readonly string[]): readonly GroupCounter[]
   /** Stop all timers. */
   close(): void
 }
@@ -205,6 +208,14 @@ export function createReplicationTables(parts: ReplicationParts): ReplicationTab
         })
       return found
     },
+    counters: (names) =>
+      names.flatMap((name) => {
+        const group = parseGroup(name)
+        const entry = group && entries.get(keyText(groupKey(group)))
+        return entry === undefined
+          ? []
+          : [{ group: name, ...usageOfCounter(entry.counterId, maps) }]
+      }),
     close() {
       for (const timer of timers) clearTimeout(timer)
       timers.clear()

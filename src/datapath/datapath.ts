@@ -26,6 +26,8 @@ export interface Datapath {
     readonly table: MappingCounter['table']
     readonly eidPrefixes: readonly string[]
   }): readonly MappingCounter[]
+  /** The same of replication entries, by name as `formatGroup` writes it. */
+  groupCounters(names: readonly string[]): readonly GroupCounter[]
   /** Stop. `keep` leaves programs and maps in the kernel, forwarding on. */
   close(how: 'detach' | 'keep'): void
 }
@@ -58,6 +60,15 @@ export interface DatapathFinding {
   readonly form: string
   /** Where a forwarding entry leads. */
   readonly rlocs: readonly string[]
+}
+
+/** Packets to a group that its entry was found for, not copies. */
+export interface GroupCounter {
+  readonly group: string
+  readonly packets: bigint
+  readonly bytes: bigint
+  /** Since the last packet of the site. */
+  readonly idleMs: number | undefined
 }
 
 export interface MappingCounter {

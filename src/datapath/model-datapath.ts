@@ -13,7 +13,7 @@ import type { DatapathOperation } from '../control/input-output.js'
 import { formatIpAddress, formatMac, isMulticast, type MacAddress } from '../lisp/address.js'
 import { type Eid, type EidPrefix, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
-import type { MulticastGroup } from '../lisp/multicast/multicast-group.js'
+import { formatGroup, type MulticastGroup } from '../lisp/multicast/multicast-group.js'
 import { type BpfDropReasonName, DROP_REASON, TALLY } from './abi.generated.js'
 import type { Datapath } from './datapath.js'
 import { createModelClosed } from './model-closed.js'
@@ -176,11 +176,14 @@ export function createModelDatapath(
     })
   }
 
-  function answerReplication(group: MulticastGroup): void {
+  function usageOfGroup(group: MulticastGroup) {
     const { packets, bytes, lastSentAt } = replication.usage(group)
     const idleMs = lastSentAt === undefined ? undefined : around.now() - lastSentAt
-    const usage = { packets: BigInt(packets), bytes: BigInt(bytes), idleMs }
-    around.raise({ kind: 'replication-usage', group, ...usage })
+    return { packets: BigInt(packets), bytes: BigInt(bytes), idleMs }
+  }
+
+  function answerReplication(group: MulticastGroup): void {
+    around.raise({ kind: 'replication-usage', group, ...usageOfGroup(group) })
   }
 
   function perform(operation: DatapathOperation): void {
@@ -296,6 +299,11 @@ export function createModelDatapath(
     waiting: hold.waiting,
     counters: () => ({ drops, tallies, hold: hold.statistics() }),
     mappingCounters: mappings.counters,
+    groupCounters: (names) =>
+      replication.entries().flatMap(({ group }) => {
+        const name = formatGroup(group)
+        return names.includes(name) ? [{ group: name, ...usageOfGroup(group) }] : []
+      }),
     view: mappings.view,
     close(how) {
       hold.lose()

@@ -152,6 +152,7 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   const after = encodeURIComponent(page.next)
   const rest = await get(t, `${groups}?after=${after}`, groups)
   t.match(rest, { groups: [{ copies: ['192.0.2.9'], side: 'xtr', listeners: 2 }] })
+  t.match(rest.groups[0].counters, { packets: 7, bytes: 700, idleMs: 20 })
   t.equal(rest.groups.length, 1)
   t.same((await get(t, `${groups}?instanceId=8`, groups)).groups, [])
   t.equal((await get(t, '/v1/locators')).locators[1].reachable, false)

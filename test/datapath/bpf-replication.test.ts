@@ -264,6 +264,8 @@ async function runInside(): Promise<void> {
     for (let n = 0; n < 3; n += 1) fromHost(udp(1, 2, data(72)))
     await capture.take()
     t.match(await usage(), { kind: 'replication-usage', packets: 3n, bytes: 300n, idleMs: Number })
+    const [counter] = datapath.groupCounters([formatGroup(NAME), formatGroup(ANY)])
+    t.match(counter, { group: formatGroup(NAME), packets: 3n, bytes: 300n })
   })
 
   await t.test('entries go on while nobody runs, and are found again', async (t) => {

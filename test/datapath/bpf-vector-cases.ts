@@ -92,6 +92,7 @@ async function runStep(test: Test, step: VectorStep, name: string): Promise<void
     test.same(packet, ipFrame(MAC.host, MAC.site, out.site), `${name}: to the host`)
   } else if ('copies' in out) {
     const last = verdict === VERDICT.redirect ? [packet] : []
+    if (last.length === 0) test.equal(verdict, VERDICT.drop, `${name}: nothing is left of it`)
     await compareCopies(test, out, last, name)
     test.same(
       countDrops(out),

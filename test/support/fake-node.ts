@@ -133,6 +133,7 @@ export const aDatapath: ApiDatapath = {
       dropped: { 'endpoint-absent': 1 },
     },
   }),
+  groupCounters: (names) => names.map((group) => ({ group, packets: 7n, bytes: 700n, idleMs: 20 })),
   mappingCounters: () => [
     {
       table: 'map-cache',

@@ -5,7 +5,8 @@
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
-import type { RouteOptions } from '../context.js'
+import type { GroupView } from '../../control/multicast/group-views.js'
+import type { ApiContext, RouteOptions } from '../context.js'
 import {
   asJson,
   errorResponses,
@@ -16,6 +17,19 @@ import {
 } from '../views.js'
 
 const MAXIMUM_PAGE = 1000
+
+/** Joined with what the datapath has counted: packets that found the entry, not copies. */
+function withGroupCounters(context: ApiContext, groups: readonly GroupView[]) {
+  const counted = context.datapath?.groupCounters?.(groups.map(({ group }) => group)) ?? []
+  const byName = new Map(counted.map((one) => [one.group, one]))
+  return groups.map((view) => {
+    const found = byName.get(view.group)
+    if (found === undefined || view.side === 'map-server') return view
+    const idle = found.idleMs === undefined ? {} : { idleMs: found.idleMs }
+    const counters = { packets: Number(found.packets), bytes: Number(found.bytes), ...idle }
+    return { ...view, counters }
+  })
+}
 
 export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
   app,
@@ -53,7 +67,7 @@ export const multicastRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (
       const groups = rest.slice(0, limit)
       const last = groups.at(-1)
       const next = rest.length > groups.length && last !== undefined ? { next: last.group } : {}
-      return { total: all.length, ...next, groups: groups.map(asJson) }
+      return { total: all.length, ...next, groups: withGroupCounters(context, groups).map(asJson) }
     },
   )
   app.get(

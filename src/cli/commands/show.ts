@@ -120,6 +120,7 @@ const groupColumns: readonly Column<Static<typeof MulticastGroupView>>[] = [
   { title: 'STATE', text: stateOfGroup },
   { title: 'COPIES TO', text: ({ copies }) => copies.join('\n') },
   { title: 'MEMBERS', text: ({ members }) => String(members), align: 'right' },
+  { title: 'PACKETS', text: ({ counters }) => String(counters?.packets ?? '-'), align: 'right' },
 ]
 
 function stateOfGroup({ registered, followed }: Static<typeof MulticastGroupView>): string {

@@ -175,6 +175,12 @@ const relays: PacketVector[] = FAMILIES.map((family) => ({
   })),
 }))
 
+const deadEnds: PacketVector[] = FAMILIES.map((family) => ({
+  name: `IPv${family}`,
+  groups: { [any(family)]: { level: 1, to: peers(4, 1) } },
+  steps: [{ from: 'core', frame: arriving(4, remote(family)), out: { copies: [] } }],
+}))
+
 const event = (family: Family, source: string) => ({
   kind: 'multicast-source-seen' as const,
   group: {
@@ -427,6 +433,7 @@ export const REPLICATION: readonly VectorGroup[] = [
   { title: 'a packet to a group from the core goes to segments with listeners', vectors: received },
   { title: 'a node of a replication tree delivers and sends on', vectors: tree },
   { title: 'a relay without listeners sends on', vectors: relays },
+  { title: 'a relay whose only branch is where it came from', vectors: deadEnds },
   { title: '(S,G) goes before (*,G), and sources without an entry are reported', vectors: names },
   {
     title: 'what a site sends to groups and stays with the kernel',
