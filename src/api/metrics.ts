@@ -183,6 +183,10 @@ function registerTables(register: Registry, sources: MetricSources): () => void 
     ],
     [gauge('godwit_multicast_groups', 'Multicast groups, at a Map-Server and of an xTR'), 'groups'],
     [
+      gauge('godwit_multicast_listened_groups', 'Groups with listeners on the site interfaces'),
+      'listenedGroups',
+    ],
+    [
       gauge('godwit_multicast_members', 'Receiver sites of all groups at the Map-Server'),
       'groupMembers',
     ],

@@ -125,6 +125,17 @@ function checkAddresses(config: Config, own: readonly PlacedPrefix[], error: Rep
   config.multicast.siteXtrs.forEach((text, index) => {
     remote(['multicast', 'siteXtrs', index], text, 'an xTR')
   })
+  const { membership } = config.multicast
+  if (membership.queryResponseMs >= membership.queryIntervalSeconds * 1000) {
+    const problem = `queryResponseMs ${membership.queryResponseMs} is not less than the query interval`
+    const hint = 'answers must be there before the next query (RFC 3376 §8.3)'
+    error(['multicast', 'membership', 'queryResponseMs'], problem, hint)
+  }
+  membership.querierCandidates.forEach((text, index) => {
+    if (parseAddressText(text) !== undefined) return
+    const keys = ['multicast', 'membership', 'querierCandidates', index]
+    error(keys, `"${text}" is not an address`, 'write it as 10.1.0.2 or fe80::2')
+  })
   config.mapServers.forEach(({ multicastSources = [] }, index) => {
     multicastSources.forEach(({ prefix }, at) => {
       if (parsePrefixText(prefix) !== undefined) return

@@ -327,6 +327,7 @@ const NO_XTR_SIZES = {
   mappingDatabase: 0,
   subscriptions: 0,
   groups: 0,
+  listenedGroups: 0,
   moves: 0,
   movesUnderWay: 0,
   unreachableLocators: 0,

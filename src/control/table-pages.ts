@@ -38,6 +38,8 @@ export interface TableSizes {
   readonly subscribersBehind: number
   /** Multicast groups, at a Map-Server and of an xTR. */
   readonly groups: number
+  /** Groups with listeners on our segments, each family and segment counted. */
+  readonly listenedGroups: number
   /** Receiver sites of all groups at the Map-Server. */
   readonly groupMembers: number
   readonly moves: number

@@ -407,6 +407,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         mappingDatabase: shown.size(),
         subscriptions: itr.subscriptionCount(),
         groups: multicast.size(),
+        listenedGroups: membership.size(),
         moves: log.size,
         movesUnderWay: log.underWay(),
         unreachableLocators: itr.unreachableLocators(),

@@ -13,6 +13,8 @@ import { aMembershipPolicy, aMulticastPolicy } from '../support/builders.js'
 import { xtrConfig } from '../support/group-world.js'
 import { ip, type SegmentHost, startHost, startSegmentNode } from '../support/segment-hosts.js'
 
+// On a busy machine; alone it takes a sixth of it.
+t.setTimeout(120_000)
 if (isInsideNamespace) testInside()
 else runInsideNamespace(fileURLToPath(import.meta.url))
 
@@ -23,6 +25,7 @@ const TIMING = {
   queryResponseMs: 1000,
   lastMemberQueryMs: 200,
 }
+const HOST_MAC = '02:00:00:00:00:07'
 const LEAVE_MS = TIMING.lastMemberQueryMs * TIMING.robustness
 
 function configOf(about: Partial<MembershipPolicy> = {}) {
@@ -90,14 +93,110 @@ function testInside(): void {
       t.ok(hosts.includes('10.1.0.10'), 'tracked by address')
       // What the kernel itself joins on the link is none of ours.
       t.same(node.joined().sort(), GROUPS.map(([, group]) => group).sort())
-      for (const [line, group] of GROUPS) {
-        const begun = node.moments.length
-        await host!.tell(line.replace('join', 'leave'))
-        const ms = await node.until(() => !node.joined().includes(group))
-        t.ok(ms > LEAVE_MS * 0.8, `${group} ends after it was asked about: ${ms.toFixed(0)} ms`)
-        const names = node.moments.slice(begun).map(({ event }) => event.name)
-        t.equal(names.filter((one) => one === 'group-left').length, 1)
-      }
+      const begun = node.moments.length
+      const left = performance.now()
+      for (const [line] of GROUPS) await host!.tell(line.replace('join', 'leave'))
+      await node.until(() => node.joined().length < GROUPS.length)
+      const ms = performance.now() - left
+      t.ok(ms > LEAVE_MS * 0.8, `none ends before it was asked about: ${ms.toFixed(0)} ms`)
+      await node.until(() => node.joined().length === 0)
+      const names = node.moments.slice(begun).map(({ event }) => event.name)
+      t.equal(names.filter((one) => one === 'group-left').length, GROUPS.length)
       t.same(node.joined(), [])
     })
+
+  t.test('hosts forced to older versions join and leave, and SSM is not for them', async (t) => {
+    const [host] = await aSegment(t)
+    const node = startSegmentNode(configOf(), addon)
+    t.teardown(() => node.stop())
+    const rounds = [
+      ['ipv4/conf/eth0/force_igmp_version 2', '239.1.1.1', 2],
+      ['ipv4/conf/eth0/force_igmp_version 1', '239.1.1.2', 1],
+      ['ipv6/conf/eth0/force_mld_version 1', 'ff1e::101', 1],
+    ] as const
+    for (const [sysctl, group, version] of rounds) {
+      await host!.tell(`set ${sysctl}`)
+      await host!.tell(`join ${group}`)
+      await node.until(() => node.joined().includes(`(*,${group})`))
+      t.equal(node.listeners().find((one) => one.group === group)?.version, version, sysctl)
+    }
+    await host!.tell('join 232.1.1.1 10.9.9.9')
+    const refused = (): boolean =>
+      node.moments.some(({ event }) => event.reason === 'any-source-in-ssm-range')
+    await node.until(refused)
+    t.notOk(node.joined().some((group) => group.includes('232.1.1.1')))
+    await host!.tell('leave ff1e::101')
+    const ms = await node.until(() => !node.joined().includes('(*,ff1e::101)'))
+    t.ok(ms > LEAVE_MS * 0.8, `Done is asked about: ${ms.toFixed(0)} ms`)
+  })
+
+  t.test(
+    'of two queriers on a bridge the lower asks, and the other one when it is gone',
+    async (t) => {
+      const [host] = await aSegment(t, 'mcast_snooping 1')
+      // The second one is a router of the segment too, on a port of the same bridge.
+      ip('link add other type veth peer name port3')
+      ip('link set dev port3 master site')
+      for (const link of ['port3', 'other']) ip(`link set dev ${link} up`)
+      ip('address add 10.1.0.2/16 dev other')
+      ip('address add fe80::2/64 dev other nodad')
+      t.teardown(() => ip('link del dev other'))
+      const config = configOf()
+      const ours = startSegmentNode(config, addon)
+      const [site] = config.siteInterfaces
+      const theirs = startSegmentNode(
+        { ...config, siteInterfaces: [{ ...site!, name: 'other' }] },
+        addon,
+      )
+      t.teardown(() => theirs.stop())
+      const isQuerier = (node: typeof ours): string =>
+        node
+          .segments()
+          .map(({ isQuerier, querier }) => `${isQuerier} ${querier}`)
+          .join(', ')
+      await theirs.until(() => isQuerier(theirs) === 'false 10.1.0.1, false fe80::1')
+      t.equal(isQuerier(ours), 'true 10.1.0.1, true fe80::1')
+      await host!.tell('join 239.1.1.1')
+      await theirs.until(() => theirs.joined().includes('(*,239.1.1.1)'))
+      t.ok(ours.joined().includes('(*,239.1.1.1)'), 'both know what is listened to')
+      await host!.tell('leave 239.1.1.1')
+      await theirs.until(() => !theirs.joined().includes('(*,239.1.1.1)'))
+      t.notOk(
+        theirs.sent.some(({ payload, protocol }) => protocol === 'igmp' && payload[4] !== 0),
+        'and only the querier asks about it',
+      )
+      ours.stop()
+      await theirs.until(() => isQuerier(theirs) === 'true 10.1.0.2, true fe80::2')
+      await host!.tell('join 239.1.1.2')
+      await theirs.until(() => theirs.joined().includes('(*,239.1.1.2)'))
+    },
+  )
+
+  t.test(
+    'a host that has come without a word is known by the answer to its greeting',
+    async (t) => {
+      const [host] = await aSegment(t)
+      await host!.tell('join 239.1.1.1')
+      await host!.tell('join ff1e::101')
+      // Long after its own reports: nobody asks before it is greeted.
+      await new Promise((resolve) => setTimeout(resolve, 1500))
+      const timing = { ...TIMING, queryIntervalMs: 100_000, queryResponseMs: 90_000 }
+      const node = startSegmentNode(configOf({ timing, enabled: true }), addon)
+      t.teardown(() => node.stop())
+      await node.until(() => node.joined().length === 2)
+      const answered = (): number => node.packets.counters().received
+      const before = answered()
+      const eid = {
+        instanceId: 0,
+        address: { family: 4, bytes: Uint8Array.of(10, 200, 0, 7) },
+      } as const
+      await host!.tell(`mac ${HOST_MAC}`)
+      node.raise({
+        ...{ kind: 'local-eid-seen', eid, interfaceName: 'site', how: 'arp' },
+        mac: Uint8Array.from(HOST_MAC.split(':'), (byte) => Number.parseInt(byte, 16)),
+      })
+      const ms = await node.until(() => answered() >= before + 2)
+      t.ok(ms < 2000, `IGMP and MLD after ${ms.toFixed(0)} ms`)
+    },
+  )
 }

@@ -84,6 +84,7 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
         registrations: registrations.length,
         subscriptions: subscriptions.length,
         groups: 0,
+        listenedGroups: 1,
         groupMembers: 0,
         subscribersBehind: subscriptions.filter(({ upToDate }) => !upToDate).length,
         moves: moves.length,

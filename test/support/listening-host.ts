@@ -1,8 +1,8 @@
 /**
  * A host that listens to groups, as the kernel of a network namespace of its own: run by `unshare --net`,
  * it sets its one link up when the parent has moved it here, and then does what lines on its standard
- * input say: `join GROUP [SOURCE]`, `leave GROUP [SOURCE]`, `send GROUP`, `set SYSCTL VALUE`, `address A/N`.
- * Each is answered by `done` or by what went wrong; a datagram to port 5000 by `heard GROUP-less text`.
+ * input say: `join GROUP [SOURCE]`, `leave GROUP [SOURCE]`, `set SYSCTL VALUE`, `address A/N`, `mac M`.
+ * Each is answered by `done` or by what went wrong.
  */
 import { execFileSync } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
@@ -48,6 +48,9 @@ async function obey(line: string): Promise<void> {
     case 'up':
       ip('link set dev lo up')
       ip(`link set dev ${LINK} up`)
+      return
+    case 'mac':
+      ip(`link set dev ${LINK} address ${first}`)
       return
     case 'address':
       ip(`address add ${first} dev ${LINK} ${isIPv6(first.split('/')[0]!) ? 'nodad' : ''}`.trim())

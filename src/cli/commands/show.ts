@@ -3,6 +3,7 @@
  */
 import type { Static } from 'typebox'
 import type {
+  ListenerView,
   LocatorStateView,
   MapCacheEntry,
   MappingDatabaseEntry,
@@ -10,6 +11,7 @@ import type {
   MulticastGroupView,
   NodeInformation,
   RegistrationView,
+  SegmentView,
   SiteView,
   SubscriptionView,
 } from '../../api/views.js'
@@ -128,6 +130,37 @@ function stateOfGroup({ registered, followed }: Static<typeof MulticastGroupView
   return words.filter((one) => one !== '').join(', ')
 }
 
+const listenerColumns: readonly Column<Static<typeof ListenerView>>[] = [
+  { title: 'INTERFACE', text: ({ interfaceName }) => interfaceName },
+  { title: 'GROUP', text: ({ group }) => group },
+  {
+    title: 'SOURCES',
+    text: ({ mode, sources, excluded }) =>
+      mode === 'include'
+        ? sources.join('\n')
+        : ['any', ...excluded.map((one) => `not ${one}`)].join('\n'),
+  },
+  { title: 'HOSTS', text: ({ hosts }) => (hosts.length === 0 ? 'not known' : hosts.join('\n')) },
+  { title: 'VERSION', text: ({ version }) => String(version), align: 'right' },
+  { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
+]
+
+const segmentColumns: readonly Column<Static<typeof SegmentView>>[] = [
+  { title: 'INTERFACE', text: ({ interfaceName }) => interfaceName },
+  {
+    title: 'PROTOCOL',
+    text: ({ family, version }) => (family === 4 ? `IGMPv${version}` : `MLDv${version}`),
+  },
+  {
+    title: 'QUERIER',
+    text: ({ querier = 'none', isQuerier }) => (isQuerier ? `${querier} (us)` : querier),
+  },
+  { title: 'GROUPS', text: ({ groups }) => String(groups), align: 'right' },
+  { title: 'HOSTS', text: ({ hosts }) => String(hosts), align: 'right' },
+  { title: 'REFUSED', text: ({ refused }) => String(refused), align: 'right' },
+  { title: 'IGNORED', text: ({ ignored }) => String(ignored), align: 'right' },
+]
+
 const locatorColumns: readonly Column<Static<typeof LocatorStateView>>[] = [
   { title: 'RLOC', text: ({ rloc }) => rloc },
   { title: 'STATE', text: ({ reachable }) => (reachable ? 'up' : 'down') },
@@ -243,10 +276,24 @@ async function showMulticast(context: CommandContext): Promise<void> {
     after: textOption(context, 'after'),
   })
   const answer = await context.client().get<GroupsAnswer>(`/v1/multicast/groups${query}`)
-  if (context.json) return printJson(context, answer)
+  const { segments, listeners } = await context
+    .client()
+    .get<ListenersAnswer>('/v1/multicast/listeners')
+  if (context.json) return printJson(context, { ...answer, segments, listeners })
   const { groups, total, next } = answer
   context.print(formatTable(groupColumns, groups, 'no multicast groups', context.colour))
   if (next !== undefined) context.print(`… of ${total} in all: --after '${next}'`)
+  if (segments.length === 0) return
+  context.print('')
+  context.print(formatTable(segmentColumns, segments, '', context.colour))
+  if (listeners.length === 0) return
+  context.print('')
+  context.print(formatTable(listenerColumns, listeners, '', context.colour))
+}
+
+interface ListenersAnswer {
+  readonly segments: readonly Static<typeof SegmentView>[]
+  readonly listeners: readonly Static<typeof ListenerView>[]
 }
 
 interface GroupsAnswer {

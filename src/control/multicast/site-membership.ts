@@ -34,6 +34,8 @@ export interface SiteMembership {
   deadline(): Instant | undefined
   listenerViews(now: Instant): readonly ListenerView[]
   segmentViews(): readonly SegmentView[]
+  /** Groups with listeners, of all segments and families. */
+  size(): number
 }
 
 export interface SiteMembershipHooks {
@@ -134,5 +136,10 @@ export function createSiteMembership(
     deadline: () => earliest(...[...segments.values()].map((one) => one.deadline())),
     listenerViews: (now) => [...segments.values()].flatMap(({ listeners }) => listeners.views(now)),
     segmentViews: () => [...segments.values()].map((one) => one.view()),
+    size() {
+      let groups = 0
+      for (const { listeners } of segments.values()) groups += listeners.counts().groups
+      return groups
+    },
   }
 }
