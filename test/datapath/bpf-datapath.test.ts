@@ -321,6 +321,37 @@ async function runInside(): Promise<void> {
     t.ok(own.includes('map-cache [7]10.10.0.1/32'))
   })
 
+  await t.test('live moves are read back, of a source and of a destination', async (t) => {
+    const peer = parseIpAddress('172.16.9.1')!
+    const source = parseIpAddress('172.16.1.1')!
+    const expected = { kind: 'destination', peer, leaseMs: 20_000 } as const
+    const encapsulation = { locator: locator(peer), source, pathMtu: 1500 }
+    const moves = {
+      '10.10.0.60': { ...expected, passOn: true, copies: 'all' },
+      '10.10.0.61': { ...expected, passOn: false, copies: 12_345 },
+      '10.10.0.62': { ...expected, passOn: false, copies: 'none' },
+      '10.10.0.63': { kind: 'source', encapsulation, leaseMs: 20_000 },
+    } as const
+    for (const [address, move] of Object.entries(moves))
+      datapath.perform({
+        ...local,
+        kind: 'put-local-eid',
+        eidPrefix: parseEidPrefix(`[7]${address}/32`)!,
+        state: move.kind === 'source' ? 'local' : 'standby',
+        dynamicPrefix: false,
+        move,
+      })
+    const { localEids } = restoredBy(datapath)
+    for (const [address, { leaseMs, ...move }] of Object.entries(moves)) {
+      const eidPrefix = parseEidPrefix(`[7]${address}/32`)!
+      const found = localEids.find((one) => formatEidPrefix(one.eidPrefix) === `[7]${address}/32`)
+      t.match(found?.move, move, address)
+      const left = found?.move?.leaseMs ?? 0
+      t.ok(left > 0 && left <= leaseMs, `${left} ms of the lease are left`)
+      datapath.perform({ kind: 'delete-local-eid', eidPrefix })
+    }
+  })
+
   await t.test('forwarding goes on without us, and a restart finds everything', async (t) => {
     datapath.close('keep')
     toSite('10.20.0.9', 4)

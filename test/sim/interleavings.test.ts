@@ -80,12 +80,7 @@ const DISTURBANCES: Readonly<Record<string, Disturbance>> = {
 }
 
 /** Runs it and says what is wrong, in one line; undefined: nothing. */
-function fault(
-  course: Course,
-  home: string,
-  mayLose: boolean,
-  restMs = 10_000,
-): string | undefined {
+function fault(course: Course, home: string, mayLose: boolean, restMs = 7_000): string | undefined {
   let lost: readonly string[]
   try {
     lost = outcome(course, BEGIN + restMs).lost
