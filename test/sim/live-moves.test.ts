@@ -191,3 +191,36 @@ t.test(
     t.equal(stateAt(world, 'cloud-1'), 'local')
   },
 )
+
+t.test('guard, lease and the longest wait are as configured', async (t) => {
+  const doubled = (guardMs: number): number => {
+    const course = liveWorld(undefined, { live: { guardMs } })
+    migrate(course, BEGIN, 'cloud-1', 'cloud-2', KNOWN)
+    const { lost, twice } = outcome(course, BEGIN + 8000)
+    t.same(lost, [])
+    return twice
+  }
+  // A packet comes every 2 ms.
+  for (const guardMs of [10, 200]) {
+    const twice = doubled(guardMs)
+    t.ok(Math.abs(twice - guardMs / 2) <= 3, `${twice} doubled with a guard of ${guardMs} ms`)
+  }
+  const questions: number[] = []
+  const course = liveWorld(
+    (message) => {
+      if (message.kind === 'move' && message.phase === 'prepare-live')
+        questions.push(course.world.timeline.now())
+      return true
+    },
+    { live: { leaseMs: 3000, longestMs: 5000 } },
+  )
+  migrate(course, BEGIN, 'cloud-1', 'cloud-2', { ...KNOWN, runMs: 60_000 })
+  course.world.run(BEGIN + 8000)
+  t.match(
+    questions.map((at) => Math.round((at - BEGIN) / 1000)),
+    [0, 1, 2, 3, 4, 5],
+    'asked three times within a lease',
+  )
+  t.equal(stateAt(course.world, 'cloud-2'), undefined, 'and called off in the end')
+  t.equal(stateAt(course.world, 'cloud-1'), 'local')
+})

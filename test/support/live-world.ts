@@ -5,6 +5,7 @@
  * The machine runs on at its source for 300 ms after "prepared", stands still for 60 ms and runs at its
  * destination, or at its source again. Control messages can be lost, held up or said twice.
  */
+import type { LiveMoveLimits } from '../../src/config/node-config.js'
 import { decodeMessage, type Malformed, type Message } from '../../src/lisp/message.js'
 import { judgeRest } from '../../src/sim/at-rest.js'
 import type { Traffic } from '../../src/sim/host.js'
@@ -61,11 +62,13 @@ export interface CourseOptions {
   readonly clocks?: Readonly<Record<string, number>>
   /** Least delay of every path, in ms. */
   readonly delayMs?: number
+  /** Instead of the default. */
+  readonly live?: Partial<LiveMoveLimits>
 }
 
 /** Traffic begins half a second before `BEGIN` and never ends. */
 export function liveWorld(carry?: Carry, options: CourseOptions = {}): Course {
-  const { subscribe = false, clocks, delayMs = 2 } = options
+  const { subscribe = false, clocks, delayMs = 2, live = {} } = options
   const delays = {
     leastDelayMs: { from: delayMs, to: delayMs },
     meanJitterMs: 0,
@@ -79,6 +82,10 @@ export function liveWorld(carry?: Carry, options: CourseOptions = {}): Course {
     nodeConfig: {
       ...node.nodeConfig,
       publishSubscribe: { ...node.nodeConfig.publishSubscribe, subscribe },
+      mobility: {
+        ...node.nodeConfig.mobility,
+        live: { ...node.nodeConfig.mobility.live, ...live },
+      },
     },
   }))
   const world = createWorld(
