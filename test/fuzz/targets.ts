@@ -38,6 +38,7 @@ import {
   streamTarget,
 } from './multicast-targets.js'
 import { seedOf } from './mutations.js'
+import { pimSeeds, pimTarget } from './pim-target.js'
 import { repairEncapsulated } from './repair-checksums.js'
 import {
   addressSeeds,
@@ -59,6 +60,7 @@ export function createTargets(): Target[] {
     withSeeds(captureTarget, captureSeeds(messages)),
     withSeeds(multicastTarget, multicastSeeds()),
     withSeeds(membershipTarget, membershipSeeds()),
+    withSeeds(pimTarget, pimSeeds()),
     withSeeds(reliableTarget, reliableSeeds()),
     withSeeds(streamTarget, streamSeeds()),
   ] as Target[]
