@@ -45,13 +45,13 @@ const GATEWAYS = ['[7]10.10.0.1/32', '[7]fd00:10::1/128']
 const RLOC: Readonly<Record<Cloud, string>> = { 'cloud-a': '172.16.1.1', 'cloud-b': '172.16.2.1' }
 
 const RATE = 250
-/** Half a second of it is news; the rest is a daemon's start on a machine that is busy with tests. */
-const CONVERGENCE_LIMIT_MS = 15_000
+/** Half a second of it is news, the rest a daemon's start: 15 s were seen on an overloaded machine. */
+const CONVERGENCE_LIMIT_MS = 60_000
 /** How long the flows of vm1 are watched after convergence, before the next round. */
 const WATCHED_MS = 100
 const POLL_MS = 60
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 interface Round {
   readonly number: number
