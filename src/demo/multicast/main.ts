@@ -13,7 +13,7 @@ import { bringUp } from '../../lab/lab.js'
 import { labPaths, namespaceFile, packageFile } from '../../lab/names.js'
 import { runProgram } from '../../lab/network.js'
 import { openPanel } from '../../lab/panel.js'
-import { type LoadedTopology, panelOf } from '../../lab/topology.js'
+import { addressesOf, type LoadedTopology, panelOf } from '../../lab/topology.js'
 import { inLab } from '../in-lab.js'
 import { monotonicNs, type PerformedMove, performMove } from '../perform-move.js'
 import { type Probe, startProbe } from '../probe-process.js'
@@ -23,6 +23,7 @@ import { type Listener, STREAM_PORT, startListener } from './listener.js'
 import { type GroupExpectation, judgeGroups } from './result.js'
 import {
   LEAVER,
+  LEFT,
   LISTENINGS,
   type Listening,
   ROUTER,
@@ -94,12 +95,12 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   await pause(SETTLE_MS)
   await tellTree(stage)
   const joinedAt = performance.now()
-  await leaveAndReturn(stage)
+  const stayed = await leaveAndReturn(stage)
   const { windows, failures } = await performMoves(stage)
   if (options.cut !== undefined) windows.push(await cutOff(stage, options.cut))
   // Who joined last has to get its number of packets too.
   await pause((options.packets / PACKETS_PER_SECOND) * 1000 - (performance.now() - joinedAt))
-  const unaskedCopies = await copiesOf(topology, UNASKED_GROUP)
+  const unaskedCopies = (await copiesOf(topology, UNASKED_GROUP)).length
   await Promise.all(senders.map((sender) => sender.probe.end()))
   await pause(STRAGGLER_MS)
   let overflow = 0
@@ -117,7 +118,7 @@ async function run(loaded: LoadedTopology, options: Options): Promise<number> {
   const expected: GroupExpectation = {
     memberships: chosen.filter(({ stream }) => stream !== undefined).length,
     moves: movesOf(stage).length,
-    failures,
+    failures: [...stayed, ...failures],
     leastPackets: options.packets,
     unaskedCopies,
     overflow,
@@ -170,16 +171,29 @@ async function joinOne(stage: Stage, listening: Listening): Promise<void> {
   await pause(BETWEEN_JOINS_MS)
 }
 
-async function leaveAndReturn(stage: Stage): Promise<void> {
+/** What went wrong: nothing, or that its site was copied to long after. */
+async function leaveAndReturn(stage: Stage): Promise<readonly string[]> {
+  const { topology } = stage.loaded
   const { receiver, group, source } = LEAVER
   const member = stage.members.find(({ listening }) => listening === LEAVER)!
   member.stays.at(-1)!.leftNs = await stage.listeners.get(receiver)!.leave(group, source)
   stage.story.left(receiver, group, source)
-  await pause(AWAY_MS)
+  const rlocs = addressesOf(topology, LEFT.site)
+  const leftAt = performance.now()
+  const isCopied = async (): Promise<boolean> =>
+    (await copiesOf(topology, LEFT.group)).some((rloc) => rlocs.includes(rloc))
+  let isLate = false
+  while (!isLate && (await isCopied())) {
+    await pause(ASK_AGAIN_MS)
+    isLate = performance.now() - leftAt > LEAVE_LIMIT_MS
+  }
+  const seconds = ((performance.now() - leftAt) / 1000).toFixed(1)
+  if (!isLate) stage.story.line(`      ${LEFT.site} is copied nothing of it after ${seconds} s`)
   await tellTree(stage)
   await joinOne(stage, LEAVER)
   await pause(SETTLE_MS)
   await tellTree(stage)
+  return isLate ? [`${LEFT.site} was copied to ${seconds} s after its last receiver had left`] : []
 }
 
 /** As if somebody had pulled the cable between `node` and the core; a second of that. */
@@ -252,7 +266,9 @@ const PACKETS = 10_000
 const WARM_UP_MS = 500
 const BETWEEN_JOINS_MS = 100
 const SETTLE_MS = 500
-const AWAY_MS = 1_500
+const ASK_AGAIN_MS = 50
+/** Two queries of a second each (RFC 3376 §8.9), and what a busy machine takes. */
+const LEAVE_LIMIT_MS = 8_000
 const CUT_MS = 1_000
 const BETWEEN_MOVES_MS = 1_500
 const STRAGGLER_MS = 500

@@ -66,6 +66,8 @@ export const LISTENINGS: readonly Listening[] = [
 
 /** Leaves and comes back in the course of the story: the tree of this group shrinks and grows. */
 export const LEAVER = LISTENINGS[2]!
+/** Its site, and the name under which the nodes copy to it. */
+export const LEFT = { site: 'east', group: `[7](${SOURCES.ipv4},${ASM.ipv4})` } as const
 
 /** The node with FRR, and what its pimd is told: the site's xTR is the Rendezvous Point. */
 export const ROUTER = 'router'

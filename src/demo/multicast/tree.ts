@@ -40,11 +40,11 @@ export async function describeTree(
   return `${from} → ${first.map(below).join(', ') || 'nobody'}`
 }
 
-/** Copies that all nodes together make of each packet of `[7](S,G)`. */
-export async function copiesOf(topology: Topology, group: string): Promise<number> {
+/** RLOCs that all nodes together copy each packet of `[7](S,G)` to. */
+export async function copiesOf(topology: Topology, group: string): Promise<readonly string[]> {
   const all = await Promise.all(daemonNodes(topology).map((node) => groupsOf(topology, node)))
   const entries = all.flat().filter((one) => one.group === group && one.side !== 'map-server')
-  return entries.reduce((sum, { copies }) => sum + copies.length, 0)
+  return entries.flatMap(({ copies }) => copies)
 }
 
 /** All groups of a node, as its API says them. */
