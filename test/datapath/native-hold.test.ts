@@ -240,6 +240,28 @@ function testHold(pinDirectory: string): void {
     bench.close(true)
   })
 
+  t.test('copies of a live move are kept as far back as the window reaches', async (t) => {
+    const bench = openBench(t, pinDirectory, { windowMs: 50 })
+    const index = interfaceIndex('gwadd-hold')
+    for (const stamp of [1, 2, 3]) addon.sendFrame(index, stampedFrame('copy', stamp))
+    await until(() => addon.holdStatistics(bench.hold).dropped['aged'] === 3)
+    t.equal(addon.holdStatistics(bench.hold).packets, 0)
+    bench.close(true)
+  })
+
+  t.test('without news of the stop the first redirect tells which copies leave', async (t) => {
+    // 100 ms are 1526 stamps.
+    const bench = openBench(t, pinDirectory, { windowMs: 30_000, provisionalGuardMs: 100 })
+    const index = interfaceIndex('gwadd-hold')
+    for (const stamp of [1000, 4400, 4500]) addon.sendFrame(index, stampedFrame('copy', stamp))
+    addon.sendFrame(index, stampedFrame('redirect', 6000))
+    await until(() => addon.holdStatistics(bench.hold).packets === 4)
+    addon.releaseHold(bench.hold, 2, eid(8), undefined)
+    await until(() => bench.events.some((each) => each.kind === 'released'))
+    t.match(addon.holdStatistics(bench.hold).dropped, { 'seen-at-source': 2 })
+    bench.close(true)
+  })
+
   t.test('after a release without flip, what still comes for the key passes at once', async (t) => {
     const bench = openBench(t, pinDirectory)
     source('10.9.0.6', 0, 3, 10_000)
@@ -393,6 +415,17 @@ function ipv4Frame(fields: {
     ...options,
     ...range(payload).map((at) => at & 255),
   ])
+}
+
+/** LISP_STAMPED, in the highest byte of its word. */
+const STAMPED = 0x80
+
+/** What the programs write of a packet that the source of a live move stamped, to 10.9.0.8. */
+function stampedFrame(kind: 'copy' | 'redirect', stamp: number): Uint8Array {
+  const frame = ipv4Frame({ payload: 20 })
+  const nonce = ((kind === 'copy' ? 1 : 2) << 22) | stamp
+  frame.set([2, 2, 0, 0, 7, 4, 2, 1, STAMPED, nonce >> 16, (nonce >> 8) & 255, nonce & 255])
+  return frame
 }
 
 /** Packets that arrived behind one that was sent later. */
