@@ -1,10 +1,10 @@
 /**
  * IGMP, MLD and PIM on the site interfaces, both ways as Ethernet frames (AF_PACKET of the addon).
  *
- * Our choice against raw IP sockets (measured): these are given reports of IGMPv1, IGMPv2 and MLDv1
- * only for groups that the receiving host itself has joined, do not say over which interface and from
- * which MAC address a packet came, and leave the source of an MLD query to the kernel, which takes no
- * link-local one for a group of wider scope. A frame is seen before bridges and programs take it.
+ * Our choice against raw IP sockets: these are given only what is sent to groups that this host has
+ * joined itself (measured: no report of any version), do not say from which MAC address it came, and
+ * leave the source of an MLD query to the kernel, which takes no link-local one for a group of wider
+ * scope. A frame is seen before bridges and programs take it.
  *
  * Where a site interface is a bridge that snoops, it is told that a router is here: otherwise it would
  * keep reports and groups from us as long as another querier is elected.

@@ -141,7 +141,8 @@ function testInside(): void {
       ip('address add 10.1.0.2/16 dev other')
       ip('address add fe80::2/64 dev other nodad')
       t.teardown(() => ip('link del dev other'))
-      const config = configOf()
+      const timing = { ...TIMING, queryIntervalMs: 1000, queryResponseMs: 500 }
+      const config = configOf({ timing })
       const ours = startSegmentNode(config, addon)
       const [site] = config.siteInterfaces
       const theirs = startSegmentNode(
