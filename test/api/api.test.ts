@@ -74,6 +74,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
     '/v1/moves/{moveId}',
     '/v1/multicast/groups',
     '/v1/multicast/listeners',
+    '/v1/multicast/routers',
     '/v1/node',
     '/v1/queries',
     '/v1/registrations',
