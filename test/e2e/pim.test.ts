@@ -3,6 +3,7 @@
  * topologies/pim.yaml. A host behind the router joins and leaves what a host of the other site sends.
  */
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -24,6 +25,7 @@ const ROUTER_CONFIG = [
 ]
 const SOURCE = '10.32.0.2'
 const LIMIT_MS = 30_000
+const TRACER = '/usr/bin/mtracebis'
 
 interface Group {
   readonly group: string
@@ -76,10 +78,22 @@ async function checkJoin(
   const before = await heard()
   t.ok((await until(heard, (count) => count >= before + 100)) >= before + 100, 'packets arrive')
   await sender.stop()
+  if (source !== undefined && existsSync(TRACER)) await checkTrace(t, lab, source, group)
 
   await host.leave(group, source)
   t.same((await groupAt(lab, 'left', name, (one) => !one?.interfaces.length))?.interfaces ?? [], [])
   t.same((await groupAt(lab, 'right', name, (one) => !one?.copies.length))?.copies ?? [], [])
+}
+
+/** Three hops of 32 bytes behind 20 of IP and 24 of the trace: the router and both xTRs. */
+async function checkTrace(t: Test, lab: RunningLab, source: string, group: string): Promise<void> {
+  const filter = ['-n', '-v', '-c', '1', '-i', 'eth0', 'igmp[0] = 0x1e']
+  const capture = lab.start('lounge', 'timeout', '20', 'tcpdump', ...filter)
+  await capture.says('listening')
+  // It asks for names of the hops, which nobody here knows, before it prints them.
+  const tracer = lab.start('lounge', TRACER, source, group)
+  t.match((await capture.finished).stdout, /length 140\)\s+10\.32\.0\.1 > 10\.50\.0\.2: mresp/)
+  await tracer.stop()
 }
 
 const skip = labSkip || (missingRouter() ?? false)
