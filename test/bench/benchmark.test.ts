@@ -5,6 +5,8 @@
 import t from 'tap'
 import { drawChart } from '../../bench/chart.js'
 import type { Figure, Load } from '../../bench/loads.js'
+import { drawMulticast } from '../../bench/multicast-chart.js'
+import { leafRloc, multicastTopology, relayRloc } from '../../bench/multicast-network.js'
 import { familiesOf, parseOptions } from '../../bench/options.js'
 import type { Core, System } from '../../bench/paths.js'
 import { formatMarkdown, formatTable } from '../../bench/report.js'
@@ -124,6 +126,31 @@ t.test(
     }
   },
 )
+
+t.test('copies of a multicast packet: table, page and picture', async (t) => {
+  const row = {
+    fanOut: 64,
+    shape: 'tree',
+    packetsPerSecond: 4_688,
+    packetsPerCpuSecond: 20_000,
+    copiesPerCpuSecond: 1_280_000,
+    cpuNsPerCopy: 781,
+    rootNsPerPacket: 5_672,
+    lossPercent: 0,
+    runs: [],
+  } as const
+  const rows = [{ ...row, shape: 'head-end', rootNsPerPacket: 43_809 } as const, row]
+  const multicast = { commit: 'abc', date: '2026-01-01', rows }
+  const picture = drawMulticast(multicast, '2 × <Test>')
+  t.match(picture, /&lt;Test&gt;/)
+  t.equal(picture.match(/<rect [^>]*fill="#5b7fa6"/g)!.length, 3, 'a bar a panel, and its legend')
+  t.ok(picture.includes('>43.8<') && picture.includes('>781<'))
+  const topology = multicastTopology()
+  t.equal(topology.topology.topology.nodes['relay']!.kind, 'xtr')
+  t.equal(relayRloc(15), '172.29.1.116')
+  t.equal(leafRloc(256), '198.18.1.0')
+  t.ok(parseOptions(['--only', 'multicast']).parts.includes('multicast'))
+})
 
 function runsOf(system: System, values: readonly number[]): Run<Figure>[] {
   return values.map((perCpuSecond, round) => ({
