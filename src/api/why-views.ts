@@ -16,6 +16,7 @@ export const WhyVerdict = Type.Object({
     'held-for-endpoint',
     'redirected',
     'encapsulated',
+    'replicated',
     'native',
     'dropped',
     'asked-for',

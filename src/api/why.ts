@@ -15,9 +15,11 @@ import type {
   NodeSnapshot,
 } from '../control/snapshot.js'
 import type { DatapathFinding } from '../datapath/datapath.js'
+import { isMulticast } from '../lisp/address.js'
 import { type Eid, formatEid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
 import type { LoggedEvent } from './event-log.js'
 import { longestMatches } from './selection.js'
+import { groupVerdict } from './why-groups.js'
 import type { WhyVerdict } from './why-views.js'
 
 export interface WhyInput {
@@ -82,6 +84,7 @@ type Verdict = Explanation['verdict']
 function verdictOf(input: WhyInput, { local, mapCache, registrations }: Found): Verdict {
   const { snapshot } = input
   const { roles } = snapshot
+  if (isMulticast(input.eid.address)) return groupVerdict(input.eid, input.from, snapshot)
   if (!roles.some((role) => FORWARDING.includes(role))) return asked(input, registrations)
   const host = formatEidPrefix(hostPrefix(input.eid))
   const isHostMapping = mapCache?.eidPrefix === host

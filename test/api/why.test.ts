@@ -26,6 +26,30 @@ function whyOf(eid: string, about: Partial<NodeSnapshot> = {}, more: Partial<Why
   })
 }
 
+t.test('of a group it is told who copies and delivers it, (S,G) before (*,G)', async (t) => {
+  const entry = {
+    instanceId: 7,
+    side: 'xtr',
+    listeners: 0,
+    registered: false,
+    followed: true,
+  } as const
+  const about = { ...entry, level: 0, members: 0, interfaces: [], copies: [] }
+  const groups = [
+    { ...about, group: '[7](10.1.0.5,232.1.1.1)', copies: ['172.16.1.1', '172.16.2.1'] },
+    { ...about, group: '[7](*,232.1.1.1)', interfaces: ['br0'] },
+    { ...about, group: '[8](*,232.1.1.1)', instanceId: 8, interfaces: ['br9'] },
+    { ...about, group: '[7](*,239.1.1.1)', side: 'map-server' as const, members: 3 },
+  ]
+  const text = (eid: string, from?: string): string =>
+    whyOf(eid, { groups }, { from: from === undefined ? undefined : anEid(from) }).verdict.text
+  t.match(text('[7]232.1.1.1', '[7]10.1.0.5'), /copied to 172\.16\.1\.1, 172\.16\.2\.1$/)
+  t.match(text('[7]232.1.1.1', '[7]10.1.0.6'), /delivered on br0$/)
+  t.match(text('[7]232.1.1.1'), /copied to .*; .*delivered on br0$/)
+  t.match(text('[7]239.1.1.1'), /registered: .*by 3 sites/)
+  t.match(text('[7]239.1.1.2'), /nobody has asked for/)
+})
+
 t.test('each state of a node has its verdict', async (t) => {
   const host = '[7]10.10.0.5'
   const cases: [string, string, Partial<NodeSnapshot>, RegExp][] = [

@@ -8,6 +8,7 @@ import { entryOf } from '../move-entry.js'
 import { readEid } from '../selection.js'
 import { asJson, errorResponses } from '../views.js'
 import { explain } from '../why.js'
+import { isOfGroup } from '../why-groups.js'
 import { type WhyAnswer, WhyView } from '../why-views.js'
 import { withCounters } from './map-cache.js'
 
@@ -85,11 +86,12 @@ const ALL_EVENTS = 1000
 
 /** What the node says around these EIDs: of large tables only their longest matches. */
 function snapshotAround({ node }: ApiContext, eids: readonly (Eid | undefined)[]): NodeSnapshot {
-  const { sites, locators, moves, roles, node: name } = node.snapshot()
+  const { sites, locators, moves, roles, groups, node: name } = node.snapshot()
   const queries = eids.flatMap((eid) => (eid === undefined ? [] : [{ eid, limit: 1 }]))
   return {
     ...{ node: name, roles, sites, locators, moves, referrals: [], subscriptions: [] },
-    ...{ groups: [], pimLinks: [], listeners: [], segments: [] },
+    groups: groups.filter((one) => eids.some((eid) => eid !== undefined && isOfGroup(one, eid))),
+    ...{ pimLinks: [], listeners: [], segments: [] },
     mapCache: queries.flatMap((query) => node.tables.mapCache(query).entries),
     mappingDatabase: queries.flatMap((query) => node.tables.mappingDatabase(query).entries),
     registrations: queries.flatMap((query) => node.tables.registrations(query).entries),
