@@ -17,6 +17,7 @@ import { type ConfigKeys, type Finding, formatConfigPath } from './config-error.
 import { checkDescribedEids } from './described-eid-checks.js'
 import { checkInterworking } from './interworking-checks.js'
 import { privateKeyDer, publicKeyDer } from './pem-key.js'
+import { checkPim } from './pim-checks.js'
 import {
   type PlacedPrefix,
   type Report,
@@ -63,6 +64,7 @@ export function crossChecks(
   checkDdtKeys(config, secrets, error)
   checkSecurity(config, secrets, error, warn)
   checkSubscriptions(config, own, error, warn)
+  checkPim(config, error, warn)
   checkTimes(config, error)
   checkClosedNetwork(config, error, warn)
   checkGpePeers(config, warn)
