@@ -21,7 +21,7 @@ const RUNTIME_OPTION = [
 export const hypervisorCommands: readonly CliCommand[] = [
   {
     usage: 'hypervisor install',
-    summary: 'install the hook of libvirt; libvirtd must be told to look (restart or SIGHUP)',
+    summary: 'install the hook of libvirt; restart libvirtd (or virtqemud) once: it looks when it starts',
     needsDaemon: false,
     options: [
       ['--hook <path>', `where libvirt looks for it (default ${HOOK_FILE})`],
@@ -67,6 +67,8 @@ function runInstall(context: CommandContext): void {
     throw new CliFailure(`${file} is a hook of somebody else`, remedy)
   }
   context.print(context.json ? JSON.stringify({ file, outcome }) : `${file}: ${outcome}`)
+  if (!context.json && outcome === 'installed')
+    context.print('restart libvirtd (or virtqemud) once: it looks for hooks when it starts')
 }
 
 async function runAgent(context: CommandContext): Promise<void> {
