@@ -22,9 +22,12 @@ export interface SpecialMigrations {
   readonly aborted: PerformedMigration
   readonly limited: PerformedMigration
   readonly killed: PerformedMigration
+  readonly orphaned: PerformedMigration
   readonly paused: PerformedMigration
   /** Where the guest was found running after the aborted one. */
   readonly abortedStayedAt: string | undefined
+  /** The same after the one whose libvirtd was killed. */
+  readonly orphanedStayedAt: string | undefined
 }
 
 export interface PerformedRun {
@@ -44,10 +47,11 @@ export interface PerformedRun {
 export function evaluate(run: PerformedRun): Omit<MigrateResult, 'ok'> {
   const { plain, specials, outcome } = run
   const others = specials
-    ? [specials.aborted, specials.limited, specials.killed, specials.paused]
+    ? [specials.aborted, specials.limited, specials.killed, specials.orphaned, specials.paused]
     : []
   const rows = rowsOf(run, [...plain, ...others])
-  const [aborted = null, limited = null, killed = null, paused = null] = rows.slice(plain.length)
+  const special = rows.slice(plain.length)
+  const [aborted = null, limited = null, killed = null, orphaned = null, paused = null] = special
   const migrations = rows.slice(0, plain.length)
   const [baseline, coldBaseline] = [baselineOf(run, 'in-place'), baselineOf(run, 'anew')]
   const addedOf = (list: readonly { readonly addedMs: number | null }[]): number | null =>
@@ -59,6 +63,7 @@ export function evaluate(run: PerformedRun): Omit<MigrateResult, 'ok'> {
     aborted: aborted && { ...aborted, stayedAt: specials?.abortedStayedAt },
     bandwidthLimited: limited,
     sourceDaemonKilled: killed,
+    hypervisorKilled: orphaned && { ...orphaned, stayedAt: specials?.orphanedStayedAt },
     paused,
     baseline,
     coldBaseline,

@@ -15,7 +15,7 @@ import { bootGuest, CLOUDS, type Clouds, guestAt, type MoveMode, startClouds } f
 import { evaluate, type SpecialMigrations } from './evaluate.js'
 import { GUEST } from './guest.js'
 import { type GuestTraffic, startGuestTraffic } from './guest-traffic.js'
-import { type Hypervisor, virsh } from './hypervisor.js'
+import { type Hypervisor, libvirtdOf, startHypervisor, virsh } from './hypervisor.js'
 import {
   type MigrationOptions,
   migrateGuest,
@@ -62,7 +62,7 @@ export async function runProgramme(
   const run = createRunner(topology, clouds, say)
   const plain: PerformedMigration[] = []
   for (let turn = 0; turn < options.migrations; turn++) {
-    plain.push(await run.migrate({ style: turn % 2 === 0 ? 'direct' : 'p2p' }))
+    plain.push(await run.migrate({ style: STYLES[turn % STYLES.length]! }))
   }
   const specials = options.specials ? await runSpecials(topology, run, traffic) : undefined
   await pause(WARM_UP_MS)
@@ -141,6 +141,8 @@ async function runSpecials(
   startDaemon(topology, source)
   await waitUntilHealthy(topology, source)
   await pause(WARM_UP_MS)
+  const orphaned = await killHypervisor(topology, run)
+  const orphanedStayedAt = await guestAt(topology, run.clouds.hypervisors)
   // What a paused machine's tap does not take is lost at home as well: nobody sends meanwhile.
   traffic.hold()
   await pause(QUIET_MS)
@@ -151,7 +153,29 @@ async function runSpecials(
     (await guestAt(topology, [run.here()])) === undefined ? 'the guest is not running' : undefined,
   )
   traffic.release()
-  return { aborted, limited, killed, paused, abortedStayedAt }
+  return { aborted, limited, killed, orphaned, paused, abortedStayedAt, orphanedStayedAt }
+}
+
+/** libvirtd of the source dies in the middle; the machine, which is a process of its own, does not. */
+async function killHypervisor(topology: Topology, run: Runner): Promise<PerformedMigration> {
+  const { hypervisors } = run.clouds
+  const here = run.here()
+  const done = await run.migrate({
+    style: 'p2p',
+    bandwidth: SLOW_MIB,
+    meanwhile: {
+      afterMs: KILL_AFTER_MS,
+      act: async () => {
+        process.kill(libvirtdOf(here), 'SIGKILL')
+        await startHypervisor(topology, here, hypervisors)
+      },
+    },
+  })
+  await poll(RECOVER_LIMIT_MS, async () =>
+    (await guestAt(topology, hypervisors)) === undefined ? 'the guest runs nowhere' : undefined,
+  )
+  await pause(WARM_UP_MS)
+  return done
 }
 
 function killDaemon(topology: Topology, node: string): void {
@@ -169,6 +193,8 @@ function tell(rows: readonly MigrationRow[], say: (line: string) => void): void 
 }
 
 const HOST = 'host1'
+/** Either way in both directions: turns go there and back. */
+const STYLES = ['direct', 'p2p', 'p2p', 'direct'] as const
 const WARM_UP_MS = 1_000
 /** From one migration to the next at least, so that SMRs of the last are not what limits this. */
 const INTERVAL_MS = 3_500
@@ -176,4 +202,6 @@ const SLOW_MIB = 20
 const ABORT_AFTER_MS = 1_500
 const KILL_AFTER_MS = 1_500
 const QUIET_MS = 300
+/** libvirtd finds its machines again, and calls off what it was doing with them. */
+const RECOVER_LIMIT_MS = 20_000
 const RESUME_LIMIT_MS = 5_000

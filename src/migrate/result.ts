@@ -57,6 +57,8 @@ export interface MigrateResult {
   readonly aborted: SpecialMigration | null
   readonly bandwidthLimited: MigrationRow | null
   readonly sourceDaemonKilled: MigrationRow | null
+  /** libvirtd of the source was killed meanwhile, and started again. */
+  readonly hypervisorKilled: SpecialMigration | null
   readonly paused: MigrationRow | null
   /** Stopped and continued where it is: nothing moved, no emulator started. */
   readonly baseline: readonly BaselineRow[]
@@ -174,6 +176,10 @@ export function judgeMigrations(
   if (aborted?.completed) reasons.push('the migration that was to be aborted was completed')
   if (aborted && aborted.stayedAt !== aborted.from) reasons.push('the aborted one did not stay')
   if (aborted && aborted.lost > 0) reasons.push(`the aborted one lost ${aborted.lost} packets`)
+  const { hypervisorKilled: orphan } = result
+  if (orphan && orphan.stayedAt === undefined)
+    reasons.push('the guest of a killed libvirtd is gone')
+  if (orphan && orphan.lost > 0) reasons.push(`the guest of a killed libvirtd lost ${orphan.lost}`)
   if (!tcp.intact) reasons.push('the TCP connection is not intact')
   return { ok: reasons.length === 0, reasons }
 }

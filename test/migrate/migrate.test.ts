@@ -104,6 +104,7 @@ const good: Omit<MigrateResult, 'ok'> = {
   aborted: { ...row, completed: false, stayedAt: 'cloud-a' },
   bandwidthLimited: row,
   sourceDaemonKilled: row,
+  hypervisorKilled: { ...row, completed: false, stayedAt: 'cloud-a' },
   paused: row,
   baseline: [],
   addedMsMedian: 10,
@@ -130,6 +131,8 @@ t.test(
         { aborted: { ...row, completed: false, stayedAt: 'cloud-a', lost: 2 } },
         /aborted one lost 2/,
       ],
+      [{ hypervisorKilled: { ...row, stayedAt: undefined } }, /is gone/],
+      [{ hypervisorKilled: { ...row, stayedAt: 'cloud-a', lost: 3 } }, /killed libvirtd lost 3/],
       [{ tcp: { ...good.tcp, intact: false } }, /TCP/],
     ]
     for (const [change, reason] of broken) {
