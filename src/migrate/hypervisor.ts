@@ -5,7 +5,7 @@
  * Everything it writes is below the topology's state directory, and everything it starts stays in
  * the cloud's network namespace: taking the topology down ends it all, however the last run ended.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'
 import { poll } from '../lab/daemons.js'
@@ -131,6 +131,11 @@ export function virsh(
 ): Promise<string> {
   const netns = `--net=${namespaceFile(topology.name, cloud)}`
   return runProgram('nsenter', [netns, 'virsh', '-q', '-c', uri, ...args])
+}
+
+/** The PID of its libvirtd. */
+export function libvirtdOf({ run }: Hypervisor): number {
+  return Number(readFileSync(join(run, 'libvirtd.pid'), 'utf8'))
 }
 
 /** What libvirt found out about this QEMU: finding it out again would cost four seconds. */
