@@ -21,7 +21,8 @@ const RUNTIME_OPTION = [
 export const hypervisorCommands: readonly CliCommand[] = [
   {
     usage: 'hypervisor install',
-    summary: 'install the hook of libvirt; restart libvirtd (or virtqemud) once: it looks when it starts',
+    summary:
+      'install the hook of libvirt; restart libvirtd (or virtqemud) once: it looks when it starts',
     needsDaemon: false,
     options: [
       ['--hook <path>', `where libvirt looks for it (default ${HOOK_FILE})`],
