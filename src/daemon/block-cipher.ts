@@ -5,7 +5,7 @@
  * in a row, so the last one stays set up.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import type { BlockCipher } from '../control/lisp-sec-keys.js'
+import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 
 export function createBlockCipher(): BlockCipher {
   const encrypt = lastKeyKept((key) => createCipheriv('aes-128-ecb', key, null))

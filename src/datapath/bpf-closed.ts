@@ -4,7 +4,7 @@
  * What an earlier run left is removed at start: a node puts again what it knows, and until then nothing
  * is said and nothing compared. Programs that ran meanwhile have gone on with it.
  */
-import type { ClosedOperation } from '../control/closed-vocabulary.js'
+import type { ClosedOperation } from '../control/closed-network/closed-vocabulary.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'
 import {

@@ -4,7 +4,7 @@
  * Interface indexes become names; a record of an interface or family that is not known is counted
  * and left out. Oversize packets are not the node's business: they are handed to `onPacketTooBig`.
  */
-import type { ClosedEvent } from '../control/closed-vocabulary.js'
+import type { ClosedEvent } from '../control/closed-network/closed-vocabulary.js'
 import type { DatapathEvent } from '../control/input-output.js'
 import type { IpAddress } from '../lisp/address.js'
 import type { Eid } from '../lisp/eid.js'

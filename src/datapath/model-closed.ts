@@ -10,7 +10,7 @@ import type {
   ClosedFields,
   ClosedOperation,
   ClosedSwitches,
-} from '../control/closed-vocabulary.js'
+} from '../control/closed-network/closed-vocabulary.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { type Eid, type EidPrefix, formatEid, formatEidPrefix, hostPrefix } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'

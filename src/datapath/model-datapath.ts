@@ -8,7 +8,7 @@
  * find is in model-mappings.ts, where they go then in model-sending.ts, what waits in model-hold.ts.
  * Time, delivery and loss are its surroundings' part.
  */
-import type { ClosedFields, ClosedSwitches } from '../control/closed-vocabulary.js'
+import type { ClosedFields, ClosedSwitches } from '../control/closed-network/closed-vocabulary.js'
 import type { DatapathOperation } from '../control/input-output.js'
 import { formatIpAddress, formatMac, isMulticast, type MacAddress } from '../lisp/address.js'
 import { type Eid, type EidPrefix, formatEid } from '../lisp/eid.js'

@@ -6,7 +6,7 @@
  * of the model. Not modelled: neighbours, super-packets, checksums beside those of IPv4 headers, the
  * split of packets that are too big, next hops; ports and flow labels are 0, as nothing tells their hash.
  */
-import type { ClosedFields } from '../control/closed-vocabulary.js'
+import type { ClosedFields } from '../control/closed-network/closed-vocabulary.js'
 import { equalIpAddresses, type IpAddress, isMulticast, type MacAddress } from '../lisp/address.js'
 import { DATA_HEADER_BYTES, decodeDataHeader, encodeDataHeader } from '../lisp/data-header.js'
 import type { Rloc } from '../lisp/locator.js'

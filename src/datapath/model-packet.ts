@@ -3,7 +3,7 @@
  *
  * Texts and hash of a flow are computed once, because a world carries many packets and few flows.
  */
-import type { ClosedFields } from '../control/closed-vocabulary.js'
+import type { ClosedFields } from '../control/closed-network/closed-vocabulary.js'
 import { type Eid, formatEid } from '../lisp/eid.js'
 
 /** Outer headers in bytes, with UDP and LISP: IPv4 20 + 8 + 8, IPv6 40 + 8 + 8. */

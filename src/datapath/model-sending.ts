@@ -5,7 +5,7 @@
  * native/bpf/encap.h, interwork.h and hold_ingress on packets without bytes: the same order of checks,
  * the same names of drops. Which packet waits first is decided in model-datapath.ts.
  */
-import type { ClosedFields } from '../control/closed-vocabulary.js'
+import type { ClosedFields } from '../control/closed-network/closed-vocabulary.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { LOCATOR_BUCKETS } from '../tables/locator-selection.js'

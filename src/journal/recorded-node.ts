@@ -17,7 +17,7 @@ import type {
   Output,
   Signatures,
 } from '../control/input-output.js'
-import type { BlockCipher } from '../control/lisp-sec-keys.js'
+import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import { type Draw, decisionHash, type JournalStep, outputWords } from './journal-format.js'
 

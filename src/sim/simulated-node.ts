@@ -15,7 +15,7 @@ import type {
   Node,
   Output,
 } from '../control/input-output.js'
-import type { BlockCipher } from '../control/lisp-sec-keys.js'
+import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { ModelDatapath } from '../datapath/model-datapath.js'

@@ -7,7 +7,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
 import type { Command, CommandResult } from '../control/input-output.js'
-import type { BlockCipher } from '../control/lisp-sec-keys.js'
+import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
 import type { ModelPacket } from '../datapath/model-packet.js'
 import { relayOf } from '../datapath/model-relay.js'

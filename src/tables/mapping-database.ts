@@ -2,7 +2,7 @@
  * What this xTR is, or lately was, responsible for: static EID-prefixes and the single EIDs of
  * dynamic-EID prefixes, with where each is now: here, expected, or gone to known locators.
  *
- * Holds facts, decides nothing: src/control/eid-placement.ts moves an entry between states. Looking
+ * Holds facts, decides nothing: src/control/etr/eid-placement.ts moves an entry between states. Looking
  * up an EID is one hash probe plus a walk over the configured prefixes, whose number an operator
  * bounds. Map-Version meanings (RFC 9302): `grantedVersion` came from a Map-Server, `heardVersion`
  * is the highest that anyone claimed; 0 is "none known" in both.

@@ -5,7 +5,10 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import { type ClosedSwitches, NOT_CLOSED } from '../../src/control/closed-vocabulary.js'
+import {
+  type ClosedSwitches,
+  NOT_CLOSED,
+} from '../../src/control/closed-network/closed-vocabulary.js'
 import type { DatapathEvent } from '../../src/control/input-output.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { DdtConfig, NodeConfig } from '../../src/config/node-config.js'
-import { keyTagOf, signedBytes } from '../../src/control/ddt-signing.js'
+import { keyTagOf, signedBytes } from '../../src/control/map-resolver/ddt-signing.js'
 import { createSignatures } from '../../src/daemon/referral-signatures.js'
 import { encodeReferralRecord, type ReferralRecord } from '../../src/lisp/map-referral.js'
 import { encodeMessage } from '../../src/lisp/message.js'

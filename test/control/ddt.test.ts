@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import { unwrapOneTimeKey, wrapOneTimeKey } from '../../src/control/lisp-sec-keys.js'
+import { unwrapOneTimeKey, wrapOneTimeKey } from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { coversPrefix } from '../../src/lisp/eid.js'
 import type { ReferralRecord } from '../../src/lisp/map-referral.js'
 import { encodeMessage, type Message } from '../../src/lisp/message.js'

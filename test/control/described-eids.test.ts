@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import type { SiteConfig } from '../../src/config/node-config.js'
-import { MAXIMUM_PLACES_PER_INSTANCE } from '../../src/control/described-eid-server.js'
+import { MAXIMUM_PLACES_PER_INSTANCE } from '../../src/control/map-server/described-eid-server.js'
 import type { AfiAddress, GeoLocation } from '../../src/lisp/afi-address.js'
 import { describedEidOf, formatDescribedEid } from '../../src/lisp/described-eid.js'
 import { structuredLocator } from '../../src/lisp/locator.js'

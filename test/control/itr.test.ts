@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import { chooseEncapsulations } from '../../src/control/encapsulation-choice.js'
+import { chooseEncapsulations } from '../../src/control/itr/encapsulation-choice.js'
 import { locator } from '../../src/lisp/locator.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
 import type { MapRequest } from '../../src/lisp/message.js'

@@ -13,7 +13,7 @@ import {
   unwrapOneTimeKey,
   wrapOneTimeKey,
   wrappingKey,
-} from '../../src/control/lisp-sec-keys.js'
+} from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { decodeMessage, encodeMessage } from '../../src/lisp/message.js'
 import { aMapping, aPrefix, hmac } from '../support/builders.js'
 

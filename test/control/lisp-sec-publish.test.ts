@@ -9,7 +9,7 @@ import {
   subscriptionKey,
   unwrapOneTimeKey,
   wrapOneTimeKey,
-} from '../../src/control/lisp-sec-keys.js'
+} from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { verifyMessage } from '../../src/lisp/authentication.js'
 import { decodeMessage, type EncapsulatedControl, encodeMessage } from '../../src/lisp/message.js'
 import {

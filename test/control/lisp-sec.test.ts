@@ -4,13 +4,13 @@
  */
 import t from 'tap'
 import type { SecurityPolicy } from '../../src/config/node-config.js'
-import { NOT_CLOSED } from '../../src/control/closed-vocabulary.js'
+import { NOT_CLOSED } from '../../src/control/closed-network/closed-vocabulary.js'
 import {
   deriveOneTimeKey,
   signEidAuthentication,
   signPacket,
   unwrapOneTimeKey,
-} from '../../src/control/lisp-sec-keys.js'
+} from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { decodeMessage, type EncapsulatedControl, encodeMessage } from '../../src/lisp/message.js'
 import {
   aKey,

@@ -2,7 +2,7 @@
  * The packet vectors on the BPF programs, through test runs.
  */
 import t from 'tap'
-import type { ClosedSwitches } from '../../src/control/closed-vocabulary.js'
+import type { ClosedSwitches } from '../../src/control/closed-network/closed-vocabulary.js'
 import { encodeBpfRlocKey, LOCAL_EID_FLAGS, NODE_FLAGS } from '../../src/datapath/abi.generated.js'
 import { createClosedTables } from '../../src/datapath/bpf-closed.js'
 import { u32Key } from '../../src/datapath/bpf-maps.js'

@@ -2,7 +2,10 @@
  * The packet vectors on the model datapath, through its byte door.
  */
 import t from 'tap'
-import { type ClosedOperation, NOT_CLOSED } from '../../src/control/closed-vocabulary.js'
+import {
+  type ClosedOperation,
+  NOT_CLOSED,
+} from '../../src/control/closed-network/closed-vocabulary.js'
 import type { DatapathEvent } from '../../src/control/input-output.js'
 import { createModelDatapath } from '../../src/datapath/model-datapath.js'
 import { createFrameDoor, type FrameOutcome } from '../../src/datapath/model-frames.js'

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import t from 'tap'
 import type { Input, Node, Output, StoredRecord } from '../../src/control/input-output.js'
-import { wrapOneTimeKey } from '../../src/control/lisp-sec-keys.js'
+import { wrapOneTimeKey } from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { createRecorder } from '../../src/daemon/recorder.js'
 import { createSignatures } from '../../src/daemon/referral-signatures.js'
 import {

@@ -3,7 +3,7 @@
  * checked sources and gleaning must not lose a packet of an EID that moves.
  */
 import t from 'tap'
-import type { ClosedSwitches } from '../../src/control/closed-vocabulary.js'
+import type { ClosedSwitches } from '../../src/control/closed-network/closed-vocabulary.js'
 import { runSimulation } from '../../src/sim/run.js'
 import type { SimulatedTopology } from '../../src/sim/topology.js'
 import { simulatedFile, simulatedSize } from '../support/simulated.js'

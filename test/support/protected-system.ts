@@ -12,7 +12,7 @@ import type {
   SiteSecurity,
   WrappingKey,
 } from '../../src/config/node-config.js'
-import type { BlockCipher } from '../../src/control/lisp-sec-keys.js'
+import type { BlockCipher } from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { decodeMessage, type MapReply, type Message } from '../../src/lisp/message.js'
 import { aKey, aNodeConfig, anAddress, anEid, aPrefix, aSite } from './builders.js'
 import { createConversation, type Reaction, type SentMessage } from './conversation.js'

@@ -6,8 +6,8 @@
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
-import { OLDEST_EVENT_MS } from '../../control/endpoint-events.js'
 import type { Command } from '../../control/input-output.js'
+import { OLDEST_EVENT_MS } from '../../control/moves/endpoint-events.js'
 import type { Eid } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { entryOf } from '../move-entry.js'

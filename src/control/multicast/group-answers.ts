@@ -14,15 +14,15 @@ import { encodeMessage } from '../../lisp/message.js'
 import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { CONTROL_PORT, sendControl } from '../control-datagram.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
-import { report } from '../installed-mappings.js'
+import { report } from '../itr/installed-mappings.js'
 import {
   type EncapsulatedRequest,
   MAXIMUM_REQUEST_RECORDS,
   replyTarget,
-} from '../map-request-answers.js'
+} from '../map-server/map-request-answers.js'
+import { hexOf } from '../map-server/register-guard.js'
+import type { Speaker, SubscriptionAdmission } from '../map-server/subscription-admission.js'
 import { createRateLimit } from '../rate-limit.js'
-import { hexOf } from '../register-guard.js'
-import type { Speaker, SubscriptionAdmission } from '../subscription-admission.js'
 import type { Addressee, GroupEntry, GroupTable } from './group-table.js'
 
 export interface GroupAnswers {

@@ -26,16 +26,21 @@ import {
 import type { Registrations } from '../../tables/registrations.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
-import { earliest, report } from '../installed-mappings.js'
-import type { DurableOutputs, MapNotifyOutbox } from '../map-notify-outbox.js'
-import type { EncapsulatedRequest } from '../map-request-answers.js'
-import { createRateLimit } from '../rate-limit.js'
-import { type Admission, type Datagram, hexOf, type RegisterGuard } from '../register-guard.js'
+import { earliest, report } from '../itr/installed-mappings.js'
+import type { DurableOutputs, MapNotifyOutbox } from '../map-server/map-notify-outbox.js'
+import type { EncapsulatedRequest } from '../map-server/map-request-answers.js'
+import {
+  type Admission,
+  type Datagram,
+  hexOf,
+  type RegisterGuard,
+} from '../map-server/register-guard.js'
 import {
   type Speaker,
   type SubscriptionAdmission,
   siteKeyOwner,
-} from '../subscription-admission.js'
+} from '../map-server/subscription-admission.js'
+import { createRateLimit } from '../rate-limit.js'
 import { createGroupAnswers } from './group-answers.js'
 import {
   receiverRecord,

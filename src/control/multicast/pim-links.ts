@@ -27,7 +27,7 @@ import {
   type PimMessage,
 } from '../../lisp/multicast/pim.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
-import { earliest, push, report } from '../installed-mappings.js'
+import { earliest, push, report } from '../itr/installed-mappings.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { type LeftAside, type NamedJoin, namedJoins } from './join-prune-names.js'
 import { createPimAsserts, type PimAsserts } from './pim-asserts.js'

@@ -19,8 +19,8 @@ import { isUsableRloc, locator, type Rloc, structuredLocator } from '../../lisp/
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import { groupAddress, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
-import { encapsulationTo } from '../encapsulation-choice.js'
 import type { Encapsulation } from '../input-output.js'
+import { encapsulationTo } from '../itr/encapsulation-choice.js'
 import { isCarriedByCore } from './root-choice.js'
 
 /** RFC 8378 §5.1.2: what ETRs register at. */

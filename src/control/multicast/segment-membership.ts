@@ -26,7 +26,7 @@ import {
 } from '../../lisp/multicast/membership.js'
 import { decodeMld, encodeMld } from '../../lisp/multicast/mld.js'
 import type { Instant, Output } from '../input-output.js'
-import { earliest, push, report } from '../installed-mappings.js'
+import { earliest, push, report } from '../itr/installed-mappings.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createGroupQueries, type QueryText } from './group-queries.js'
 import { lowerTimers } from './listener-state.js'

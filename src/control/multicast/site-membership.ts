@@ -13,7 +13,7 @@ import { equalIpAddresses } from '../../lisp/address.js'
 import type { MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
 import type { DatapathEvent, Instant, Output } from '../input-output.js'
-import { earliest } from '../installed-mappings.js'
+import { earliest } from '../itr/installed-mappings.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import {
   createSegmentMembership,

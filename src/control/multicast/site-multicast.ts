@@ -29,8 +29,8 @@ import type {
   Instant,
   Output,
 } from '../input-output.js'
-import { earliest, push, report } from '../installed-mappings.js'
-import type { Itr } from '../itr.js'
+import { earliest, push, report } from '../itr/installed-mappings.js'
+import type { Itr } from '../itr/itr.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createArrivingGroups } from './arriving-groups.js'

@@ -2,7 +2,7 @@
  * Closed networks: nonces (RFC 9300 §10.1), locator-status-bits (§10), map-versions (RFC 9302 §7),
  * doubted sources (§16) and gleaning (§9), on the way out and on the way in.
  */
-import type { ClosedOperation } from '../../../src/control/closed-vocabulary.js'
+import type { ClosedOperation } from '../../../src/control/closed-network/closed-vocabulary.js'
 import type { DatapathEvent } from '../../../src/control/input-output.js'
 import { parseIpAddress } from '../../../src/lisp/address.js'
 import { parseEid, parseEidPrefix } from '../../../src/lisp/eid.js'

@@ -4,7 +4,10 @@
  *
  * Addresses are text; an address without a length is a host entry. All EIDs are in instance 7.
  */
-import type { ClosedOperation, ClosedSwitches } from '../../../src/control/closed-vocabulary.js'
+import type {
+  ClosedOperation,
+  ClosedSwitches,
+} from '../../../src/control/closed-network/closed-vocabulary.js'
 import type { DatapathEvent } from '../../../src/control/input-output.js'
 import type { BpfDropReasonName, BpfTallyName } from '../../../src/datapath/abi.generated.js'
 import type { LocatorFields } from '../workbench.js'

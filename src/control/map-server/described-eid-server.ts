@@ -1,0 +1,253 @@
+/**
+ * The Map-Server's part in names (RFC 9735) and places (RFC 10040): who registers, what is answered.
+ *
+ * A name is answered by the longest registered one that it begins with, under its registered length
+ * (RFC 9735 §4); a place by every registered one that holds it (RFC 10040 §5), the largest first, as
+ * many as fit one message. What a site says of where it is passes its policy (geo-policy.ts). Without
+ * the P bit the request goes on to the ETR of the best match.
+ *
+ * Choices: these are not stored over a restart, because ETRs register again within a minute and until
+ * then nothing negative is said; they carry no map-version and nobody is told of changes; a late
+ * Map-Register waits for its refresh; LISP-SEC proves prefixes of addresses only, so that a protected
+ * question about a name is not answered.
+ */
+import type { NodeConfig, SiteConfig } from '../../config/node-config.js'
+import { formatIpAddress } from '../../lisp/address.js'
+import { type AfiAddress, nameMaskLength } from '../../lisp/afi-address.js'
+import { encodeSigned } from '../../lisp/authentication.js'
+import {
+  coversDescribedEid,
+  type DescribedEid,
+  describedEidOf,
+  formatDescribedEid,
+} from '../../lisp/described-eid.js'
+import { isUsableRloc } from '../../lisp/locator.js'
+import type { StructuredMapping } from '../../lisp/mapping.js'
+import type { MapRegister, MapRequest } from '../../lisp/message.js'
+import {
+  createDescribedRegistrations,
+  type DescribedRegistrant,
+} from '../../tables/described-registrations.js'
+import { sendControl } from '../control-datagram.js'
+import type { Capabilities, Instant, Output } from '../input-output.js'
+import { earliest, report } from '../itr/installed-mappings.js'
+import { createRateLimit } from '../rate-limit.js'
+import { createDescribedAnswers } from './described-eid-answers.js'
+import { lifetimeOf } from './map-register-handling.js'
+import type { EncapsulatedRequest } from './map-request-answers.js'
+import type { Admission, Datagram, RegisterGuard } from './register-guard.js'
+
+export interface DescribedEidServer {
+  /** False when the Map-Register is not about names and places alone. */
+  handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): boolean
+  /** False when nothing but addresses or groups is asked for; else answered, sent on or dropped. */
+  handleRequest(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
+  /** An earlier run had registrations: for a while nothing is known to be missing. */
+  restored(now: Instant): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+  readonly size: number
+}
+
+/** Our choice: names and places of one Map-Server, some 500 bytes each. */
+const MAXIMUM_DESCRIBED = 100_000
+/** Our choice: what one site may hold of them. */
+const MAXIMUM_DESCRIBED_PER_SITE = 10_000
+/** Our choice: every one of them is looked at for a place that is asked for. */
+export const MAXIMUM_PLACES_PER_INSTANCE = 4096
+/** As for prefixes: more xTRs than this with one name is a fault. */
+const MAXIMUM_REGISTRANTS = 16
+/** HMACs tried per second for names and places, whosoever: an attacker's datagrams cost no more. */
+const TRIALS = { burst: 2000, refillPerSecond: 2000, maximumKeys: 1 }
+/** As for groups: a refresh and some; then all have registered again. */
+const LEARNING_SHARE = 0.4
+
+/** Whether all that the message is about are names and places. */
+export function isAboutDescribed({
+  records,
+  structuredRecords = [],
+}: Pick<MapRequest | MapRegister, 'structuredRecords'> & {
+  readonly records: readonly unknown[]
+}): boolean {
+  if (records.length > 0 || structuredRecords.length === 0) return false
+  return structuredRecords.every(({ eid }) => describedEidOf(eid) !== undefined)
+}
+
+export function createDescribedEidServer(
+  config: NodeConfig,
+  capabilities: Capabilities,
+  guard: RegisterGuard,
+): DescribedEidServer {
+  const { sites, registrationMs } = config.mapServer
+  const registrations = createDescribedRegistrations()
+  const trials = createRateLimit(TRIALS)
+  let learningUntil: Instant | undefined
+  const answers = createDescribedAnswers(config, {
+    registrations,
+    isLearning: () => learningUntil !== undefined,
+  })
+
+  function rejected(reason: string, datagram: Datagram, eid: AfiAddress, outputs: Output[]): void {
+    const there = describedEidOf(eid)
+    report(outputs, 'map-register-rejected', reason === 'repeated' ? 'debug' : 'warning', {
+      reason,
+      from: formatIpAddress(datagram.from),
+      eidPrefix: there === undefined ? undefined : formatDescribedEid(there),
+    })
+  }
+
+  function admit(message: MapRegister, datagram: Datagram, now: Instant): Admission {
+    // As for prefixes the first record says whose keys to try; places may be of several sites.
+    const first = describedEidOf(message.structuredRecords![0]!.eid)!
+    const candidates = sites.filter((site) => mayRegister(site, first))
+    if (candidates.length === 0)
+      return { ok: false, reason: 'prefix-not-configured', site: undefined }
+    const tried = candidates.filter(() => trials.take('', now))
+    const admission = guard.admitFrom(tried, message, datagram)
+    if (!admission.ok) return admission
+    const isForeign = message.structuredRecords!.some(
+      ({ eid }) => ownerOf(sites, describedEidOf(eid)!, admission.site) !== admission.site,
+    )
+    if (isForeign) return { ok: false, reason: 'prefix-not-allowed', site: admission.site.name }
+    return admission
+  }
+
+  /** Why this record cannot be kept; undefined when it can. */
+  function objection(record: StructuredMapping, eid: DescribedEid, site: SiteConfig) {
+    // RFC 9735 §3: the mask length counts the bits of the name and of its NUL.
+    const isShort = eid.kind === 'name' && record.maskLength !== nameMaskLength(eid.name)
+    if (isShort) return 'bad-mask-length'
+    if (registrations.exact(eid, site.name) !== undefined) return undefined
+    if (registrations.size >= MAXIMUM_DESCRIBED) return 'too-many-registrations'
+    if (registrations.ofSite(site.name) >= MAXIMUM_DESCRIBED_PER_SITE)
+      return 'too-many-of-this-site'
+    const places = eid.kind === 'place' ? registrations.placesIn(eid.instanceId) : 0
+    return places >= MAXIMUM_PLACES_PER_INSTANCE ? 'too-many-places' : undefined
+  }
+
+  /** Keeps, renews or withdraws one record; false when it was refused. */
+  function apply(record: StructuredMapping, about: Registering, outputs: Output[]): boolean {
+    const { message, datagram, now, owner, site } = about
+    const eid = describedEidOf(record.eid)!
+    const reason = objection(record, eid, site)
+    if (reason !== undefined) {
+      rejected(reason, datagram, record.eid, outputs)
+      return false
+    }
+    const before = registrations.exact(eid, site.name)?.registrants ?? []
+    const others = before.filter((one) => one.owner !== owner)
+    const event = { site: site.name, owner, eidPrefix: formatDescribedEid(eid) }
+    if (record.ttlMinutes === 0) {
+      registrations.put({ eid, site: site.name, registrants: others })
+      if (others.length < before.length)
+        report(outputs, 'registration-removed', 'info', { ...event, reason: 'withdrawn' })
+      return true
+    }
+    const registrant: DescribedRegistrant = {
+      owner,
+      source: datagram.from,
+      record: { ...record, locators: record.locators.filter(({ rloc }) => isUsableRloc(rloc)) },
+      proxyReply: message.proxyReply,
+      expiresAt: now + lifetimeOf(config, message, record),
+    }
+    // RFC 9301 §5.6, a bit: locator-sets are united only where it is asked for.
+    const kept = message.mergeRequest ? others.slice(-(MAXIMUM_REGISTRANTS - 1)) : []
+    registrations.put({ eid, site: site.name, registrants: [...kept, registrant] })
+    if (before.length === 0) report(outputs, 'registration-added', 'info', event)
+    return true
+  }
+
+  function acknowledge(
+    message: MapRegister,
+    datagram: Datagram,
+    admission: Extract<Admission, { ok: true }>,
+    records: readonly StructuredMapping[],
+    outputs: Output[],
+  ): void {
+    if (!message.wantMapNotify || records.length === 0) return
+    const { nonce, keyId, algorithm, authenticationData } = message
+    const header = { nonce, keyId, algorithm, authenticationData, identity: undefined }
+    const notify = {
+      kind: 'map-notify',
+      ...header,
+      records: [],
+      structuredRecords: records,
+    } as const
+    const bytes = encodeSigned(notify, admission.key, capabilities.hmac)
+    sendControl(config, datagram.from, bytes, outputs)
+  }
+
+  return {
+    handleRegister(message, datagram, now, outputs) {
+      if (!isAboutDescribed(message)) return false
+      const records = message.structuredRecords ?? []
+      const admission = admit(message, datagram, now)
+      const refusal = !admission.ok ? admission.reason : admission.late ? 'overtaken' : undefined
+      if (!admission.ok || refusal !== undefined) {
+        rejected(refusal!, datagram, records[0]!.eid, outputs)
+        return true
+      }
+      if (admission.repeated) {
+        rejected('repeated', datagram, records[0]!.eid, outputs)
+        acknowledge(message, datagram, admission, records, outputs)
+        return true
+      }
+      guard.accept(admission, message)
+      const { owner, site } = admission
+      const about = { message, datagram, now, owner, site }
+      const kept = records.filter((record) => apply(record, about, outputs))
+      acknowledge(message, datagram, admission, kept, outputs)
+      return true
+    },
+    handleRequest(received, now, outputs) {
+      if (!isAboutDescribed(received.request)) return false
+      answers.answer(received, now, outputs)
+      return true
+    },
+    restored(now) {
+      learningUntil = now + registrationMs * LEARNING_SHARE
+    },
+    handleDeadline(now, outputs) {
+      if (learningUntil !== undefined && learningUntil <= now) learningUntil = undefined
+      for (const { eid, owner, site } of registrations.takeDue(now)) {
+        const eidPrefix = formatDescribedEid(eid)
+        report(outputs, 'registration-expired', 'notice', { eidPrefix, site, owner })
+      }
+    },
+    deadline: () => earliest(registrations.nextExpiry(), learningUntil),
+    get size() {
+      return registrations.size
+    },
+  }
+}
+
+interface Registering {
+  readonly message: MapRegister
+  readonly datagram: Datagram
+  readonly now: Instant
+  readonly owner: string
+  readonly site: SiteConfig
+}
+
+function mayRegister(site: SiteConfig, eid: DescribedEid): boolean {
+  if (eid.kind === 'place') return site.geo?.instanceId === eid.instanceId
+  return (site.names ?? []).some(({ prefix }) => coversDescribedEid(prefix, eid))
+}
+
+/** Whose an EID is: the longest configured name decides; of a place whoever says it is its own. */
+function ownerOf(
+  sites: readonly SiteConfig[],
+  eid: DescribedEid,
+  claimant: SiteConfig,
+): SiteConfig | undefined {
+  if (eid.kind === 'place') return mayRegister(claimant, eid) ? claimant : undefined
+  let owner: SiteConfig | undefined
+  let longest = -1
+  for (const site of sites)
+    for (const { prefix } of site.names ?? []) {
+      if (prefix.name.length <= longest || !coversDescribedEid(prefix, eid)) continue
+      longest = prefix.name.length
+      owner = site
+    }
+  return owner
+}

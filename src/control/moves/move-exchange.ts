@@ -1,0 +1,242 @@
+/**
+ * Move messages between two xTRs as a reliable, authenticated exchange: sign, repeat, match, refuse.
+ *
+ * Shared Extension messages (RFC 9304) under the key of the mobility domain. A question is repeated,
+ * same bytes, after 20, 40, 80, 160, 320 ms and then every 500 ms, until answered or given up. An
+ * answer copies the question's nonce. A question's nonce rises per sender (replay-window.ts); a
+ * repetition goes to the roles, which answer again without doing anything twice. What the messages
+ * mean is decided in moves.ts and move-source.ts.
+ */
+import type { NodeConfig } from '../../config/node-config.js'
+import { formatIpAddress } from '../../lisp/address.js'
+import { type AuthenticationKey, encodeSigned, verifyMessage } from '../../lisp/authentication.js'
+import type { Rloc } from '../../lisp/locator.js'
+import type { MoveMessage } from '../../lisp/message.js'
+import { sendControl } from '../control-datagram.js'
+import { createDeadlines } from '../deadlines.js'
+import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
+import { report } from '../itr/installed-mappings.js'
+import { createReplayWindow, type ReplayWindow } from '../replay-window.js'
+import { persistLastNonce, type RisingCounter } from '../rising-counter.js'
+
+export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
+  Partial<
+    Pick<
+      MoveMessage,
+      'reason' | 'records' | 'structuredRecords' | 'endpointMac' | 'stamp' | 'senders'
+    >
+  >
+
+/** Called once: with the answer, or with undefined when there was none in time. */
+export type OnMoveAnswer = (
+  answer: MoveMessage | undefined,
+  now: Instant,
+  outputs: Output[],
+) => void
+
+export interface MoveExchange {
+  /** Sends and repeats until answered. Asking again under the same key replaces the former question. */
+  ask(
+    key: string,
+    to: Rloc,
+    content: MoveContent,
+    giveUpAt: Instant,
+    onAnswer: OnMoveAnswer,
+    now: Instant,
+    outputs: Output[],
+  ): void
+  /** The question is no longer of interest; its callback is not called. */
+  abandon(key: string): void
+  answer(question: MoveMessage, to: Rloc, content: MoveContent, outputs: Output[]): void
+  /**
+   * Authenticates a received message. Answers go to who asked; a question that may be acted on is
+   * returned, and so is a *prepared* that nobody waits for, because somebody redirects in vain then.
+   * Everything else becomes an event and undefined.
+   */
+  receive(
+    message: MoveMessage,
+    bytes: Uint8Array,
+    from: Rloc,
+    now: Instant,
+    outputs: Output[],
+  ): MoveMessage | undefined
+  /** Whether a genuine message has come from this RLOC since the start. */
+  hasHeard(rloc: Rloc): boolean
+  restore(records: readonly StoredRecord[]): void
+  handleDeadline(now: Instant, outputs: Output[]): void
+  deadline(): Instant | undefined
+}
+
+interface Question {
+  readonly key: string
+  readonly nonce: bigint
+  readonly to: Rloc
+  readonly bytes: Uint8Array
+  readonly giveUpAt: Instant
+  readonly onAnswer: OnMoveAnswer
+  repetitions: number
+}
+
+const FIRST_REPETITION_MS = 20
+const QUICK_REPETITIONS = 5
+const SLOW_REPETITION_MS = 500
+/** A prepare that someone held back must not redirect anything much later. */
+const NONCE_REACH = 256n
+const MAXIMUM_SENDERS = 1024
+const NO_MAC = new Uint8Array(6)
+
+export function createMoveExchange(
+  config: NodeConfig,
+  capabilities: Capabilities,
+  nonces: RisingCounter,
+): MoveExchange {
+  const questions = new Map<string, Question>()
+  const byNonce = new Map<bigint, Question>()
+  const deadlines = createDeadlines()
+  /** By xTR-ID, the one heard of longest ago first. */
+  const windows = new Map<string, ReplayWindow>()
+  /** RLOCs of genuine messages, the one heard of longest ago first. */
+  const heard = new Set<string>()
+  const ourId = hex(config.xtrId)
+
+  function sign(content: MoveContent, nonce: bigint, key: AuthenticationKey): Uint8Array {
+    const message: MoveMessage = {
+      kind: 'move',
+      nonce,
+      keyId: key.keyId,
+      algorithm: key.algorithm,
+      authenticationData: new Uint8Array(0),
+      reason: 'none',
+      records: [],
+      endpointMac: NO_MAC,
+      senders: [],
+      identity: { xtrId: config.xtrId, siteId: config.siteId },
+      ...content,
+    }
+    return encodeSigned(message, key, capabilities.hmac)
+  }
+
+  function abandon(key: string): void {
+    const question = questions.get(key)
+    if (question === undefined) return
+    questions.delete(key)
+    byNonce.delete(question.nonce)
+    deadlines.cancel(key)
+  }
+
+  /** False for a replay; remembers the nonce durably, or a restart would open the door again. */
+  function isFresh(message: MoveMessage, outputs: Output[]): boolean {
+    const sender = hex(message.identity.xtrId)
+    const window = windows.get(sender) ?? createReplayWindow(0n, NONCE_REACH)
+    const former = window.highest
+    const freshness = window.accept(message.nonce)
+    if (freshness !== 'new') return freshness === 'repeated'
+    windows.delete(sender)
+    windows.set(sender, window)
+    if (windows.size > MAXIMUM_SENDERS)
+      for (const oldest of windows.keys()) if (windows.delete(oldest)) break
+    if (message.nonce <= former) return true
+    persistLastNonce(`move/${sender}`, message.nonce, outputs)
+    return true
+  }
+
+  function noteHeard(name: string): void {
+    heard.delete(name)
+    heard.add(name)
+    if (heard.size > MAXIMUM_SENDERS) for (const oldest of heard) if (heard.delete(oldest)) break
+  }
+
+  function objection(message: MoveMessage, bytes: Uint8Array, from: Rloc): string | undefined {
+    const { key, peers } = config.mobility
+    if (key === undefined) return 'no-mobility-key'
+    const name = formatIpAddress(from)
+    if (peers.length > 0 && !peers.some((one) => formatIpAddress(one) === name))
+      return 'unknown-xtr'
+    if (!verifyMessage(bytes, key, capabilities.hmac)) return 'authentication-failed'
+    // Our own words sent back to us would authenticate.
+    if (hex(message.identity.xtrId) === ourId) return 'reflected'
+    return undefined
+  }
+
+  return {
+    ask(key, to, content, giveUpAt, onAnswer, now, outputs) {
+      const secret = config.mobility.key
+      if (secret === undefined) return onAnswer(undefined, now, outputs)
+      abandon(key)
+      const nonce = nonces.next(outputs)
+      const bytes = sign(content, nonce, secret)
+      const question = { key, nonce, to, bytes, giveUpAt, onAnswer, repetitions: 0 }
+      questions.set(key, question)
+      byNonce.set(nonce, question)
+      deadlines.set(key, Math.min(now + FIRST_REPETITION_MS, giveUpAt))
+      sendControl(config, to, bytes, outputs)
+    },
+    abandon,
+    answer(question, to, content, outputs) {
+      const secret = config.mobility.key
+      if (secret !== undefined)
+        sendControl(config, to, sign(content, question.nonce, secret), outputs)
+    },
+    receive(message, bytes, from, now, outputs) {
+      const reject = (reason: string): undefined => {
+        report(outputs, 'move-message-rejected', 'warning', { reason, from: formatIpAddress(from) })
+      }
+      const wrong = objection(message, bytes, from)
+      if (wrong !== undefined) return reject(wrong)
+      noteHeard(formatIpAddress(from))
+      if (isQuestion(message)) return isFresh(message, outputs) ? message : reject('replayed')
+      const question = byNonce.get(message.nonce)
+      if (question === undefined) {
+        reject('unexpected-answer')
+        return message.phase === 'prepared' ? message : undefined
+      }
+      abandon(question.key)
+      question.onAnswer(message, now, outputs)
+      return undefined
+    },
+    hasHeard: (rloc) => heard.has(formatIpAddress(rloc)),
+    restore(records) {
+      for (const record of records) {
+        if (record.kind !== 'last-nonce' || !record.sender.startsWith('move/')) continue
+        const sender = record.sender.slice('move/'.length)
+        windows.set(sender, createReplayWindow(record.nonce, NONCE_REACH))
+      }
+    },
+    handleDeadline(now, outputs) {
+      for (const key of deadlines.due(now)) {
+        const question = questions.get(key)
+        if (question === undefined) continue
+        if (now >= question.giveUpAt) {
+          abandon(key)
+          question.onAnswer(undefined, now, outputs)
+          continue
+        }
+        sendControl(config, question.to, question.bytes, outputs)
+        question.repetitions += 1
+        const quick = question.repetitions < QUICK_REPETITIONS
+        const wait = quick ? FIRST_REPETITION_MS * 2 ** question.repetitions : SLOW_REPETITION_MS
+        deadlines.set(key, Math.min(now + wait, question.giveUpAt))
+      }
+    },
+    deadline: () => deadlines.next(),
+  }
+}
+
+export function hex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  return text
+}
+
+const QUESTIONS: readonly MoveMessage['phase'][] = [
+  'prepare',
+  'prepare-live',
+  'stopped',
+  'confirm',
+  'cancel',
+  'solicited',
+]
+
+function isQuestion(message: MoveMessage): boolean {
+  return QUESTIONS.includes(message.phase)
+}
