@@ -88,6 +88,8 @@ export function formatMarkdown(results: Results): string {
     '|---|---|---|---|',
     ...targets,
     '',
+    ...ELSEWHERE,
+    '',
   ].join('\n')
 }
 
@@ -283,6 +285,13 @@ const WAY_HEADS = [
 ]
 
 const SYSTEM_HEADS = ['Godwit', 'VXLAN', 'plain']
+
+/** What other commands measure, each on a page of its own. */
+const ELSEWHERE = [
+  'Measured by commands of their own: [live migrations of a real guest](migrations.md) (`npm run migrate`),',
+  '[a thousand sites](scale.md) (`npm run scale`), [a million bad packets](attack.md) (`npm run attack`),',
+  '[ten million damaged inputs](fuzz.md) (`npm run fuzz`), [groups of 500 sites](multicast-sim.md).',
+]
 
 const METHOD = [
   'One topology (host - xTR - core - xTR - host, namespaces joined by veth), the three ways in turn over',

@@ -135,7 +135,8 @@ t.test('docs/architecture.md names every folder and stays short', async (t) => {
 })
 
 t.test('every link in the documents leads somewhere', async (t) => {
-  const documents = ['README.md', ...list('docs').filter((file) => file.endsWith('.md'))]
+  const folders = [...list('docs'), ...list('bench'), ...list('native')]
+  const documents = ['README.md', ...folders.filter((file) => file.endsWith('.md'))]
   for (const file of documents)
     for (const [, target = ''] of read(file).matchAll(/\]\(([^)#\s]+)[^)]*\)/g))
       if (!/^[a-z]+:/.test(target))
