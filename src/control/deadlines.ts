@@ -50,3 +50,11 @@ export function createDeadlines(): Deadlines {
     },
   }
 }
+
+/** The earliest of the moments given, undefined when there is none. */
+export function earliest(...moments: readonly (Instant | undefined)[]): Instant | undefined {
+  let first: Instant | undefined
+  for (const one of moments)
+    if (one !== undefined && (first === undefined || one < first)) first = one
+  return first
+}

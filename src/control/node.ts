@@ -15,9 +15,9 @@ import {
   type MapRequest,
   type Message,
 } from '../lisp/message.js'
+import { earliest } from './deadlines.js'
 import { refusal } from './etr/etr.js'
 import type { Capabilities, Input, Instant, Node, Output, RestoredState } from './input-output.js'
-import { earliest, report } from './itr/installed-mappings.js'
 import { createRequestOpening, createTaskOpening, isForEtr } from './lisp-sec/lisp-sec-requests.js'
 import { createDdtNode } from './map-resolver/ddt-node.js'
 import { createDdtResolution } from './map-resolver/ddt-resolution.js'
@@ -25,6 +25,7 @@ import { createDdtSigning } from './map-resolver/ddt-signing.js'
 import { createDdtTrust } from './map-resolver/ddt-trust.js'
 import { createMapResolver, type MapResolver } from './map-resolver/map-resolver.js'
 import { createMapServer } from './map-server/map-server.js'
+import { report } from './outputs.js'
 import { lazily, type NodeSnapshot } from './snapshot.js'
 import { EMPTY_PAGE } from './table-pages.js'
 import { createXtr, type Xtr } from './xtr.js'

@@ -11,6 +11,7 @@ import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
 import { createOwnFacts, type OwnFacts } from './closed-network/own-facts.js'
+import { earliest } from './deadlines.js'
 import { createDatabaseViews, locatorView } from './etr/database-views.js'
 import { createEidPlacement } from './etr/eid-placement.js'
 import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr/etr.js'
@@ -27,7 +28,6 @@ import type {
   Output,
   RestoredState,
 } from './input-output.js'
-import { earliest, report } from './itr/installed-mappings.js'
 import { createItr, type Itr } from './itr/itr.js'
 import { handleEndpointEvent } from './moves/endpoint-events.js'
 import { createMoveExchange } from './moves/move-exchange.js'
@@ -40,6 +40,7 @@ import type { PimLinkView } from './multicast/pim-links.js'
 import type { ListenerView, SegmentView } from './multicast/segment-views.js'
 import { createSiteMembership, type SiteMembership } from './multicast/site-membership.js'
 import { createSiteMulticast, type SiteMulticast } from './multicast/site-multicast.js'
+import { report } from './outputs.js'
 import { createRisingCounter, persist } from './rising-counter.js'
 import type {
   LocatorStateView,

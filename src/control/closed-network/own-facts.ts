@@ -13,11 +13,11 @@ import { formatIpAddress } from '../../lisp/address.js'
 import type { EidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
-import { createDeadlines } from '../deadlines.js'
+import { createDeadlines, earliest } from '../deadlines.js'
 import type { Smr } from '../etr/smr.js'
 import type { Instant, Output } from '../input-output.js'
-import { earliest, report } from '../itr/installed-mappings.js'
 import type { OfKind } from '../itr/itr.js'
+import { report } from '../outputs.js'
 import { statusBitsOf, USE_LSB_MS } from './use-lsb-timer.js'
 
 export interface OwnFacts {

@@ -14,10 +14,11 @@ import { type Eid, formatEid, formatEidPrefix, hostPrefix } from '../../lisp/eid
 import { type Locator, locator, type Rloc } from '../../lisp/locator.js'
 import type { Instant, Output } from '../input-output.js'
 import { usableLocators } from '../itr/encapsulation-choice.js'
-import { type InstalledMappings, report } from '../itr/installed-mappings.js'
+import type { InstalledMappings } from '../itr/installed-mappings.js'
 import type { OfKind } from '../itr/itr.js'
 import type { PendingRequests } from '../itr/pending-requests.js'
 import type { SmrFollowing } from '../itr/smr-following.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 
 export interface SourceDoubts {

@@ -13,8 +13,8 @@ import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { ownMapping } from '../control-datagram.js'
 import type { Encapsulation, Instant, LocalMove, Output } from '../input-output.js'
-import { push } from '../itr/installed-mappings.js'
 import type { Itr } from '../itr/itr.js'
+import { push } from '../outputs.js'
 
 export interface EidPlacement {
   /** The endpoint is here: deliver, let everything held go, register from now on. */

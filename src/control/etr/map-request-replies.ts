@@ -17,8 +17,8 @@ import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-databa
 import { createAnswerLimits } from '../answer-limits.js'
 import { endOfPath, ownLocators, ownMapping, sourceRloc } from '../control-datagram.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import type { SignReply } from '../lisp-sec/lisp-sec-requests.js'
+import { report } from '../outputs.js'
 
 /** Where a Map-Request came from; ports are those of its innermost UDP header. */
 export interface RequestOrigin {

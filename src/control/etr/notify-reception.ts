@@ -18,7 +18,7 @@ import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-databa
 import { namesUs, sendControl } from '../control-datagram.js'
 import { hear, isKnownVersion } from '../heard-version.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { keyTowards } from '../peer-profile.js'
 import { createReplayWindow } from '../replay-window.js'
 import { persistLastNonce } from '../rising-counter.js'

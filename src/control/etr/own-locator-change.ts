@@ -16,8 +16,9 @@ import { type Eid, eidFromPrefix, formatEid, hostPrefix } from '../../lisp/eid.j
 import { equalLocatorSets, type Locator, type Rloc } from '../../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { ownLocators } from '../control-datagram.js'
+import { earliest } from '../deadlines.js'
 import type { Instant, Output, StoredRecord } from '../input-output.js'
-import { earliest, report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import type { EidPlacement } from './eid-placement.js'
 import type { Smr } from './smr.js'
 

@@ -20,9 +20,9 @@ import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-databa
 import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output, Random } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import type { OfKind } from '../itr/itr.js'
 import { mapRequest } from '../itr/map-request-form.js'
+import { report } from '../outputs.js'
 import { createRateLimit, type RateLimit } from '../rate-limit.js'
 
 export interface Smr {

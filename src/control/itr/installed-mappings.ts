@@ -23,16 +23,15 @@ import { createMapCache, type MapCache, type MapCacheEntry } from '../../tables/
 import { createEchoNonce, type EchoNonce } from '../closed-network/echo-nonce.js'
 import { createRemoteFacts, type RemoteFacts } from '../closed-network/remote-facts.js'
 import { namesUs } from '../control-datagram.js'
-import { createDeadlines } from '../deadlines.js'
-import type { Event } from '../event.js'
+import { createDeadlines, earliest } from '../deadlines.js'
 import type {
   Capabilities,
-  DatapathOperation,
   Encapsulation,
   HoldGiveUpReason,
   Instant,
   Output,
 } from '../input-output.js'
+import { push, report } from '../outputs.js'
 import type { MapCacheView } from '../snapshot.js'
 import { pageOf, type TablePage, type TableQuery } from '../table-pages.js'
 import { chooseEncapsulations, usableLocators } from './encapsulation-choice.js'
@@ -398,25 +397,4 @@ function view(config: NodeConfig, entry: MapCacheEntry, now: Instant): MapCacheV
     origin: entry.origin,
     refreshing: entry.refreshing,
   }
-}
-
-/** The earliest of the moments given, undefined when there is none. */
-export function earliest(...moments: readonly (Instant | undefined)[]): Instant | undefined {
-  let first: Instant | undefined
-  for (const one of moments)
-    if (one !== undefined && (first === undefined || one < first)) first = one
-  return first
-}
-
-export function push(outputs: Output[], operation: DatapathOperation): void {
-  outputs.push({ kind: 'datapath', operation })
-}
-
-export function report(
-  outputs: Output[],
-  name: Event['name'],
-  severity: Event['severity'],
-  fields: { readonly [field: string]: string | number | boolean | readonly string[] | undefined },
-): void {
-  outputs.push({ kind: 'event', event: { name, severity, ...fields } as Event })
 }

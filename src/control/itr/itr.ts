@@ -15,6 +15,7 @@ import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { Action, Mapping } from '../../lisp/mapping.js'
 import type { MapNotify, MapReply, MapRequest } from '../../lisp/message.js'
 import { createSourceDoubts, type SourceDoubts } from '../closed-network/source-doubts.js'
+import { earliest } from '../deadlines.js'
 import type {
   Capabilities,
   DatapathEvent,
@@ -25,11 +26,12 @@ import type {
   StoredRecord,
 } from '../input-output.js'
 import { createProtectedAsking, FIRST_CHOICE } from '../lisp-sec/lisp-sec-asking.js'
+import { report } from '../outputs.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from '../snapshot.js'
 import type { TablePage, TableQuery } from '../table-pages.js'
 import { createAdoptedMappings } from './adopted-mappings.js'
 import { usableLocators } from './encapsulation-choice.js'
-import { createInstalledMappings, earliest, report } from './installed-mappings.js'
+import { createInstalledMappings } from './installed-mappings.js'
 import { createMapReplyHandling } from './map-reply-handling.js'
 import { createMissLimits } from './miss-limits.js'
 import {

@@ -13,8 +13,8 @@ import { type Eid, formatEid, formatEidPrefix, hostPrefix } from '../../lisp/eid
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output } from '../input-output.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
-import { report } from './installed-mappings.js'
 import type { PendingRequests } from './pending-requests.js'
 
 export interface SmrFollowing {

@@ -10,7 +10,7 @@ import type { Rloc } from '../../lisp/locator.js'
 import type { MapRequest } from '../../lisp/message.js'
 import type { MapCache } from '../../tables/map-cache.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from './installed-mappings.js'
+import { report } from '../outputs.js'
 import type { SmrFollowing } from './smr-following.js'
 import { createSmrLimits, MAXIMUM_SMR_EIDS } from './smr-limits.js'
 

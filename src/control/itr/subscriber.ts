@@ -25,10 +25,10 @@ import { CONTROL_PORT, sendControl, sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
 import { hexOf } from '../map-server/register-guard.js'
+import { report } from '../outputs.js'
 import { createRisingCounter } from '../rising-counter.js'
 import type { SubscriptionView } from '../snapshot.js'
 import { createFollowedPrefixes, type Followed } from './followed-prefixes.js'
-import { report } from './installed-mappings.js'
 import { mapRequest } from './map-request-form.js'
 
 /** How a Map-Request asks to be told of changes. */

@@ -17,7 +17,6 @@ import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../../
 import { createAnswerLimits } from '../answer-limits.js'
 import { isOwnRloc } from '../control-datagram.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import {
   keyForMapServer,
   type ProtectedRequest,
@@ -37,6 +36,7 @@ import {
 import type { MapServer } from '../map-server/map-server.js'
 import type { Datagram } from '../map-server/register-guard.js'
 import { mayForwardSubscription } from '../map-server/subscription-admission.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import type { ReferralView } from '../snapshot.js'
 import type { DdtResolution } from './ddt-resolution.js'

@@ -22,8 +22,8 @@ import { usableLocators } from '../../tables/locator-selection.js'
 import { createAnswerLimits } from '../answer-limits.js'
 import { CONTROL_PORT, endOfPath, isOwnRloc, sendControl, sourceRloc } from '../control-datagram.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import { requiresSecurity } from '../lisp-sec/lisp-sec-requests.js'
+import { report } from '../outputs.js'
 import { geoPolicies, mayTellPlace, withoutSecretPlaces } from './geo-policy.js'
 import {
   type EncapsulatedRequest,

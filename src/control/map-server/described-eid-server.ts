@@ -29,8 +29,9 @@ import {
   type DescribedRegistrant,
 } from '../../tables/described-registrations.js'
 import { sendControl } from '../control-datagram.js'
+import { earliest } from '../deadlines.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
-import { earliest, report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import { createDescribedAnswers } from './described-eid-answers.js'
 import { lifetimeOf } from './map-register-handling.js'

@@ -24,8 +24,8 @@ import {
   type Registration,
   type Registrations,
 } from '../../tables/registrations.js'
+import { earliest } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
-import { earliest } from '../itr/installed-mappings.js'
 import type { ProtectedRequest } from '../lisp-sec/lisp-sec-requests.js'
 import { createGroupServer } from '../multicast/group-server.js'
 import type { GroupCounts } from '../multicast/group-table.js'

@@ -17,7 +17,7 @@ import type { Mapping } from '../../lisp/mapping.js'
 import { CONTROL_PORT, sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import { retryIntervals } from '../retry-schedule.js'
 

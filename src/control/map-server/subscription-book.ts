@@ -15,7 +15,7 @@ import {
   type Subscriptions,
 } from '../../tables/subscriptions.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import {
   createPublicationFlights,

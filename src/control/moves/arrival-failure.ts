@@ -8,7 +8,7 @@ import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
 import type { MoveMessage } from '../../lisp/message.js'
 import type { CommandResult, Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import {
   type Arrival,
   answerCommand,

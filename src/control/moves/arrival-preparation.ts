@@ -17,7 +17,7 @@ import { refusal } from '../etr/etr.js'
 import { hear } from '../heard-version.js'
 import type { CommandResult, Instant, MoveMode, Output } from '../input-output.js'
 import { usableLocators } from '../itr/encapsulation-choice.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import {
   type Arrival,
   answerCommand,

@@ -9,7 +9,7 @@
 import type { Eid } from '../../lisp/eid.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output } from '../input-output.js'
-import { push } from '../itr/installed-mappings.js'
+import { push } from '../outputs.js'
 
 export interface Sought {
   readonly eid: Eid

@@ -13,7 +13,7 @@ import type { MoveMessage } from '../../lisp/message.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { type MoveRecord, moveName, stamp } from './move-log.js'
 
 export interface MoveConvergence {

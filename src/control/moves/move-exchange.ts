@@ -15,7 +15,7 @@ import type { MoveMessage } from '../../lisp/message.js'
 import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { createReplayWindow, type ReplayWindow } from '../replay-window.js'
 import { persistLastNonce, type RisingCounter } from '../rising-counter.js'
 

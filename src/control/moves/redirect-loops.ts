@@ -17,8 +17,8 @@ import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-databa
 import type { EidPlacement } from '../etr/eid-placement.js'
 import type { Smr } from '../etr/smr.js'
 import type { Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import type { OfKind } from '../itr/itr.js'
+import { report } from '../outputs.js'
 
 export interface RedirectLoops {
   /** To be called for each hit, before anything else is made of it; true: the EID is forgotten now. */

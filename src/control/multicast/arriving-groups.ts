@@ -8,7 +8,7 @@
  */
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { DatapathEvent, Instant, Output } from '../input-output.js'
-import { push, report } from '../itr/installed-mappings.js'
+import { push, report } from '../outputs.js'
 
 export interface ArrivingGroups {
   /** Calls `done` once: when packets of every group have come, or after `WAIT_MS`. */

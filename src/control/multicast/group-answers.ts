@@ -14,7 +14,6 @@ import { encodeMessage } from '../../lisp/message.js'
 import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { CONTROL_PORT, sendControl } from '../control-datagram.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
 import {
   type EncapsulatedRequest,
   MAXIMUM_REQUEST_RECORDS,
@@ -22,6 +21,7 @@ import {
 } from '../map-server/map-request-answers.js'
 import { hexOf } from '../map-server/register-guard.js'
 import type { Speaker, SubscriptionAdmission } from '../map-server/subscription-admission.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import type { Addressee, GroupEntry, GroupTable } from './group-table.js'
 

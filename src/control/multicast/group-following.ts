@@ -25,8 +25,8 @@ import {
 import { CONTROL_PORT, sendControl, sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
-import { push, report } from '../itr/installed-mappings.js'
 import { mapRequest } from '../itr/map-request-form.js'
+import { push, report } from '../outputs.js'
 import { keyTowards } from '../peer-profile.js'
 import { entriesOf } from './replication-list.js'
 

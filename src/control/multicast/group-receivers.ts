@@ -17,7 +17,7 @@ import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast
 import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 import { keyTowards, mapServerProfile } from '../peer-profile.js'
 import type { RisingCounter } from '../rising-counter.js'
 import { listMapping, RECEIVER_LEVEL } from './replication-list.js'

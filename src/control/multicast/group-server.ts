@@ -24,9 +24,8 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { Registrations } from '../../tables/registrations.js'
-import { createDeadlines } from '../deadlines.js'
+import { createDeadlines, earliest } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
-import { earliest, report } from '../itr/installed-mappings.js'
 import type { DurableOutputs, MapNotifyOutbox } from '../map-server/map-notify-outbox.js'
 import type { EncapsulatedRequest } from '../map-server/map-request-answers.js'
 import {
@@ -40,6 +39,7 @@ import {
   type SubscriptionAdmission,
   siteKeyOwner,
 } from '../map-server/subscription-admission.js'
+import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import { createGroupAnswers } from './group-answers.js'
 import {

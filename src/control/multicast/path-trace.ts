@@ -31,7 +31,7 @@ import {
 import type { MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
 import type { DatapathEvent, Instant, Output } from '../input-output.js'
-import { push, report } from '../itr/installed-mappings.js'
+import { push, report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 

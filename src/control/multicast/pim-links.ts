@@ -26,8 +26,9 @@ import {
   type PimJoinPrune,
   type PimMessage,
 } from '../../lisp/multicast/pim.js'
+import { earliest } from '../deadlines.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
-import { earliest, push, report } from '../itr/installed-mappings.js'
+import { push, report } from '../outputs.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { type LeftAside, type NamedJoin, namedJoins } from './join-prune-names.js'
 import { createPimAsserts, type PimAsserts } from './pim-asserts.js'

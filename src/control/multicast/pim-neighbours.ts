@@ -11,7 +11,7 @@ import { compareIpAddresses, formatIpAddress, type IpAddress } from '../../lisp/
 import type { HelloOption, PimHello } from '../../lisp/multicast/pim.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Instant, Output, Random } from '../input-output.js'
-import { report } from '../itr/installed-mappings.js'
+import { report } from '../outputs.js'
 
 /** What a Hello has changed. */
 export type HelloEffect = 'new' | 'restarted' | 'known' | 'gone' | 'refused'

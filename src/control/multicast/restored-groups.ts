@@ -12,7 +12,7 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { Encapsulation, Output, RestoredState } from '../input-output.js'
-import { push } from '../itr/installed-mappings.js'
+import { push } from '../outputs.js'
 import { listMapping, RECEIVER_LEVEL } from './replication-list.js'
 
 export type RestoredGroup = NonNullable<RestoredState['groups']>[number]

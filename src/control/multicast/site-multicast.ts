@@ -22,6 +22,7 @@ import {
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { isOwnRloc } from '../control-datagram.js'
+import { earliest } from '../deadlines.js'
 import type {
   Capabilities,
   DatapathEvent,
@@ -29,8 +30,8 @@ import type {
   Instant,
   Output,
 } from '../input-output.js'
-import { earliest, push, report } from '../itr/installed-mappings.js'
 import type { Itr } from '../itr/itr.js'
+import { push, report } from '../outputs.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createArrivingGroups } from './arriving-groups.js'
