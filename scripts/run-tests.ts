@@ -21,9 +21,9 @@ interface FileResult {
 const NEEDS_QUIET = /\/test\/(bench|demo|e2e|store|tables)\/|\/api\/large-tables|\/native-hold/
 /** … but for these, which build networks and are indifferent to what runs beside them. */
 const INDIFFERENT = [
-  'bad-input',
   'capture',
   'closed-network',
+  'hold-limits',
   'hypervisors',
   'interworking',
   'kill',
@@ -34,7 +34,7 @@ const INDIFFERENT = [
   'why-and-replay',
 ].map((name) => `/e2e/${name}.test.js`)
 /** The longest begin first, so that none is left over when all others are done. */
-const LONGEST = ['e2e/kill', 'fuzz/decoders', 'e2e/bad-input', 'e2e/why-and-replay', 'e2e/reload']
+const LONGEST = ['e2e/kill', 'fuzz/decoders', 'e2e/why-and-replay', 'e2e/reload']
 const root = join(import.meta.dirname, '..', '..')
 const testDirectory = join(root, 'dist', 'test')
 process.exit(await main(process.argv.slice(2)))

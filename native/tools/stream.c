@@ -144,6 +144,7 @@ int stream_send_main(int argc, char **argv)
 	for (int i = 0; i < count; i++)
 		open_stream(&streams[i], texts[i], traffic_class);
 	become_punctual();
+	fprintf(stderr, "sending\n");
 	interval = NS_PER_SECOND / rate;
 	next = monotonic_ns();
 	while (!stop_requested && (limit == 0 || ticks < limit)) {

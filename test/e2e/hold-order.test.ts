@@ -7,14 +7,22 @@
  * while the hold was emptied, those after it. How fast a hold can be emptied is the machine's affair:
  * packets that come faster are not stopped for ever, and may then overtake. So each test begins at
  * 50,000 a second, and is done again more slowly until the hold could follow; there order is judged.
- * With small limits what is lost is what was counted.
+ * Holds that are too small: hold-limits.test.ts.
  */
 import t, { type Test } from 'tap'
-import type { AdjustConfig } from '../../src/lab/daemons.js'
-import { announceEndpoint } from '../../src/lab/lab.js'
 import { openPanel, type PanelControl } from '../../src/lab/panel.js'
-import { signalProcess } from '../../src/lab/processes.js'
-import { daemonPid, metricsOf, risen } from '../support/daemon-control.js'
+import { metricsOf, risen } from '../support/daemon-control.js'
+import {
+  dropsIn,
+  type Family,
+  flow,
+  HELD,
+  holding,
+  moveTo,
+  RELEASED,
+  thinking,
+  warmUp,
+} from '../support/hold-scenes.js'
 import {
   type Flow,
   type FlowFigures,
@@ -24,10 +32,7 @@ import {
 } from '../support/numbered-streams.js'
 import { labSkip, type RunningLab, startLab } from '../support/running-lab.js'
 
-const VM1 = { ipv4: '10.10.0.5', ipv6: 'fd00:10::5' } as const
-type Family = keyof typeof VM1
 const FAMILIES = ['ipv4', 'ipv6'] as const
-const CLOUDS = ['cloud-a', 'cloud-b'] as const
 
 const WANTED_RATE = 50_000
 /** What any machine that runs this can release. */
@@ -39,11 +44,6 @@ let rate = WANTED_RATE
 const DELAY_MS = 200
 /** Far above what 50,000 packets/s can fill within the delay on a slow machine. */
 const AMPLE = { packetsPerEid: 200_000, bytesPerEid: 256 << 20, bytesTotal: 512 << 20 }
-const SCANTY = { packetsPerEid: 100, bytesPerEid: 1 << 20, bytesTotal: 1 << 20 }
-/** Packets that went into the hold, left it again, or were one too many. */
-const HELD = 'godwit_datapath_packets_total{held}'
-const RELEASED = 'godwit_datapath_hold_released_total'
-const REFUSED = 'godwit_datapath_hold_dropped_total{hold-packets}'
 const UNSETTLED = 'godwit_datapath_hold_unsettled_total'
 const NOTHING_AMISS = { lost: 0, duplicated: 0, reordered: 0 }
 
@@ -69,48 +69,6 @@ t.test(
     }
   },
 )
-
-t.test('a hold that is too small says exactly what it cost', { skip: labSkip }, async (t) => {
-  const lab = await startLab(t, 'two-clouds.yaml', 'gwres-hold', { adjust: holding(SCANTY) })
-  const panel = openPanel(lab.topology, 'panel')
-  t.teardown(() => panel.close())
-  await warmUp(lab)
-  t.test('while a mapping is awaited', async (t) => {
-    const before = await metricsOf(lab, 'client')
-    await lab.api('client', '/v1/map-cache', { method: 'DELETE' })
-    const streams = await startStreams(lab, [flow('ipv4')], { rate: 2_000, count: 2_000 })
-    await thinking(lab, 400)
-    const figures = figuresOf((await streams.stop())[0]!)
-    const rise = risen(before, await metricsOf(lab, 'client'))
-    t.ok(figures.lost > 100, `${figures.lost} of ${figures.sent} lost`)
-    t.equal(rise[REFUSED], figures.lost, 'all of them counted, by reason')
-    t.equal(rise[HELD], (rise[RELEASED] ?? 0) + figures.lost, 'the rest left the hold')
-    t.match(figures, { reordered: 0, duplicated: 0 })
-  })
-  t.test('while an endpoint is awaited', async (t) => {
-    const before = await metricsOf(lab, 'cloud-b')
-    const streams = await startStreams(lab, [flow('ipv6')], { rate: 2_000, count: 3_000 })
-    await pause(200)
-    t.equal(await moveTo(lab, panel, 'cloud-b', 400), 201)
-    const figures = figuresOf((await streams.stop())[0]!)
-    const rise = risen(before, await metricsOf(lab, 'cloud-b'))
-    t.ok(figures.lost > 100, `${figures.lost} of ${figures.sent} lost`)
-    t.equal(rise[REFUSED], figures.lost, 'all of them counted, by reason')
-    t.match(figures, { reordered: 0, duplicated: 0 })
-  })
-  t.test('for an endpoint that never comes', async (t) => {
-    const before = await Promise.all(CLOUDS.map((node) => metricsOf(lab, node)))
-    const streams = await startStreams(lab, [flow('ipv4')], { rate: 500, count: 2_000 })
-    await pause(200)
-    t.equal(await moveTo(lab, panel, 'cloud-a', undefined), 201)
-    const figures = figuresOf((await streams.stop())[0]!)
-    const after = await Promise.all(CLOUDS.map((node) => metricsOf(lab, node)))
-    const dropped = CLOUDS.map((_, index) => dropsIn(risen(before[index]!, after[index]!)))
-    t.ok(figures.lost > 100, `${figures.lost} of ${figures.sent} lost`)
-    t.equal(dropped[0]! + dropped[1]!, figures.lost, 'all counted')
-    t.match(figures, { duplicated: 0 })
-  })
-})
 
 /** The client knows nothing of vm1; the Map-Resolver answers after `thinkMs`. */
 async function cold(t: Test, lab: RunningLab, family: Family, thinkMs: number): Promise<void> {
@@ -147,30 +105,6 @@ async function lateEndpoint(
   t.ok(held > DELAY_MS, `${held} were held`)
 }
 
-/** Asks for the move and switches the link `lateMs` after "ready", or never; the API's status. */
-async function moveTo(
-  lab: RunningLab,
-  panel: PanelControl,
-  to: string,
-  lateMs: number | undefined,
-): Promise<number> {
-  const body = { eids: Object.values(VM1), instanceId: 7 }
-  const { status } = await lab.api(to, '/v1/moves', { method: 'POST', body })
-  if (lateMs === undefined) return status
-  await pause(lateMs)
-  panel.flip(to)
-  await announceEndpoint(lab.topology, 'vm1')
-  return status
-}
-
-/** Stops the mapping system for a while; its socket keeps what is asked meanwhile. */
-async function thinking(lab: RunningLab, ms: number): Promise<void> {
-  const pid = daemonPid(lab, 'mapping')
-  signalProcess(pid, 'SIGSTOP')
-  await pause(ms)
-  signalProcess(pid, 'SIGCONT')
-}
-
 interface Outcome {
   readonly flow: Flow
   readonly rise: Readonly<Record<string, number>>
@@ -197,24 +131,4 @@ async function judgeOrder(t: Test, run: () => Promise<Outcome>): Promise<Outcome
     t.comment(`${unsettled} releases found no gap: ${figures.reordered} reordered; more slowly`)
     rate = Math.max(LEAST_RATE, Math.round(rate * SLOWER))
   }
-}
-
-function dropsIn(rise: Readonly<Record<string, number>>): number {
-  return Object.entries(rise)
-    .filter(([name]) => /^godwit_datapath_(hold_dropped|drops)_total/.test(name))
-    .reduce((sum, [, value]) => sum + value, 0)
-}
-
-/** Neighbour entries of the hosts, whose own queues would lose or reorder the first packets. */
-async function warmUp(lab: RunningLab): Promise<void> {
-  for (const address of Object.values(VM1))
-    await lab.run('host1', 'ping', '-c', '2', '-i', '0.2', '-q', address)
-}
-
-function flow(family: Family) {
-  return { name: `host1>vm1/${family}`, from: 'host1', to: 'vm1', address: VM1[family] }
-}
-
-function holding(hold: object): AdjustConfig {
-  return (_node, config) => ({ ...config, hold })
 }

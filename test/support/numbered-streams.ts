@@ -72,7 +72,12 @@ export async function startStreams(
   return {
     async stop() {
       await Promise.all(
-        senders.map((sender) => (count === undefined ? sender.stop() : sender.finished)),
+        senders.map(async (sender) => {
+          if (count !== undefined) return sender.finished
+          // Ended before it has begun, it would leave the records of the streams before.
+          await sender.says('sending')
+          return sender.stop()
+        }),
       )
       await pause(STRAGGLER_MS)
       await Promise.all(receivers.map((receiver) => receiver.stop()))
