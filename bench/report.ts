@@ -288,9 +288,7 @@ const SYSTEM_HEADS = ['Godwit', 'VXLAN', 'plain']
 
 /** What other commands measure, each on a page of its own. */
 const ELSEWHERE = [
-  'Measured by commands of their own: [live migrations of a real guest](migrations.md) (`npm run migrate`),',
-  '[a thousand sites](scale.md) (`npm run scale`), [a million bad packets](attack.md) (`npm run attack`),',
-  '[ten million damaged inputs](fuzz.md) (`npm run fuzz`), [groups of 500 sites](multicast-sim.md).',
+  '[What other commands measure](README.md): migrations, scale, soak, attack, fuzz, groups.',
 ]
 
 const METHOD = [
