@@ -124,6 +124,16 @@ PACKETS  WHAT
   }
 })
 
+t.test('show multicast tells groups, segments, listeners and routers', async (t) => {
+  const { out, code } = await godwit('show', 'multicast')
+  t.equal(code, 0)
+  for (const title of ['COPIES TO', 'QUERIER', 'SOURCES', 'PIM ROUTERS']) t.match(out, title)
+  t.match(out, /br0 \(IPv4\) +10\.10\.0\.9 +10\.10\.0\.9 +2 +1/)
+  const json = JSON.parse((await godwit('show', 'multicast', '--json')).out)
+  t.match(json, { groups: Array, listeners: Array, segments: Array })
+  t.same(json.routers[0].neighbours, ['10.10.0.9'])
+})
+
 t.test('columns line up: a cell begins where its title begins', async (t) => {
   const [title = '', ...rows] = (await godwit('show', 'map-cache')).out.trimEnd().split('\n')
   t.equal(rows.length, 3)

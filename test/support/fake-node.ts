@@ -183,6 +183,16 @@ export function aConfig(): Config & { api: { socket: string } } {
   return config as Config & { api: { socket: string } }
 }
 
+const A_PIM_LINK = {
+  interfaceName: 'br0',
+  family: 4,
+  address: '10.10.0.1',
+  designatedRouter: '10.10.0.9',
+  neighbours: ['10.10.0.9'],
+  joinedByOthers: 2,
+  joinedByUs: 1,
+} as const
+
 const A_LISTENER = {
   interfaceName: 'br0',
   instanceId: 7,
@@ -226,7 +236,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
   return {
     node: 'cloud-b',
     roles: ['itr', 'etr'],
-    pimLinks: [],
+    pimLinks: [A_PIM_LINK],
     listeners: [A_LISTENER],
     segments: [A_SEGMENT],
     groups: [AN_SSM_GROUP, { ...AN_SSM_GROUP, group: '[7](*,239.1.1.1)' }],

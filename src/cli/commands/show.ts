@@ -3,15 +3,12 @@
  */
 import type { Static } from 'typebox'
 import type {
-  ListenerView,
   LocatorStateView,
   MapCacheEntry,
   MappingDatabaseEntry,
   MoveEntryView,
-  MulticastGroupView,
   NodeInformation,
   RegistrationView,
-  SegmentView,
   SiteView,
   SubscriptionView,
 } from '../../api/views.js'
@@ -31,18 +28,13 @@ import {
   textOption,
 } from '../command.js'
 import { formatMove } from './move.js'
+import { showMulticastCommand } from './show-multicast.js'
 
 const SELECTION = [
   ['--eid <eid>', 'only the longest match of this EID'],
   ['--instance-id <number>', 'only this instance-ID'],
   ['--limit <number>', 'at most so many (default 1000)'],
   ['--after <prefix>', 'only what comes after this EID-prefix'],
-] as const
-
-const GROUP_SELECTION = [
-  SELECTION[1],
-  SELECTION[2],
-  ['--after <group>', 'only what comes after this group'],
 ] as const
 
 type MapCache = Static<typeof MapCacheEntry>
@@ -114,53 +106,6 @@ const subscriptionColumns: readonly Column<Static<typeof SubscriptionView>>[] = 
   { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
 ]
 
-const groupColumns: readonly Column<Static<typeof MulticastGroupView>>[] = [
-  { title: 'GROUP', text: ({ group }) => group },
-  { title: 'SIDE', text: ({ side, level }) => (level > 0 ? `${side} ${level}` : side) },
-  { title: 'LISTENERS', text: ({ listeners }) => String(listeners), align: 'right' },
-  { title: 'INTERFACES', text: ({ interfaces }) => interfaces.join('\n') },
-  { title: 'STATE', text: stateOfGroup },
-  { title: 'COPIES TO', text: ({ copies }) => copies.join('\n') },
-  { title: 'MEMBERS', text: ({ members }) => String(members), align: 'right' },
-  { title: 'PACKETS', text: ({ counters }) => String(counters?.packets ?? '-'), align: 'right' },
-]
-
-function stateOfGroup({ registered, followed }: Static<typeof MulticastGroupView>): string {
-  const words = [registered ? 'registered' : '', followed ? 'followed' : '']
-  return words.filter((one) => one !== '').join(', ')
-}
-
-const listenerColumns: readonly Column<Static<typeof ListenerView>>[] = [
-  { title: 'INTERFACE', text: ({ interfaceName }) => interfaceName },
-  { title: 'GROUP', text: ({ group }) => group },
-  {
-    title: 'SOURCES',
-    text: ({ mode, sources, excluded }) =>
-      mode === 'include'
-        ? sources.join('\n')
-        : ['any', ...excluded.map((one) => `not ${one}`)].join('\n'),
-  },
-  { title: 'HOSTS', text: ({ hosts }) => (hosts.length === 0 ? 'not known' : hosts.join('\n')) },
-  { title: 'VERSION', text: ({ version }) => String(version), align: 'right' },
-  { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
-]
-
-const segmentColumns: readonly Column<Static<typeof SegmentView>>[] = [
-  { title: 'INTERFACE', text: ({ interfaceName }) => interfaceName },
-  {
-    title: 'PROTOCOL',
-    text: ({ family, version }) => (family === 4 ? `IGMPv${version}` : `MLDv${version}`),
-  },
-  {
-    title: 'QUERIER',
-    text: ({ querier = 'none', isQuerier }) => (isQuerier ? `${querier} (us)` : querier),
-  },
-  { title: 'GROUPS', text: ({ groups }) => String(groups), align: 'right' },
-  { title: 'HOSTS', text: ({ hosts }) => String(hosts), align: 'right' },
-  { title: 'REFUSED', text: ({ refused }) => String(refused), align: 'right' },
-  { title: 'IGNORED', text: ({ ignored }) => String(ignored), align: 'right' },
-]
-
 const locatorColumns: readonly Column<Static<typeof LocatorStateView>>[] = [
   { title: 'RLOC', text: ({ rloc }) => rloc },
   { title: 'STATE', text: ({ reachable }) => (reachable ? 'up' : 'down') },
@@ -210,12 +155,7 @@ export const showCommands: readonly CliCommand[] = [
     subscriptionColumns,
     true,
   ),
-  {
-    usage: 'show multicast',
-    summary: 'multicast groups: listeners, copies, receiver sites (RFC 8378)',
-    options: GROUP_SELECTION,
-    run: showMulticast,
-  },
+  showMulticastCommand,
   tableCommand('locators', 'reachability of locators', 'locators', locatorColumns, false),
   {
     usage: 'show moves [move]',
@@ -267,39 +207,6 @@ function tableCommand<Row>(
         context.print(`… of ${total} in all: --after '${next}', or narrow with --eid`)
     },
   }
-}
-
-async function showMulticast(context: CommandContext): Promise<void> {
-  const query = queryString({
-    instanceId: numberOption(context, 'instanceId'),
-    limit: numberOption(context, 'limit'),
-    after: textOption(context, 'after'),
-  })
-  const answer = await context.client().get<GroupsAnswer>(`/v1/multicast/groups${query}`)
-  const { segments, listeners } = await context
-    .client()
-    .get<ListenersAnswer>('/v1/multicast/listeners')
-  if (context.json) return printJson(context, { ...answer, segments, listeners })
-  const { groups, total, next } = answer
-  context.print(formatTable(groupColumns, groups, 'no multicast groups', context.colour))
-  if (next !== undefined) context.print(`… of ${total} in all: --after '${next}'`)
-  if (segments.length === 0) return
-  context.print('')
-  context.print(formatTable(segmentColumns, segments, '', context.colour))
-  if (listeners.length === 0) return
-  context.print('')
-  context.print(formatTable(listenerColumns, listeners, '', context.colour))
-}
-
-interface ListenersAnswer {
-  readonly segments: readonly Static<typeof SegmentView>[]
-  readonly listeners: readonly Static<typeof ListenerView>[]
-}
-
-interface GroupsAnswer {
-  readonly total: number
-  readonly next?: string
-  readonly groups: readonly Static<typeof MulticastGroupView>[]
 }
 
 async function showMoves(context: CommandContext): Promise<void> {
