@@ -154,7 +154,9 @@ async function evacuate(
   }
   await poll(EVACUATION_LIMIT_MS, async () => {
     const { body: now } = await apiRequest(socketOf(name, 'cloud-b'), '/v1/move-batches')
-    progress = listIn(now).find((one) => one['batchId'] === batchId) as unknown as typeof progress
+    const found = listIn(now).find((one) => one['batchId'] === batchId)
+    if (found === undefined) return 'the batch is not listed'
+    progress = { ...progress, ...found }
     return progress.done ? undefined : `${progress.converged} of ${addresses.length} have moved`
   })
   const pauses = await Promise.all(acts)
