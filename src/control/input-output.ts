@@ -505,6 +505,27 @@ export type StoredRecord =
       }
     }
   | { readonly kind: 'group-receiver-removed'; readonly name: string; readonly owner: string }
+  /** Map-Server: who registered a name or a place (map-server/described-eid-memory.ts). */
+  | {
+      readonly kind: 'described-registration'
+      readonly site: string
+      /** As `formatDescribedEid` says it. */
+      readonly name: string
+      readonly owner: string
+      readonly source: Rloc
+      readonly keyId: number
+      readonly proxyReply: boolean
+      /** As it stands on the wire (RFC 9301 §5.4). */
+      readonly record: Uint8Array
+      /** As an `Instant` inside the node; the shell converts to wall-clock at rest. */
+      readonly expiresAt: Instant
+    }
+  | {
+      readonly kind: 'described-registration-removed'
+      readonly site: string
+      readonly name: string
+      readonly owner: string
+    }
   | { readonly kind: 'subscription-removed'; readonly eidPrefix: EidPrefix; readonly xtrId: string }
   /** Of the API, and of no concern to the node: which machine brought which EIDs. */
   | {

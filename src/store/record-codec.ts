@@ -40,6 +40,9 @@ function toMessage(record: KeptRecord): Record<string, unknown> {
   if (record.kind === 'group-receiver') return { groupReceiver: groupReceiverMessage(record) }
   if (record.kind === 'own-locators') return { ownLocators: ownLocatorsMessage(record) }
   if (record.kind === 'workload') return { workload: workloadMessage(record) }
+  if (record.kind === 'described-registration') {
+    return { describedRegistration: { ...record, source: record.source.bytes } }
+  }
   const { kind: _kind, eidPrefix, ownerRlocs, locators, action, ...plain } = record
   return {
     registration: {
@@ -91,6 +94,15 @@ function workloadOf({ workloadId, name, ovf, eids }: StoredWorkload): Workload {
       instanceId,
       address: ipAddress(new Uint8Array(address)),
     })),
+  }
+}
+
+function describedOf({ source, record, ...plain }: StoredDescribed): Described {
+  return {
+    ...plain,
+    kind: 'described-registration',
+    source: ipAddress(new Uint8Array(source)),
+    record: new Uint8Array(record),
   }
 }
 
@@ -151,6 +163,7 @@ function fromMessage(message: Record<string, unknown>): KeptRecord | undefined {
   if (kinds.ownLocators) return ownLocatorsOf(kinds.ownLocators)
   if (kinds.workload) return workloadOf(kinds.workload)
   if (kinds.groupReceiver) return groupReceiverOf(kinds.groupReceiver)
+  if (kinds.describedRegistration) return describedOf(kinds.describedRegistration)
   if (subscription) return subscriptionOf(subscription)
   if (reservation) {
     const { scope, ceiling } = reservation
@@ -204,6 +217,8 @@ interface StoredPrefix {
   readonly address: Uint8Array
   readonly maskLength: number
 }
+type Described = KeptRecord & { kind: 'described-registration' }
+type StoredDescribed = Omit<Described, 'kind' | 'source'> & { readonly source: Uint8Array }
 type PendingNotify = KeptRecord & { kind: 'pending-notify' }
 type StoredNotify = Omit<PendingNotify, 'kind' | 'eidPrefix' | 'homeRlocs' | 'otherRlocs'> & {
   readonly eidPrefix: StoredPrefix
@@ -236,6 +251,7 @@ interface StoredMessage {
   readonly ownLocators?: StoredOwnLocators
   readonly workload?: StoredWorkload
   readonly groupReceiver?: StoredGroupReceiver
+  readonly describedRegistration?: StoredDescribed
   readonly lastNonce?: { readonly sender: string; readonly nonce: Uint8Array }
   readonly registration?: Omit<
     Registration,

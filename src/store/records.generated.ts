@@ -16,7 +16,8 @@ export const RECORDS_DESCRIPTOR = {
                 "pendingNotify",
                 "ownLocators",
                 "workload",
-                "groupReceiver"
+                "groupReceiver",
+                "describedRegistration"
               ]
             }
           },
@@ -56,6 +57,11 @@ export const RECORDS_DESCRIPTOR = {
               "type": "GroupReceiver",
               "id": 8,
               "protoName": "group_receiver"
+            },
+            "describedRegistration": {
+              "type": "DescribedRegistration",
+              "id": 9,
+              "protoName": "described_registration"
             }
           }
         },
@@ -347,6 +353,45 @@ export const RECORDS_DESCRIPTOR = {
               "type": "uint32",
               "id": 9,
               "protoName": "authentication_length"
+            }
+          }
+        },
+        "DescribedRegistration": {
+          "fields": {
+            "site": {
+              "type": "string",
+              "id": 1
+            },
+            "name": {
+              "type": "string",
+              "id": 2
+            },
+            "owner": {
+              "type": "string",
+              "id": 3
+            },
+            "source": {
+              "type": "bytes",
+              "id": 4
+            },
+            "keyId": {
+              "type": "uint32",
+              "id": 5,
+              "protoName": "key_id"
+            },
+            "proxyReply": {
+              "type": "bool",
+              "id": 6,
+              "protoName": "proxy_reply"
+            },
+            "record": {
+              "type": "bytes",
+              "id": 7
+            },
+            "expiresAt": {
+              "type": "double",
+              "id": 8,
+              "protoName": "expires_at"
             }
           }
         },

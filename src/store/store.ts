@@ -6,8 +6,8 @@
  *   share one write. When it rejects, none of its records may be relied on.
  * - A record replaces the one with the same key; `registration-removed` removes a registration,
  *   `subscription-removed` a subscription, `pending-notify-removed` a pending notify,
- *   `workload-removed` a workload.
- *   `group-receiver-removed` a receiver of a group.
+ *   `workload-removed` a workload, `group-receiver-removed` a receiver of a group,
+ *   `described-registration-removed` the registration of a name or a place.
  * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
@@ -30,6 +30,7 @@ export type Removal = Extract<
       | 'pending-notify-removed'
       | 'workload-removed'
       | 'group-receiver-removed'
+      | 'described-registration-removed'
   }
 >
 
@@ -61,6 +62,9 @@ export function recordKey(record: StoredRecord): string {
     case 'group-receiver':
     case 'group-receiver-removed':
       return `group-receiver/${record.name}/${record.owner}`
+    case 'described-registration':
+    case 'described-registration-removed':
+      return `described-registration/${record.site}/${record.owner}/${record.name}`
     default:
       throw new Error(`not a stored record: ${JSON.stringify(record satisfies never)}`)
   }

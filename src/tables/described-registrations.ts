@@ -24,6 +24,8 @@ export interface DescribedRegistrant {
   /** xTR-ID in hex, or the source RLOC as text. */
   readonly owner: string
   readonly source: Rloc
+  /** Of the key that it speaks with. */
+  readonly keyId: number
   readonly record: StructuredMapping
   readonly proxyReply: boolean
   readonly expiresAt: number
@@ -34,6 +36,13 @@ export interface DescribedRegistration {
   readonly site: string
   /** At least one, oldest first. */
   readonly registrants: readonly DescribedRegistrant[]
+}
+
+/** Whose time is over. */
+export interface EndedRegistrant {
+  readonly eid: DescribedEid
+  readonly owner: string
+  readonly site: string
 }
 
 export interface DescribedRegistrations {
@@ -48,10 +57,12 @@ export interface DescribedRegistrations {
   /** Puts or replaces; without registrants it removes. */
   put(registration: DescribedRegistration): void
   /** Takes out what is over at `now`: a registrant, of which the others stay. */
-  takeDue(now: number): { readonly eid: DescribedEid; readonly owner: string; site: string }[]
+  takeDue(now: number): EndedRegistrant[]
   nextExpiry(): number | undefined
   ofSite(site: string): number
   placesIn(instanceId: number): number
+  /** A site has its places in one instance. */
+  placesOf(site: string): number
 }
 
 export function createDescribedRegistrations(): DescribedRegistrations {
@@ -59,6 +70,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
   /** Instance-ID → its places. */
   const places = new Map<number, Set<Held>>()
   const perSite = new Map<string, number>()
+  const placesPerSite = new Map<string, number>()
   const heap = createExpiryHeap<Held>()
 
   function remove(key: string): void {
@@ -68,7 +80,9 @@ export function createDescribedRegistrations(): DescribedRegistrations {
     held.delete(key)
     heap.remove(former.slot)
     perSite.set(site, (perSite.get(site) ?? 0) - 1)
-    if (eid.kind === 'place') places.get(eid.instanceId)?.delete(former)
+    if (eid.kind !== 'place') return
+    places.get(eid.instanceId)?.delete(former)
+    placesPerSite.set(site, (placesPerSite.get(site) ?? 0) - 1)
   }
 
   function put(registration: DescribedRegistration): void {
@@ -84,6 +98,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
     if (eid.kind !== 'place') return
     const there = places.get(eid.instanceId) ?? new Set()
     places.set(eid.instanceId, there.add(entry))
+    placesPerSite.set(site, (placesPerSite.get(site) ?? 0) + 1)
   }
 
   function longestName(eid: NamedEid): readonly DescribedRegistration[] {
@@ -113,7 +128,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
     matches: (eid) => (eid.kind === 'name' ? longestName(eid) : covering(eid)),
     put,
     takeDue(now) {
-      const gone: { eid: DescribedEid; owner: string; site: string }[] = []
+      const gone: EndedRegistrant[] = []
       for (let due = heap.takeDue(now); due !== undefined; due = heap.takeDue(now)) {
         const { registration } = due
         const { eid, site } = registration
@@ -125,6 +140,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
     },
     nextExpiry: () => heap.first()?.at,
     ofSite: (site) => perSite.get(site) ?? 0,
+    placesOf: (site) => placesPerSite.get(site) ?? 0,
     placesIn: (instanceId) => places.get(instanceId)?.size ?? 0,
   }
 }

@@ -4,6 +4,7 @@
  */
 import t from 'tap'
 import type { SiteConfig } from '../../src/config/node-config.js'
+import type { StoredRecord } from '../../src/control/input-output.js'
 import { MAXIMUM_PLACES_PER_INSTANCE } from '../../src/control/map-server/described-eid-server.js'
 import type { AfiAddress, GeoLocation } from '../../src/lisp/afi-address.js'
 import { describedEidOf, formatDescribedEid } from '../../src/lisp/described-eid.js'
@@ -20,7 +21,12 @@ import {
   anIdentity,
   aSite,
 } from '../support/builders.js'
-import { createMappingSystem, restarted, type Sent } from '../support/mapping-system.js'
+import {
+  createMappingSystem,
+  registerBytes,
+  restarted,
+  type Sent,
+} from '../support/mapping-system.js'
 
 const ITR = '198.51.100.1'
 const ETR = '192.0.2.1'
@@ -299,18 +305,85 @@ t.test('places of one instance-ID are limited, and those that are there stay', a
   t.match(inWords(ask(aPlaceEid(0.5, 0)).sent[0]), [/r 1000 m 1 locator/])
 })
 
-t.test('after a restart nothing is said to be missing until all have registered', async (t) => {
-  const { config, system, register } = aSystem()
-  system.register(0, ETR, { nonce: 1n })
-  register([aRecord(aName('ietf'))], { nonce: 2n })
-  const again = restarted(config, system.store, 1000).system
-  const ask = (now: number) => {
-    const record = { subscribe: false, eid: aName('ietf'), maskLength: 40 }
-    return again.request(now, ITR, aMapRequest({ records: [], structuredRecords: [record] }))
+/** The same Map-Server after a crash: only what it wrote is known. */
+function crashed(config: ReturnType<typeof aNodeConfig>, store: Map<string, StoredRecord>) {
+  const { system, result } = restarted(config, store, 1000)
+  const ask = (eid: AfiAddress, now = 2000) => {
+    const record = { subscribe: false, eid, maskLength: aRecord(eid).maskLength }
+    const request = aMapRequest({ records: [], structuredRecords: [record] })
+    return inWords(system.request(now, ITR, request).sent[0])
   }
-  t.strictSame(ask(2000).names, ['map-reply-suppressed learning'])
-  again.runUntil(100_000)
-  t.strictSame(inWords(ask(100_000).sent[0]), ['[7]"ietf" natively-forward'])
+  return { system, result, ask }
+}
+
+t.test('names and places are known after a restart, until nobody refreshes them', async (t) => {
+  const { config, system, register } = aSystem()
+  register([aRecord(aName('ietf'))])
+  register([aRecord(aPlaceEid(10, 10, 1000))])
+  const again = crashed(config, system.store)
+  t.strictSame(again.ask(aName('ietf.lisp')), ['[7]"ietf" 1 locator'])
+  t.match(again.ask(aPlaceEid(10, 10)), [/r 1000 m 1 locator/])
+  t.strictSame(again.ask(aName('other')), ['[7]"other" natively-forward'], 'at once')
+  const ended = again.system.runUntil(181_000).flatMap(({ result }) => result.names)
+  t.strictSame(
+    ended.filter((name) => name === 'registration-expired'),
+    ['registration-expired', 'registration-expired'],
+  )
+  t.notOk([...again.system.store.keys()].some((key) => key.startsWith('described')))
+})
+
+t.test('a name is written before it is acknowledged, and not with every refresh', async (t) => {
+  const { register } = aSystem()
+  const first = register([aRecord(aName('ietf'))])
+  t.strictSame(first.answer?.after, ['described-registration', 'last-nonce'])
+  const refresh = register([aRecord(aName('ietf'))])
+  t.strictSame([refresh.answer?.after, refresh.written.length], [[], 0])
+})
+
+t.test('what the configuration took from a site is not restored', async (t) => {
+  const { config, system, register } = aSystem()
+  register([aRecord(aName('ietf'))])
+  const { sites } = aNodeConfig({ mapServer: config.mapServer }).mapServer
+  const mapServer = { ...config.mapServer, sites: sites.map((site) => ({ ...site, names: [] })) }
+  const again = crashed({ ...config, mapServer }, system.store)
+  t.strictSame(again.result.names, ['registration-removed no-longer-configured'])
+  t.notOk([...again.system.store.keys()].some((key) => key.startsWith('described')))
+})
+
+t.test('a Map-Register of before the last change is not believed after a crash', async (t) => {
+  const { config, system } = aSystem()
+  const byOf = (nonce: bigint, byte: number, ttlMinutes = 3) =>
+    registerBytes({
+      ...{ nonce, records: [], identity: anIdentity(byte) },
+      structuredRecords: [aRecord(aName('ietf'), { ttlMinutes })],
+    })
+  system.registerBytes(0, ETR, byOf(1n, 1))
+  const refresh = byOf(2n, 1)
+  system.registerBytes(100, ETR, refresh)
+  system.registerBytes(200, ETR, byOf(1n, 2))
+  const { system: again } = crashed(config, system.store)
+  t.strictSame(again.registerBytes(2000, ETR, refresh).names, ['map-register-rejected replayed'])
+  system.registerBytes(300, ETR, byOf(2n, 2, 0))
+  const after = crashed(config, system.store)
+  t.strictSame(
+    after.system.registerBytes(2000, ETR, byOf(1n, 2)).names,
+    ['map-register-rejected replayed'],
+    'the withdrawal stands',
+  )
+})
+
+t.test('one site can not take all places of an instance from another', async (t) => {
+  const red = aNamesSite('red', { name: 'red', keys: [aKey('red secret')] })
+  const { register } = aSystem(aNamesSite('blue'), red)
+  let refused: readonly string[] = []
+  for (let first = 0; first < MAXIMUM_PLACES_PER_INSTANCE; first += 128) {
+    const places = Array.from({ length: 128 }, (_, at) =>
+      aRecord(aPlaceEid(((first + at) % 90) + 0.5, (first + at) / 50, 1000)),
+    )
+    refused = register(places, { key: aKey('red secret') }).names
+  }
+  t.strictSame(new Set(refused), new Set(['map-register-rejected too-many-of-this-site']))
+  t.strictSame(register([aRecord(aPlaceEid(-5, -5, 1000))]).names, ['registration-added'])
 })
 
 t.test('requests for names that must not be answered are counted by reason', async (t) => {

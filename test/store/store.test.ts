@@ -119,10 +119,22 @@ const relay: StoredRecord & { kind: 'group-receiver' } = {
   },
 }
 
+const described: StoredRecord = {
+  kind: 'described-registration',
+  site: 'cloud',
+  name: '[7]"ietf"',
+  owner: '00112233445566778899aabbccddeeff',
+  source: parseIpAddress('fd00:c:1::1')!,
+  keyId: 2,
+  proxyReply: true,
+  record: Uint8Array.of(0, 255, 7),
+  expiresAt: 1_800_000_000_123.5,
+}
+
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  const others = [subscription, ownKey, owed, own, workload, receiver, relay]
+  const others = [subscription, ownKey, owed, own, workload, receiver, relay, described]
   for (const record of [registration, reservation, lastNonce, ...others]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }

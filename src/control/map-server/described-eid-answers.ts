@@ -40,15 +40,9 @@ export interface DescribedAnswers {
   answer(received: EncapsulatedRequest, now: Instant, outputs: Output[]): void
 }
 
-export interface DescribedAnswerParts {
-  readonly registrations: DescribedRegistrations
-  /** After a restart: what is not registered may only not be registered again yet. */
-  isLearning(): boolean
-}
-
 export function createDescribedAnswers(
   config: NodeConfig,
-  { registrations, isLearning }: DescribedAnswerParts,
+  registrations: DescribedRegistrations,
 ): DescribedAnswers {
   const limits = createAnswerLimits(config)
   const geoAnswers = geoPolicies(config)
@@ -143,10 +137,6 @@ export function createDescribedAnswers(
     const matches = registrations.matches(eid)
     const [best] = matches
     if (best === undefined) {
-      if (isLearning()) {
-        suppress('learning', received, outputs)
-        return
-      }
       const isOurs = config.mapServer.sites.some(
         ({ names = [], geo }) =>
           geo?.instanceId === eid.instanceId ||

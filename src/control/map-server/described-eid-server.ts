@@ -6,10 +6,11 @@
  * many as fit one message. What a site says of where it is passes its policy (geo-policy.ts). Without
  * the P bit the request goes on to the ETR of the best match.
  *
- * Choices: these are not stored over a restart, because ETRs register again within a minute and until
- * then nothing negative is said; they carry no map-version and nobody is told of changes; a late
- * Map-Register waits for its refresh; LISP-SEC proves prefixes of addresses only, so that a protected
- * question about a name is not answered.
+ * What is kept over a restart stands in described-eid-memory.ts. Choices: they carry no map-version; a
+ * late Map-Register waits for its refresh; a subscription (RFC 9437) is answered once, like any question,
+ * and nobody is told of changes, because no packet of an ITR is sent by a name: who asks for one asks
+ * again when its TTL is over; LISP-SEC proves prefixes of addresses only, so that a protected question
+ * about a name is not answered.
  */
 import type { NodeConfig, SiteConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
@@ -27,24 +28,30 @@ import type { MapRegister, MapRequest } from '../../lisp/message.js'
 import {
   createDescribedRegistrations,
   type DescribedRegistrant,
+  type DescribedRegistration,
 } from '../../tables/described-registrations.js'
 import { sendControl } from '../control-datagram.js'
-import { earliest } from '../deadlines.js'
-import type { Capabilities, Instant, Output } from '../input-output.js'
+import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
 import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import { createDescribedAnswers } from './described-eid-answers.js'
+import {
+  describedRecordsToStore,
+  describedRemoval,
+  restoredRegistrant,
+} from './described-eid-memory.js'
+import type { DurableOutputs } from './map-notify-outbox.js'
 import { lifetimeOf } from './map-register-handling.js'
 import type { EncapsulatedRequest } from './map-request-answers.js'
-import type { Admission, Datagram, RegisterGuard } from './register-guard.js'
+import { type Admission, type Datagram, type RegisterGuard, senderName } from './register-guard.js'
 
 export interface DescribedEidServer {
   /** False when the Map-Register is not about names and places alone. */
   handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): boolean
   /** False when nothing but addresses or groups is asked for; else answered, sent on or dropped. */
   handleRequest(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
-  /** An earlier run had registrations: for a while nothing is known to be missing. */
-  restored(now: Instant): void
+  /** Takes back what an earlier run stored, behind the nonces; other records are passed over. */
+  restore(records: readonly StoredRecord[], now: Instant, outputs: Output[]): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   readonly size: number
@@ -60,8 +67,8 @@ export const MAXIMUM_PLACES_PER_INSTANCE = 4096
 const MAXIMUM_REGISTRANTS = 16
 /** HMACs tried per second for names and places, whosoever: an attacker's datagrams cost no more. */
 const TRIALS = { burst: 2000, refillPerSecond: 2000, maximumKeys: 1 }
-/** As for groups: a refresh and some; then all have registered again. */
-const LEARNING_SHARE = 0.4
+/** Our choice: up to here any site may register as many places of an instance as it likes. */
+const FREE_SHARE = 3 / 4
 
 /** Whether all that the message is about are names and places. */
 export function isAboutDescribed({
@@ -82,11 +89,7 @@ export function createDescribedEidServer(
   const { sites, registrationMs } = config.mapServer
   const registrations = createDescribedRegistrations()
   const trials = createRateLimit(TRIALS)
-  let learningUntil: Instant | undefined
-  const answers = createDescribedAnswers(config, {
-    registrations,
-    isLearning: () => learningUntil !== undefined,
-  })
+  const answers = createDescribedAnswers(config, registrations)
 
   function rejected(reason: string, datagram: Datagram, eid: AfiAddress, outputs: Output[]): void {
     const there = describedEidOf(eid)
@@ -122,12 +125,39 @@ export function createDescribedEidServer(
     if (registrations.size >= MAXIMUM_DESCRIBED) return 'too-many-registrations'
     if (registrations.ofSite(site.name) >= MAXIMUM_DESCRIBED_PER_SITE)
       return 'too-many-of-this-site'
-    const places = eid.kind === 'place' ? registrations.placesIn(eid.instanceId) : 0
-    return places >= MAXIMUM_PLACES_PER_INSTANCE ? 'too-many-places' : undefined
+    return eid.kind === 'place' ? noRoomFor(eid.instanceId, site) : undefined
+  }
+
+  function noRoomFor(instanceId: number, site: SiteConfig): string | undefined {
+    const places = registrations.placesIn(instanceId)
+    if (places >= MAXIMUM_PLACES_PER_INSTANCE) return 'too-many-places'
+    // What is left when it gets tight is for sites that have less than an equal share.
+    if (places < MAXIMUM_PLACES_PER_INSTANCE * FREE_SHARE) return undefined
+    const sharing = sites.filter(({ geo }) => geo?.instanceId === instanceId).length
+    const share = MAXIMUM_PLACES_PER_INSTANCE / sharing
+    return registrations.placesOf(site.name) >= share ? 'too-many-of-this-site' : undefined
+  }
+
+  /** Puts it into the table; what the store has to learn of it goes into `durable`. */
+  function put(after: DescribedRegistration, durable: DurableOutputs): void {
+    const before = registrations.exact(after.eid, after.site)
+    const records = describedRecordsToStore(before, after)
+    registrations.put(after)
+    if (records.length === 0) return
+    // A former owner's refresh that is sent again after a restart must not count.
+    const senders = [...(before?.registrants ?? []), ...after.registrants].map((one) =>
+      senderName(after.site, one.owner, one.keyId),
+    )
+    durable.records.push(...records, ...guard.durableNonces(new Set(senders)))
   }
 
   /** Keeps, renews or withdraws one record; false when it was refused. */
-  function apply(record: StructuredMapping, about: Registering, outputs: Output[]): boolean {
+  function apply(
+    record: StructuredMapping,
+    about: Registering,
+    outputs: Output[],
+    durable: DurableOutputs,
+  ): boolean {
     const { message, datagram, now, owner, site } = about
     const eid = describedEidOf(record.eid)!
     const reason = objection(record, eid, site)
@@ -139,22 +169,23 @@ export function createDescribedEidServer(
     const others = before.filter((one) => one.owner !== owner)
     const event = { site: site.name, owner, eidPrefix: formatDescribedEid(eid) }
     if (record.ttlMinutes === 0) {
-      registrations.put({ eid, site: site.name, registrants: others })
+      put({ eid, site: site.name, registrants: others }, durable)
       if (others.length < before.length)
-        report(outputs, 'registration-removed', 'info', { ...event, reason: 'withdrawn' })
+        report(durable.then, 'registration-removed', 'info', { ...event, reason: 'withdrawn' })
       return true
     }
     const registrant: DescribedRegistrant = {
       owner,
       source: datagram.from,
+      keyId: about.keyId,
       record: { ...record, locators: record.locators.filter(({ rloc }) => isUsableRloc(rloc)) },
       proxyReply: message.proxyReply,
       expiresAt: now + lifetimeOf(config, message, record),
     }
     // RFC 9301 §5.6, a bit: locator-sets are united only where it is asked for.
     const kept = message.mergeRequest ? others.slice(-(MAXIMUM_REGISTRANTS - 1)) : []
-    registrations.put({ eid, site: site.name, registrants: [...kept, registrant] })
-    if (before.length === 0) report(outputs, 'registration-added', 'info', event)
+    put({ eid, site: site.name, registrants: [...kept, registrant] }, durable)
+    if (before.length === 0) report(durable.then, 'registration-added', 'info', event)
     return true
   }
 
@@ -178,6 +209,22 @@ export function createDescribedEidServer(
     sendControl(config, datagram.from, bytes, outputs)
   }
 
+  /** Puts a stored registrant back, or has it forgotten when it is not its site's any more. */
+  function takeBack(record: StoredDescribed, now: Instant, durable: DurableOutputs): void {
+    const found = restoredRegistrant(record, now + registrationMs)
+    const site = sites.find(({ name }) => name === record.site)
+    if (found === undefined || site === undefined || ownerOf(sites, found.eid, site) !== site) {
+      const { site, name, owner } = record
+      durable.records.push({ kind: 'described-registration-removed', site, name, owner })
+      const reason = 'no-longer-configured'
+      report(durable.then, 'registration-removed', 'info', { reason, eidPrefix: name, site, owner })
+      return
+    }
+    const { eid, registrant } = found
+    const beside = registrations.exact(eid, site.name)?.registrants ?? []
+    registrations.put({ eid, site: site.name, registrants: [...beside, registrant] })
+  }
+
   return {
     handleRegister(message, datagram, now, outputs) {
       if (!isAboutDescribed(message)) return false
@@ -194,10 +241,13 @@ export function createDescribedEidServer(
         return true
       }
       guard.accept(admission, message)
-      const { owner, site } = admission
-      const about = { message, datagram, now, owner, site }
-      const kept = records.filter((record) => apply(record, about, outputs))
-      acknowledge(message, datagram, admission, kept, outputs)
+      const { owner, site, key } = admission
+      const about = { message, datagram, now, owner, site, keyId: key.keyId }
+      const durable: DurableOutputs = { records: [], then: [] }
+      const kept = records.filter((record) => apply(record, about, outputs, durable))
+      acknowledge(message, datagram, admission, kept, durable.then)
+      if (durable.records.length === 0) outputs.push(...durable.then)
+      else outputs.push({ kind: 'persist', ...durable })
       return true
     },
     handleRequest(received, now, outputs) {
@@ -205,17 +255,22 @@ export function createDescribedEidServer(
       answers.answer(received, now, outputs)
       return true
     },
-    restored(now) {
-      learningUntil = now + registrationMs * LEARNING_SHARE
+    restore(records, now, outputs) {
+      const durable: DurableOutputs = { records: [], then: [] }
+      for (const record of records)
+        if (record.kind === 'described-registration') takeBack(record, now, durable)
+      if (durable.records.length > 0) outputs.push({ kind: 'persist', ...durable })
     },
     handleDeadline(now, outputs) {
-      if (learningUntil !== undefined && learningUntil <= now) learningUntil = undefined
+      const durable: DurableOutputs = { records: [], then: [] }
       for (const { eid, owner, site } of registrations.takeDue(now)) {
         const eidPrefix = formatDescribedEid(eid)
-        report(outputs, 'registration-expired', 'notice', { eidPrefix, site, owner })
+        durable.records.push(describedRemoval(eid, site, owner))
+        report(durable.then, 'registration-expired', 'notice', { eidPrefix, site, owner })
       }
+      if (durable.records.length > 0) outputs.push({ kind: 'persist', ...durable })
     },
-    deadline: () => earliest(registrations.nextExpiry(), learningUntil),
+    deadline: () => registrations.nextExpiry(),
     get size() {
       return registrations.size
     },
@@ -228,7 +283,10 @@ interface Registering {
   readonly now: Instant
   readonly owner: string
   readonly site: SiteConfig
+  readonly keyId: number
 }
+
+type StoredDescribed = Extract<StoredRecord, { readonly kind: 'described-registration' }>
 
 function mayRegister(site: SiteConfig, eid: DescribedEid): boolean {
   if (eid.kind === 'place') return site.geo?.instanceId === eid.instanceId

@@ -147,7 +147,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       }
       publisher.open(now)
       groups.restore(records, now)
-      if (records.length > 0) described.restored(now)
+      described.restore(records, now, outputs)
       const again: DurableOutputs = { records: [outbox.open(now)], then: [] }
       tellAgain(state, records, now, again)
       outputs.push({ kind: 'persist', ...again })
