@@ -71,6 +71,8 @@ export const EVENT_NAMES = [
   'group-registered',
   'group-withdrawn',
   'group-expired',
+  'relay-silent',
+  'relay-answers',
   'group-register-rejected',
   'group-request-suppressed',
   // PIM (RFC 7761, RFC 6831)

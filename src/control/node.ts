@@ -197,6 +197,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
           return
         }
       case 'map-reply':
+        if (mapServer?.handleReply(message, now, outputs)) return
         if (xtr === undefined) {
           ignore(datagram, 'not-an-xtr', outputs)
           return

@@ -30,6 +30,8 @@ export interface MulticastOptions {
   /** Share of control datagrams that the core loses. */
   readonly loss: number
   readonly churnMs: number
+  /** A relay dies without a word so long after the beginning of the churn. */
+  readonly relayDiesAfterMs?: number
 }
 
 export interface MulticastResult {
@@ -40,6 +42,8 @@ export interface MulticastResult {
   readonly expected: number
   readonly lost: number
   readonly duplicated: number
+  /** Lost in the first `NOTICED_MS` after the death of a relay, and not counted as lost. */
+  readonly lostWithRelay: number
   /** Packets of a source that nobody asked for that reached a listener. */
   readonly wrongSource: number
   /** From a join to the first packet, in ms, of joins while the source sent. */
@@ -54,6 +58,8 @@ export interface MulticastResult {
 
 /** A lost Map-Notify is sent again after 3 s (RFC 9301 §5.7), a lost join within one. */
 const STEADY_MS = 10_000
+/** Three probes a second apart, two seconds between probes (relay-probes.ts), and the news of it. */
+const NOTICED_MS = 6000
 const PACKET_MS = 100
 const SETTLE_MS = 12_000
 const CONTROL_MS = { from: 5, to: 40 }
@@ -68,6 +74,7 @@ interface Site {
   readonly node: Node
   readonly replication: ModelReplication
   timerAt: number | undefined
+  isDead: boolean
 }
 
 interface Listening {
@@ -104,13 +111,15 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
     const random = prng.split(seed)
     const node = createNode(nodeConfig, { random, hmac })
     const rloc = formatIpAddress(nodeConfig.rlocs[0]!.address)
-    const site = { name, rloc, node, replication: createModelReplication(), timerAt: undefined }
+    const replication = createModelReplication()
+    const site: Site = { name, rloc, node, replication, timerAt: undefined, isDead: false }
     byRloc.set(rloc, site)
     all.push(site)
     return site
   }
 
   function feed(site: Site, input: Input): void {
+    if (site.isDead) return
     const outputs: Output[] = []
     site.node.handle(input, timeline.now(), outputs)
     for (const output of outputs) perform(site, output)
@@ -167,7 +176,9 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
 
   const mapping = add('mapping', mappingConfig(), 'mapping')
   const sources = [1, 2].map((n) => add(`source-${n}`, sourceConfig(n), `source ${n}`))
-  for (let n = 1; n <= relayCount; n += 1) add(`relay-${n}`, relayConfig(n), `relay ${n}`)
+  const relays = Array.from({ length: relayCount }, (_, n) =>
+    add(`relay-${n + 1}`, relayConfig(n + 1), `relay ${n + 1}`),
+  )
   const receivers = Array.from({ length: count }, (_, n) =>
     add(`site-${n + 1}`, receiverConfig(n + 1), `site ${n + 1}`),
   )
@@ -199,6 +210,7 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
   }
 
   function arrive(site: Site, packet: Packet, outerSource: Rloc | undefined): void {
+    if (site.isDead) return
     const around = {
       now: timeline.now,
       transmit({ locator }: { locator: { rloc: Rloc } }): void {
@@ -264,6 +276,12 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
         join(prng.pick(out), name)
       }
     })
+  const relayDiesAt = churnFrom + (options.relayDiesAfterMs ?? Number.POSITIVE_INFINITY)
+  if (relayDiesAt < end)
+    timeline.at(relayDiesAt, () => {
+      const [first] = relays
+      if (first !== undefined) first.isDead = true
+    })
   timeline.at(churnFrom, () => {
     counting = true
   })
@@ -274,7 +292,7 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
 
   // ------------------------------------------------------------------ judgement
 
-  let [expected, lost, duplicated, wrongSource] = [0, 0, 0, 0]
+  let [expected, lost, lostWithRelay, duplicated, wrongSource] = [0, 0, 0, 0, 0]
   for (const { flow, sentAt, delivered } of packets) {
     if (sentAt > end - 2000) continue
     for (const one of history) {
@@ -283,7 +301,9 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
       if (flow === 'ssm wrong') wrongSource += one.group === 'ssm' ? times : 0
       else if (isSteady && flow.startsWith(one.group)) {
         expected += 1
-        if (times === 0) lost += 1
+        const isNoticed = sentAt < relayDiesAt - DATA_MS.to || sentAt > relayDiesAt + NOTICED_MS
+        if (times === 0 && isNoticed) lost += 1
+        else if (times === 0) lostWithRelay += 1
       }
     }
     for (const times of delivered.values()) duplicated += Math.max(0, times - 1)
@@ -302,6 +322,7 @@ export function runMulticast(options: MulticastOptions): MulticastResult {
     joins,
     expected,
     lost,
+    lostWithRelay,
     duplicated,
     wrongSource,
     joinToFirstPacketMs: { p50: at(0.5), p99: at(0.99), max: at(1) },

@@ -22,3 +22,10 @@ t.test('the same seed is the same run', async (t) => {
   const run = () => runMulticast({ ...OPTIONS, seed: '9', sites: 6 })
   t.same(run(), run())
 })
+
+t.test('a relay that dies without a word is replaced within seconds', async (t) => {
+  const churn = { ...OPTIONS, churnMs: 10_000 }
+  const result = runMulticast({ ...churn, seed: '9', sites: 150, relayDiesAfterMs: 2000 })
+  t.match(result, { lost: 0, duplicated: 0, wrongSource: 0, ok: true })
+  t.ok(result.lostWithRelay > 0, 'until then what hung below it gets nothing')
+})

@@ -50,6 +50,7 @@ export function createRequestReplies(
   const limits = createAnswerLimits(config)
   // RFC 9301 §9, strict mode: what an unprotected question asks for, anybody could answer.
   const mustSign = config.mapServers.some(({ security }) => security?.mode === 'require')
+  const isRelay = config.roles.includes('rtr') || config.multicast.relayLevel !== undefined
   const locators = ownLocators(config)
   const ttlMinutes = config.mapServers[0]?.ttlMinutes ?? DEFAULT_TTL_MINUTES
 
@@ -110,7 +111,7 @@ export function createRequestReplies(
     if (mustSign && !request.rlocProbe && origin.sign === undefined) return ignore('unprotected')
     if (target === undefined) return ignore('no-itr-rloc')
     const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
-    if (records.length === 0 && request.rlocProbe && config.roles.includes('rtr'))
+    if (records.length === 0 && request.rlocProbe && isRelay)
       records.push(...relayRecords(request, origin.to))
     if (records.length === 0) return ignore('not-ours')
     const name = formatIpAddress(target)

@@ -17,6 +17,7 @@ import type {
   EncapsulatedControl,
   MapNotifyAck,
   MapRegister,
+  MapReply,
   MapRequest,
 } from '../../lisp/message.js'
 import {
@@ -45,6 +46,8 @@ import { restoredSpeaker } from './subscription-admission.js'
 export interface MapServer {
   handleRegister(message: MapRegister, datagram: Datagram, now: Instant, outputs: Output[]): void
   handleNotifyAck(message: MapNotifyAck, datagram: Datagram, now: Instant, outputs: Output[]): void
+  /** True when it answers a question of ours: a probe of a relay. */
+  handleReply(reply: MapReply, now: Instant, outputs: Output[]): boolean
   /**
    * A Map-Request that came in an ECM. False when the prefix is registered by an ETR on this very
    * node without proxy reply: that ETR is to answer. Else it was answered, forwarded or suppressed.
@@ -121,6 +124,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
       const group = outbox.handleAck(message, datagram, outputs)
       if (group !== undefined) groups.acknowledged(group, now, outputs)
     },
+    handleReply: groups.handleReply,
     handleRequest(request, ecm, datagram, now, outputs, viaResolver = false, security) {
       const received = { request, ecm, datagram, viaResolver, security }
       if (groups.handleRequest(received, now, outputs)) return true

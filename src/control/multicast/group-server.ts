@@ -3,28 +3,21 @@
  *
  * Supported standards: RFC 8378 §5.1.3 (merge by xTR, a later registration replaces, each ages alone), §5.3
  * (every change goes to the Source-ITRs as Map-Notify), §8 (the receivers of (0/0,G) are part of every
- * (S,G)), §9 (relays; filtered replies: each replicator is told what it copies to itself). A list goes to
- * those who follow it (N bit, RFC 9437), to the xTRs that registered the source with M=1, so that the
- * new site of a source has it, and to relays: these first, and the others when they have acknowledged.
+ * (S,G)), §9 (relays; filtered replies: each replicator is told what it copies to itself). This file is
+ * who registers; who is told stands in group-publication.ts, which relays are alive in relay-probes.ts.
  * Not implemented: telling a source whose Map-Server is another one (§5.3); each receiver
  * registers at every configured Map-Server instead.
  */
 import type { NodeConfig, SiteConfig } from '../../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
-import type { AfiAddress, ReplicationEntry } from '../../lisp/afi-address.js'
-import { coversEid, type EidPrefix, hostPrefix, parseEid } from '../../lisp/eid.js'
+import type { AfiAddress } from '../../lisp/afi-address.js'
+import { coversEid, type EidPrefix, parseEid } from '../../lisp/eid.js'
 import { isUsableRloc, type Rloc } from '../../lisp/locator.js'
-import { nextMapVersion } from '../../lisp/map-version.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
-import type { MapRegister } from '../../lisp/message.js'
-import {
-  anySource,
-  formatGroup,
-  groupOf,
-  type MulticastGroup,
-} from '../../lisp/multicast/multicast-group.js'
+import type { MapRegister, MapReply } from '../../lisp/message.js'
+import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { Registrations } from '../../tables/registrations.js'
-import { createDeadlines, earliest } from '../deadlines.js'
+import { earliest } from '../deadlines.js'
 import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from '../map-server/map-notify-outbox.js'
 import type { EncapsulatedRequest } from '../map-server/map-request-answers.js'
@@ -49,6 +42,7 @@ import {
   relayRecord,
   restoreGroups,
 } from './group-memory.js'
+import { createGroupPublication, textOf } from './group-publication.js'
 import {
   type Addressee,
   createGroupTable,
@@ -56,8 +50,8 @@ import {
   type GroupEntry,
 } from './group-table.js'
 import type { GroupView } from './group-views.js'
-import { rendezvousPointOf } from './rendezvous-point.js'
-import { entriesOf, listMapping, RECEIVER_LEVEL } from './replication-list.js'
+import { createRelayProbes } from './relay-probes.js'
+import { entriesOf, RECEIVER_LEVEL } from './replication-list.js'
 import { addressText, type TreeNode } from './replication-tree.js'
 
 export interface GroupServer {
@@ -67,6 +61,8 @@ export interface GroupServer {
   handleRequest(received: EncapsulatedRequest, now: Instant, outputs: Output[]): boolean
   /** This group's list has arrived at an addressee. */
   acknowledged(name: string, now: Instant, outputs: Output[]): void
+  /** True when it answers a probe of a relay. */
+  handleReply(reply: MapReply, now: Instant, outputs: Output[]): boolean
   /** A unicast registration has come, changed or gone: sources in it may be elsewhere. */
   sourceChanged(eidPrefix: EidPrefix, now: Instant, outputs: Output[]): void
   /** After a restart: the receivers that were known, whose lists are told anew. */
@@ -84,8 +80,6 @@ export interface GroupServerParts {
   readonly admission: SubscriptionAdmission
 }
 
-/** Our choice: a relay that does not acknowledge delays nobody for longer. */
-const RELAYS_FIRST_MS = 1000
 /** HMACs tried per second for xTRs that are not known: an attacker's datagrams cost no more. */
 const TRIALS = { burst: 2000, refillPerSecond: 2000, maximumKeys: 1 }
 /** Withdrawals remembered, so that an overtaken registration does not undo them. */
@@ -103,9 +97,20 @@ export function createGroupServer(
   const table = createGroupTable(config.groupServer)
   const trials = createRateLimit(TRIALS)
   const withdrawn = new Map<string, bigint>()
-  /** Names whose lists are to be told, and since when the relays of them are waited for. */
+  /** Groups whose lists may have changed. */
   const dirty = new Set<GroupEntry>()
-  const waits = createDeadlines()
+  const probes = createRelayProbes(config, capabilities.random, {
+    changed({ instanceIds }) {
+      for (const one of instanceIds) for (const entry of table.ofInstance(one)) dirty.add(entry)
+    },
+  })
+  const publication = createGroupPublication(config, {
+    table,
+    outbox,
+    registrations,
+    relaysOf: (instanceId) =>
+      table.relaysOf(instanceId).filter(({ owner }) => !probes.isSilent(owner)),
+  })
   /** Lists that were restored are told again as soon as time goes on. */
   let restoredAt: Instant | undefined
   /** What is to be kept over a restart, of the input that is being handled. */
@@ -113,7 +118,7 @@ export function createGroupServer(
   const answers = createGroupAnswers(config, capabilities, {
     admission,
     table,
-    listFor: (group, owner) => recordFor(group, owner),
+    listFor: publication.recordFor,
     followed(entry, addressee, record) {
       entry.told.set(addressee.owner, textOf(record))
       // Relays of a name that nobody has asked for yet are to be told of it.
@@ -238,6 +243,8 @@ export function createGroupServer(
       node === undefined
         ? table.withdrawOffer(instanceId, owner)
         : table.offer(instanceId, { ...addressee, ...node }, now + registrationMs)
+    if (node === undefined) probes.forget(owner, instanceId)
+    else probes.watch(addressee, instanceId, now)
     if (!changed) return
     const relay = node && { ...addressee, ...node, site: site.name }
     kept.push(relay ? relayRecord(instanceId, relay) : receiverRemoval(name, owner))
@@ -260,120 +267,11 @@ export function createGroupServer(
     if (own !== undefined) dirty.add(own)
   }
 
-  // ------------------------------------------------------------------ publication
-
-  function arrange(entry: GroupEntry): void {
-    entry.tree.arrange(table.receiversOf(entry), table.relaysOf(entry.group.instanceId))
-  }
-
-  function recordOf(entry: GroupEntry, entries: readonly ReplicationEntry[]): StructuredMapping {
-    const { mapVersion, group } = entry
-    return listMapping(group, entries, { ttlMinutes: LIST_TTL_MINUTES, mapVersion, own: false })
-  }
-
-  function isRelay(entry: GroupEntry, owner: string): boolean {
-    return table.relaysOf(entry.group.instanceId).some((one) => one.owner === owner)
-  }
-
-  /** What this xTR is answered about the group. */
-  function recordFor(group: MulticastGroup, owner: string | undefined): StructuredMapping {
-    const isKnown = table.get(group) !== undefined || table.get(anySource(group)) !== undefined
-    const exact = isKnown ? table.open(group) : undefined
-    if (exact === undefined) return listMapping(group, [], NOBODY)
-    arrange(exact)
-    const relay = owner !== undefined && isRelay(exact, owner)
-    const entries = relay ? exact.tree.relayEntries(owner) : exact.tree.rootEntries()
-    const record = recordOf(exact, entries)
-    table.tidy(exact)
-    return record
-  }
-
-  /** The xTRs that registered the source with M=1 (RFC 8378 §5.2). */
-  function sourceXtrs({ instanceId, source, group }: MulticastGroup): Addressee[] {
-    // §5.2: of (*,G) it is the site of the rendezvous point.
-    const root = source ?? rendezvousPointOf(config.groupServer.rendezvousPoints ?? [], group)
-    if (root === undefined) return []
-    const eid = hostPrefix({ instanceId, address: root })
-    const found = registrations.longestCovering(eid)
-    if (found === undefined) return []
-    const site = sites.find(({ name }) => name === found.site)
-    if (site === undefined) return []
-    return found.registrants
-      .filter((one) => one.wantMapNotify)
-      .map((one) => ({
-        owner: one.owner,
-        target: one.source,
-        key: site.keys.find(({ keyId }) => keyId === one.keyId) ?? site.keys[0]!,
-        authenticationLength: one.authenticationLength,
-      }))
-  }
-
-  /** Tells who has not been told; true when somebody was. */
-  function tell(
-    entry: GroupEntry,
-    addressees: Iterable<Addressee>,
-    entries: (owner: string) => readonly ReplicationEntry[],
-    now: Instant,
-    durable: DurableOutputs,
-  ): boolean {
-    let told = false
-    for (const addressee of addressees) {
-      const { owner } = addressee
-      const record = recordOf(entry, entries(owner))
-      const text = textOf(record)
-      if (entry.told.get(owner) === text || (!entry.told.has(owner) && text === '')) continue
-      entry.told.set(owner, text)
-      told = true
-      outbox.supersedeGroup(entry.key, owner)
-      const structured = { name: entry.key, record }
-      outbox.announce({ ...addressee, home: false, records: [], structured }, now, durable)
-    }
-    return told
-  }
-
-  function publish(entry: GroupEntry, now: Instant, durable: DurableOutputs): void {
-    arrange(entry)
-    const relays = table.relaysOf(entry.group.instanceId)
-    const inUse = new Set(entry.tree.relaysInUse())
-    for (const owner of inUse) entry.relays.add(owner)
-    const concerned = relays.filter(({ owner }) => entry.relays.has(owner))
-    const news = concerned.filter(({ owner }) => inUse.has(owner))
-    entry.mapVersion = nextMapVersion(entry.mapVersion)
-    const below = (owner: string): readonly ReplicationEntry[] => entry.tree.relayEntries(owner)
-    // What gets more below it first, so that no copy is sent to a relay that knows of nobody.
-    const isWaiting = waits.get(entry.key) !== undefined
-    if (tell(entry, news, below, now, durable) || isWaiting) {
-      // Not longer for every further change: others would never be told.
-      if (!isWaiting) waits.set(entry.key, now + RELAYS_FIRST_MS)
-      return
-    }
-    tellReplicators(entry, now, durable)
-  }
-
-  function tellReplicators(entry: GroupEntry, now: Instant, durable: DurableOutputs): void {
-    waits.cancel(entry.key)
-    const addressees = new Map(sourceXtrs(entry.group).map((one) => [one.owner, one]))
-    for (const [owner, one] of entry.followers) addressees.set(owner, one)
-    for (const { owner } of table.relaysOf(entry.group.instanceId)) addressees.delete(owner)
-    tell(entry, addressees.values(), () => entry.tree.rootEntries(), now, durable)
-    const inUse = new Set(entry.tree.relaysInUse())
-    const idle = table
-      .relaysOf(entry.group.instanceId)
-      .filter(({ owner }) => entry.relays.has(owner) && !inUse.has(owner))
-    tell(entry, idle, () => [], now, durable)
-    for (const owner of entry.relays) if (!inUse.has(owner)) entry.relays.delete(owner)
-    for (const [owner, text] of entry.told) {
-      const isKept = addressees.has(owner) || entry.relays.has(owner)
-      if (text === '' || !isKept) entry.told.delete(owner)
-    }
-    table.tidy(entry)
-  }
-
   function flush(now: Instant, outputs: Output[]): void {
     if (kept.length > 0) outputs.push({ kind: 'persist', records: kept.splice(0), then: [] })
     if (dirty.size === 0) return
     const durable: DurableOutputs = { records: [], then: [] }
-    for (const entry of dirty) publish(entry, now, durable)
+    for (const entry of dirty) publication.publish(entry, now, durable)
     dirty.clear()
     perform(durable, outputs)
   }
@@ -409,15 +307,14 @@ export function createGroupServer(
       return outcome
     },
     acknowledged(name, now, outputs) {
-      if (waits.get(name) === undefined) return
-      const entry = table.byKey(name)
-      if (entry === undefined) return
-      const relays = table.relaysOf(entry.group.instanceId)
-      const isWaiting = relays.some(({ owner }) => outbox.isGroupUnacknowledged(name, owner))
-      if (isWaiting) return
       const durable: DurableOutputs = { records: [], then: [] }
-      tellReplicators(entry, now, durable)
+      publication.acknowledged(name, now, durable)
       perform(durable, outputs)
+    },
+    handleReply(reply, now, outputs) {
+      if (!probes.handleReply(reply, now, outputs)) return false
+      flush(now, outputs)
+      return true
     },
     sourceChanged(eidPrefix, now, outputs) {
       for (const text of table.sources()) {
@@ -429,6 +326,7 @@ export function createGroupServer(
     },
     restore(records, now) {
       restoreGroups(table, records, sites, now + registrationMs)
+      for (const { instanceId, relay } of table.relays()) probes.watch(relay, instanceId, now)
       for (const entry of table.entries()) dirty.add(entry)
       if (dirty.size > 0) restoredAt = now
     },
@@ -440,17 +338,19 @@ export function createGroupServer(
         kept.push(receiverRemoval(name, gone.owner))
         report(outputs, 'group-expired', 'notice', { group: name, owner: gone.owner })
         if (gone.kind === 'member') markDirty(gone.group)
-        else for (const entry of table.ofInstance(gone.instanceId)) dirty.add(entry)
+        else {
+          probes.forget(gone.owner, gone.instanceId)
+          for (const entry of table.ofInstance(gone.instanceId)) dirty.add(entry)
+        }
       }
       const durable: DurableOutputs = { records: [], then: [] }
-      for (const key of waits.due(now)) {
-        const entry = table.byKey(key)
-        if (entry !== undefined) tellReplicators(entry, now, durable)
-      }
+      publication.handleDeadline(now, durable)
       perform(durable, outputs)
+      probes.handleDeadline(now, outputs)
       flush(now, outputs)
     },
-    deadline: () => earliest(table.deadline(), waits.next(), restoredAt),
+    deadline: () =>
+      earliest(table.deadline(), publication.deadline(), probes.deadline(), restoredAt),
     views: () => [...table.entries()].map((entry) => viewOf(entry)),
     counts: () => table.counts(),
   }
@@ -482,9 +382,6 @@ interface Registering {
   readonly addressee: Addressee
 }
 
-/** How long an ITR that hears nothing believes a list; ours asks every minute. */
-const LIST_TTL_MINUTES = 15
-const NOBODY = { ttlMinutes: 1, mapVersion: 0, own: false }
 const MAXIMUM_SHOWN = 64
 /** RLOCs of one xTR that are remembered. */
 const MAXIMUM_RLOCS = 64
@@ -520,14 +417,6 @@ function endOf(address: AfiAddress): Rloc | undefined {
   if (address.kind !== 'explicit-locator-path') return undefined
   const last = address.hops.at(-1)
   return last === undefined ? undefined : endOf(last.address)
-}
-
-/** What a record says, without its version; empty for a list without entries. */
-function textOf(record: StructuredMapping): string {
-  return entriesOf(record)
-    .entries.map(({ level, address }) => `${level} ${addressText(address)}`)
-    .sort()
-    .join(' ')
 }
 
 function perform({ records, then }: DurableOutputs, outputs: Output[]): void {

@@ -58,6 +58,8 @@ export interface GroupTable {
   offer(instanceId: number, relay: TreeNode & Addressee, until: Instant): boolean
   withdrawOffer(instanceId: number, owner: string): boolean
   relaysOf(instanceId: number): readonly (TreeNode & Addressee)[]
+  /** Of all instances. */
+  relays(): readonly { readonly instanceId: number; readonly relay: TreeNode & Addressee }[]
   get(group: MulticastGroup): GroupEntry | undefined
   byKey(key: string): GroupEntry | undefined
   /** The entry, made when missing; undefined when there are too many groups. */
@@ -232,6 +234,10 @@ export function createGroupTable(limits: GroupLimits): GroupTable {
     },
     withdrawOffer,
     relaysOf: (instanceId) => [...(relays.get(instanceId)?.values() ?? [])],
+    relays: () =>
+      [...relays].flatMap(([instanceId, there]) =>
+        [...there.values()].map((relay) => ({ instanceId, relay })),
+      ),
     get: (group) => entries.get(formatGroup(group)),
     byKey: (key) => entries.get(key),
     open,

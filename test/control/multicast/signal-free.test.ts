@@ -273,6 +273,71 @@ t.test('relays know before the ITR does', async (t) => {
   t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.51 |', 'but not for ever')
 })
 
+const aRelay = (index: number) =>
+  xtrConfig(index, {
+    multicast: aMulticastPolicy({ enabled: true, relayLevel: 1 }),
+    siteInterfaces: [],
+    eidPrefixes: [],
+    dynamicEidPrefixes: [],
+  })
+
+/** A source site, two receiver sites below two relays. */
+function aTree() {
+  const groupServer = { fanOut: 1, maximumMembers: 1000, maximumMembersPerGroup: 1000 }
+  const sites = [xtrConfig(1), aRelay(51), aRelay(52), xtrConfig(2), xtrConfig(3)]
+  const world = createGroupWorld(sites, mapServerConfig({ groupServer }))
+  world.run(5000)
+  for (const name of ['site-2', 'site-3']) world.join(name, SSM)
+  world.run(5000)
+  const copiesAt = (name: string) => world.xtr(name).entries.get(SSM)
+  return { world, copiesAt }
+}
+
+t.test('what hangs below a relay that has died hangs below another within seconds', async (t) => {
+  const { world, copiesAt } = aTree()
+  t.equal(copiesAt('site-1'), '0 192.0.2.51 192.0.2.52 |')
+  world.lose(({ from, to }) => [from, to].includes('192.0.2.51'))
+  world.run(6000)
+  t.equal(copiesAt('site-1'), '0 192.0.2.52 |')
+  t.equal(copiesAt('site-52'), '1 192.0.2.2 192.0.2.3 |')
+  t.ok(world.names('mapping').includes('relay-silent'))
+  world.lose(({ from, to }) => [from, to].some((one) => /51|52/.test(one)))
+  world.run(6000)
+  t.equal(copiesAt('site-1'), '0 192.0.2.2 192.0.2.3 |', 'without relays the ITR copies to all')
+  world.lose(() => false)
+  world.run(6000)
+  t.match(copiesAt('site-1'), /^0 192\.0\.2\.5[12] \|/, 'and it hangs below who answers first')
+  t.ok(world.names('mapping').includes('relay-answers'))
+})
+
+t.test('a relay whose answers get lost now and then keeps what hangs below it', async (t) => {
+  const { world, copiesAt } = aTree()
+  const before = copiesAt('site-1')
+  let answers = 0
+  world.lose(({ from, message }) => {
+    if (from !== '192.0.2.51' || message.kind !== 'map-reply') return false
+    answers += 1
+    return answers % 3 !== 0
+  })
+  world.run(60_000)
+  t.ok(answers > 20)
+  t.equal(copiesAt('site-1'), before)
+  t.notOk(world.names('mapping').includes('relay-silent'))
+})
+
+t.test('a relay that never answered a probe is not judged by them', async (t) => {
+  const groupServer = { fanOut: 1, maximumMembers: 1000, maximumMembersPerGroup: 1000 }
+  const sites = [xtrConfig(1), aRelay(51), xtrConfig(2), xtrConfig(3)]
+  const world = createGroupWorld(sites, mapServerConfig({ groupServer }))
+  world.lose(({ from, message }) => from === '192.0.2.51' && message.kind === 'map-reply')
+  // What the first run of the Map-Server heard before is forgotten.
+  world.restartServer()
+  world.run(5000)
+  for (const name of ['site-2', 'site-3']) world.join(name, SSM)
+  world.run(30_000)
+  t.equal(world.xtr('site-1').entries.get(SSM), '0 192.0.2.51 |')
+})
+
 t.test('who asks to be copied to elsewhere than at itself is refused', async (t) => {
   const world = createGroupWorld([xtrConfig(2)])
   const liar = xtrConfig(2, {
