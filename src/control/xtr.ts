@@ -234,8 +234,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
 
   function endBatch(now: Instant, outputs: Output[]): void {
     // The former site first: until it redirects, packets are lost.
-    moves.endBatch(now, outputs)
-    etr.registrar.flush(now, outputs)
+    if (moves.endBatch(now, outputs)) etr.registrar.flushSoon(now)
+    else etr.registrar.flush(now, outputs)
     multicast.endBatch(now, outputs)
   }
 

@@ -7,6 +7,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
 import { Command } from 'commander'
 import { formatConfigErrors } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
@@ -23,6 +24,8 @@ async function run(configPath: string): Promise<void> {
   const lacking = lackingFor(loaded.config)
   if (lacking !== undefined) fail(lacking)
   raisePriority()
+  // What has not run for a while would be forgotten, and compiled again when a move comes.
+  setFlagsFromString('--no-flush-bytecode')
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
   // Only now: checking a configuration needs neither the native addon nor the store.

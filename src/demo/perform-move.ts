@@ -88,8 +88,8 @@ export async function performMove(
   const switchedNs = monotonicNs()
   const before = panel.counters()[from]!
   if (trigger === 'blackout' || trigger === 'live') traffic.thaw()
-  // Not waited for: the endpoint's own packets may be faster, and either is evidence.
-  const announced = announceEndpoint(topology, endpoint)
+  // Not waited for: the endpoint's own packets are faster, and either is evidence.
+  const announced = pause(ANNOUNCE_MS).then(() => announceEndpoint(topology, endpoint))
   if (trigger === 'live') await tellEvent(context, to, { event: 'running' })
   const outcome = await followMove(context, to, moveId, requestedNs)
   await announced
@@ -221,6 +221,8 @@ const LIVE_RUN_MS = 400
 const LIVE_BLACKOUT_MS = 200
 /** How late hypervisors tell of a stop (measured: 1 to 8 ms). */
 const EVENT_MS = 5
+/** How long after the switch a hypervisor announces a machine (QEMU's announce-initial). */
+const ANNOUNCE_MS = 50
 const REQUEST_LIMIT_MS = 10_000
 const FOLLOW_LIMIT_MS = 2_000
 const FOLLOW_EVERY_MS = 25

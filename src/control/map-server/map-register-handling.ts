@@ -195,9 +195,11 @@ function applyAll(
   durable.records.push(...state.outbox.recordsToStore())
   if (notices.records.length === 0) outputs.push(...notices.then)
   else outputs.push({ kind: 'persist', records: notices.records, then: notices.then })
+  // Who delivers on loses packets, subscribers only go a longer way: they are told behind it.
+  const later = notices.then.length > 0
   for (const { eidPrefix, before, after } of changes) {
     const isNews = before === undefined || before.mapVersion !== after?.mapVersion
-    if (isNews) state.publisher.changed(eidPrefix, received.now, outputs)
+    if (isNews) state.publisher.changed(eidPrefix, received.now, outputs, later)
   }
   outputs.push({ kind: 'persist', records: durable.records, then: durable.then })
 }

@@ -54,8 +54,11 @@ export interface Publisher {
   heard(speaker: Speaker): void
   readonly subscribe: SubscriptionIntake['subscribe']
   readonly unsubscribe: SubscriptionIntake['unsubscribe']
-  /** The registration of this prefix has come, changed or gone. */
-  changed(eidPrefix: EidPrefix, now: Instant, outputs: Output[]): void
+  /**
+   * The registration of this prefix has come, changed or gone. `later`: subscribers are told with the
+   * next deadline, which is due at once.
+   */
+  changed(eidPrefix: EidPrefix, now: Instant, outputs: Output[], later?: boolean): void
   /** False when the acknowledgement is not for one of ours. */
   handleAck(message: MapNotifyAck, datagram: Datagram, now: Instant, outputs: Output[]): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
@@ -156,7 +159,7 @@ export function createPublisher(config: NodeConfig, hmac: Hmac, parts: Publisher
 
     subscribe: intake.subscribe,
     unsubscribe: intake.unsubscribe,
-    changed(eidPrefix, now, outputs) {
+    changed(eidPrefix, now, outputs, later = false) {
       for (const one of table.overlapping(eidPrefix)) {
         if (one.state === 'removed' || isSuppressed(one, eidPrefix)) continue
         if (coversPrefix(one.coverage, eidPrefix)) {
@@ -168,7 +171,8 @@ export function createPublisher(config: NodeConfig, hmac: Hmac, parts: Publisher
         if (waiting !== undefined && waiting !== 'all' && waiting.size > MAXIMUM_UNTOLD)
           book.dismiss(one, 'too-many-changes', now, outputs)
       }
-      drain(now, outputs)
+      if (!later) drain(now, outputs)
+      else if (queue.size > 0) queueAt = now
     },
 
     handleAck(message, datagram, now, outputs) {

@@ -47,7 +47,10 @@ export function groupNewcomers(newcomers: readonly Newcomer[]): Newcomer[][] {
   return groups
 }
 
-/** Says nothing when it is not known where they were, under which version, or to whom to speak. */
+/**
+ * Says nothing when it is not known where they were, under which version, or to whom to speak; true
+ * when it has spoken of all of them.
+ */
 export function tellFormerSite(
   config: NodeConfig,
   exchange: MoveExchange,
@@ -56,11 +59,12 @@ export function tellFormerSite(
   former: readonly Locator[],
   now: Instant,
   outputs: Output[],
-): void {
+): boolean {
   const source = chooseMovePeer(config, usableLocators(config, former))
-  if (config.mobility.key === undefined || source === undefined || isOwnRloc(config, source)) return
+  if (config.mobility.key === undefined || source === undefined || isOwnRloc(config, source))
+    return false
   const known = entries.filter((entry) => entry.heardVersion !== 0)
-  if (known.length === 0) return
+  if (known.length === 0) return false
   const locators = ownLocators(config)
   const records = known.map((entry) =>
     ownMapping(entry.eidPrefix, locators, 0, nextMapVersion(entry.heardVersion)),
@@ -68,4 +72,5 @@ export function tellFormerSite(
   const content = { phase: 'confirm' as const, moveId: record.id, records }
   const key = `confirm/${record.name}/${formatIpAddress(source)}`
   exchange.ask(key, source, content, now + TELL_MS, () => {}, now, outputs)
+  return known.length === entries.length
 }

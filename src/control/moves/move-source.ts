@@ -82,8 +82,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
       const gone: DatabaseEntry[] = []
       for (const record of message.records) {
         const entry = database.get(record.eidPrefix)
-        if (entry !== undefined && commit(entry, record, known, now, outputs)) gone.push(entry)
+        if (entry !== undefined && follow(entry, record, known, now, outputs)) gone.push(entry)
       }
+      // Only when all are redirected: until then packets are lost.
+      for (const entry of gone) etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
       if (known === undefined && gone.length > 0) {
         const departure = departures.remember(message, from, gone, now)
         departures.conclude(departure, now)
@@ -92,8 +94,8 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
     exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
   }
 
-  /** Makes the departure of one EID final; false when the message is older than what we know. */
-  function commit(
+  /** Redirects one EID that has left for good; false when the message is older than what we know. */
+  function follow(
     entry: DatabaseEntry,
     record: Mapping,
     known: Departure | undefined,
@@ -108,7 +110,6 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
     if (usableLocators(config, record.locators).length === 0) return false
     hear(entry, record.mapVersion)
     if (entry.state === 'local') preparation.redirect(entry, record, true, now, outputs)
-    etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
     return true
   }
 

@@ -64,8 +64,11 @@ export interface Moves {
   handleQuestion(message: MoveMessage, from: Rloc, now: Instant, outputs: Output[]): boolean
   /** An EID came by itself; what that means is done by `endBatch`. */
   detected(entry: DatabaseEntry, former: readonly Locator[]): void
-  /** EIDs that came by themselves, together, with one MAC address, from one place, are one move. */
-  endBatch(now: Instant, outputs: Output[]): void
+  /**
+   * EIDs that came by themselves, together, with one MAC address, from one place, are one move. True
+   * when where they were was known and told, of each.
+   */
+  endBatch(now: Instant, outputs: Output[]): boolean
   isMoving(eid: Eid): boolean
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
@@ -302,6 +305,7 @@ export function createMoves(
       newcomers.push({ entry, former })
     },
     endBatch(now, outputs) {
+      let allTold = true
       for (const group of groupNewcomers(newcomers.splice(0))) {
         const entries = group.map(({ entry }) => entry)
         const former = group.flatMap((one) => one.former)
@@ -309,9 +313,11 @@ export function createMoves(
         const [id, source] = [newId(outputs), former[0]?.rloc]
         const record = log.add({ id, trigger: 'detected', eids, source, destination }, 'arrived')
         stamp(record, 'endpoint-seen', now)
-        tellFormerSite(config, exchange, record, entries, former, now, outputs)
+        const told = tellFormerSite(config, exchange, record, entries, former, now, outputs)
+        allTold &&= told
         convergence.watch(record, entries, former, now)
       }
+      return allTold
     },
     isMoving,
     handleDeadline(now, outputs) {
