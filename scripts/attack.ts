@@ -41,7 +41,7 @@ for (const kind of kinds) {
   try {
     say(`${packets} packets on the ${kind}, ${perSecond} a second, seed ${seed}`)
     const lab = await startBattlefield({ teardown: (end) => endings.push(end) }, 'gwatkl')
-    await lab.run('host1', 'ping', '-c', '2', '-q', '10.10.0.5')
+    await lab.run('host1', 'ping', '-c', '2', '-i', '0.2', '-q', '10.10.0.5')
     const figures = await attack(lab, kind, { packets, perSecond, goodPackets: 20_000, seed })
     say(JSON.stringify(figures, undefined, 1))
     runs.push({ ...circumstances(), perSecond, seed, figures })

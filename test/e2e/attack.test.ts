@@ -19,7 +19,7 @@ t.test('a flood of damaged packets costs a live system little', { skip: labSkip 
   const lab = await startBattlefield(t, 'gwatk')
   for (const kind of ['map-server', 'xtr'] as const)
     t.test(`on the ${kind}`, async (t) => {
-      await lab.run('host1', 'ping', '-c', '2', '-q', VM1.addresses.ipv4)
+      await lab.run('host1', 'ping', '-c', '2', '-i', '0.2', '-q', VM1.addresses.ipv4)
       const streams = await startStreams(lab, flowsBetween(HOST1, VM1), { rate: 200, name: kind })
       try {
         judge(t, await attack(lab, kind, PLAN))

@@ -63,7 +63,7 @@ t.test('nothing that comes over the wire does harm', { skip: labSkip }, async (t
   const attacker = await startAttacker(lab, 'core')
   t.teardown(() => attacker.close())
   const scene = { lab, attacker, keys: keysOf(lab) }
-  await lab.run('host1', 'ping', '-c', '2', '-q', VM1.addresses.ipv4)
+  await lab.run('host1', 'ping', '-c', '2', '-i', '0.2', '-q', VM1.addresses.ipv4)
   await moveTo(lab, 'cloud-b')
   await moveTo(lab, 'cloud-a')
 

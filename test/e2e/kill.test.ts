@@ -78,7 +78,9 @@ t.test('a daemon killed at any moment costs nobody but the move', { skip: labSki
     ...flowsBetween(VM2, VM3),
   ]
   // Neighbour entries of the hosts: filling them is the hosts' affair, their queues may reorder.
-  for (const { from, address } of plans) await lab.run(from, 'ping', '-c', '2', '-q', address)
+  await Promise.all(
+    plans.map(({ from, address }) => lab.run(from, 'ping', '-c', '2', '-i', '0.2', '-q', address)),
+  )
   const streams = await startStreams(lab, plans, { rate: RATE })
   await pause(500)
   const beganNs = monotonicNs()

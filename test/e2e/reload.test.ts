@@ -43,7 +43,7 @@ t.setTimeout(120_000)
 t.test('a running system takes changes without losing a packet', { skip: labSkip }, async (t) => {
   const lab = await startLab(t, 'two-clouds.yaml', 'gwres-reload')
   const { ipv4 } = VM1.addresses
-  await lab.run('host1', 'ping', '-c', '2', '-q', ipv4)
+  await lab.run('host1', 'ping', '-c', '2', '-i', '0.2', '-q', ipv4)
 
   t.test('SIGHUP on every daemon', (t) =>
     flowing(t, lab, async () => {
