@@ -39,10 +39,14 @@ export function makeGpeDevice(mtu: number, log: DatapathLog): boolean {
   const add = ['link', 'add', GPE_DEVICE, ...kind.split(' ')]
   if (!deviceExists(GPE_DEVICE) && !run('ip', add, log, 'gpe-device-failed')) return false
   keepKernelQuiet(GPE_DEVICE)
-  const up = ['link', 'set', 'dev', GPE_DEVICE, 'mtu', String(mtu), 'up']
-  if (run('ip', up, log, 'gpe-device-failed')) return true
-  removeDevice(GPE_DEVICE)
-  return false
+  const steps: readonly (readonly [string, readonly string[]])[] = [
+    // What comes out is as large as it gets: looking for more to join costs time (native/README.md).
+    ['ethtool', ['-K', GPE_DEVICE, 'gro', 'off']],
+    ['ip', ['link', 'set', 'dev', GPE_DEVICE, 'mtu', String(mtu), 'up']],
+  ]
+  const made = steps.every(([command, words]) => run(command, words, log, 'gpe-device-failed'))
+  if (!made) removeDevice(GPE_DEVICE)
+  return made
 }
 
 /**

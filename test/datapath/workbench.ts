@@ -79,7 +79,13 @@ function setUpNetwork() {
   const bpffs = mkdtempSync(join(tmpdir(), 'godwit-bpf-'))
   execFileSync('mount', ['-t', 'bpf', 'bpf', bpffs])
   process.once('exit', () => rmSync(bpffs, { recursive: true }))
-  return { site: indexOf('site0'), site2: indexOf('site2'), core: indexOf('core0'), bpffs }
+  return {
+    site: indexOf('site0'),
+    site2: indexOf('site2'),
+    core: indexOf('core0'),
+    coreEnd: indexOf('core1'),
+    bpffs,
+  }
 }
 
 function word(value: number): Uint8Array {
@@ -148,6 +154,10 @@ export function createWorkbench() {
     site1: (frame) => addon.sendFrame(network.site, frame),
     site3: (frame) => addon.sendFrame(network.site2, frame),
   })
+  const siteCapture = createFrameCapture(
+    { site1: (frame) => addon.sendFrame(network.site, frame) },
+    'tcp or udp and not port 5353',
+  )
   const locatorSets = createLocatorSets(
     {
       update: (key, value) => maps.update('locator_sets', key, value),
@@ -284,6 +294,19 @@ export function createWorkbench() {
     /** What has left by itself since the last call, by the far end where it arrived. */
     captured: () => capture.take(),
 
+    /** What comes out of the site's veth when the frame arrives from the core by itself. */
+    async sentToSite(frame: Uint8Array): Promise<readonly Uint8Array[]> {
+      const before = this.tallies('decapsulated')
+      await siteCapture.take()
+      addon.attach(object, 'rloc_ingress', network.core, 'ingress')
+      addon.sendFrame(network.coreEnd, frame)
+      const end = performance.now() + 10_000
+      while (this.tallies('decapsulated') === before && performance.now() < end)
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      addon.detach(object, 'rloc_ingress', network.core)
+      return (await siteCapture.take()).site1
+    },
+
     /** A prefix of another site, in the workbench's instance. */
     putForeign(map: 'attracted_prefixes' | 'proxied_sites', prefix: string): void {
       put(map, prefixKey(prefix, INSTANCE), word(1))
@@ -397,6 +420,7 @@ export function createWorkbench() {
 
     close(): void {
       capture.close()
+      siteCapture.close()
       addon.closeObject(object)
       execFileSync('umount', ['-l', network.bpffs])
     },
