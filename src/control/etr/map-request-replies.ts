@@ -73,7 +73,7 @@ export function createRequestReplies(
     return ownMapping(entry.eidPrefix, marked, ttlMinutes, entry.grantedVersion)
   }
 
-  /** An RTR has no mapping of its own: what it says is that it can be reached, for a minute. */
+  /** Without a mapping of our own: that we can be reached, for a minute. */
   function relayRecords(request: MapRequest, probed: Rloc): Mapping[] {
     const here = locators.filter((one) => equalIpAddresses(one.rloc, probed))
     const marked = here.map((one) => ({ ...one, probe: true }))
@@ -112,6 +112,10 @@ export function createRequestReplies(
     if (target === undefined) return ignore('no-itr-rloc')
     const records = recordsFor(request, request.rlocProbe ? origin.to : undefined)
     if (records.length === 0 && request.rlocProbe && isRelay)
+      records.push(...relayRecords(request, origin.to))
+    // Another xTR of our site asks whether we serve its segments (segment-designation.ts).
+    const isOfSite = config.multicast.siteXtrs.some((one) => equalIpAddresses(one, origin.from))
+    if (records.length === 0 && request.rlocProbe && isOfSite)
       records.push(...relayRecords(request, origin.to))
     if (records.length === 0) return ignore('not-ours')
     const name = formatIpAddress(target)

@@ -2,14 +2,13 @@
  * Multicast of one xTR: listeners, sources and what the datapath is told of both (RFC 8378).
  *
  * A group has one replication entry per name. (S,G) serves the listeners of (S,G) and of (*,G), because
- * the datapath takes the first name that matches and no other. Copies to other sites are made only by
- * the xTR of the site that is designated for the segment (§7.1): the IGMP or MLD querier where one is
- * elected, else the lowest RLOC of the configured xTRs of the site. A relay (§9) has no listeners of its
- * own. A source that moves takes its lists with it, an endpoint that listens its groups: the former
- * site names them in the preparation of the move.
+ * the datapath takes the first name that matches and no other. Copies of a replication list are made only
+ * by the xTR of the site that serves the segment (segment-designation.ts). A relay (§9) has no listeners
+ * of its own. A source that moves takes its lists with it, an endpoint that listens its groups: the
+ * former site names them in the preparation of the move.
  */
 import type { NodeConfig } from '../../config/node-config.js'
-import { compareIpAddresses, equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
+import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
 import { type Eid, hostPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
@@ -21,7 +20,6 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
-import { isOwnRloc } from '../control-datagram.js'
 import { earliest } from '../deadlines.js'
 import type {
   Capabilities,
@@ -43,6 +41,7 @@ import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
 import { type RestoredGroup, restoreGroups } from './restored-groups.js'
+import { createSegmentDesignation } from './segment-designation.js'
 import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
 
@@ -146,16 +145,18 @@ export function createSiteMulticast(
   const { database, question } = parts
   const { enabled, relayLevel } = config.multicast
   const level = relayLevel ?? 0
-  /** `interface family` → whether we are the querier there. */
-  const queriers = new Map<string, boolean>()
   const installed = new Map<string, string>()
   const groups = new Map<string, MulticastGroup>()
-  const isLowest = isLowestOfSite(config)
+  const designation = createSegmentDesignation(config, capabilities.random, redesignate)
+  const isDesignated = designation.isOurs
   const receivers = createGroupReceivers(config, capabilities, {
     nonces: parts.nonces,
     spoken: parts.spoken,
     isDesignated,
-    expectationEnded: (group, now, outputs) => installAll(group, now, outputs),
+    expectationEnded(group, now, outputs) {
+      installAll(group, now, outputs)
+      updateJoin(group, now, outputs)
+    },
   })
   const arriving = createArrivingGroups()
   const following = createGroupFollowing(config, capabilities, {
@@ -186,10 +187,6 @@ export function createSiteMulticast(
     forwards: (interfaceName, group) => interfacesFor(group).includes(interfaceName),
   })
 
-  function isDesignated(interfaceName: string, family: 4 | 6): boolean {
-    return queriers.get(`${interfaceName} ${family}`) ?? isLowest
-  }
-
   /** Whether the source of the group, or the root of (*,G), lives in this site. */
   function isHere(group: MulticastGroup): boolean {
     const { instanceId, source } = group
@@ -213,13 +210,16 @@ export function createSiteMulticast(
   function mayReplicate({ instanceId, source, group }: MulticastGroup): boolean {
     if (relayLevel !== undefined) return true
     const entry = source && database.match({ instanceId, address: source })
-    return entry === undefined ? isLowest : isDesignated(entry.interfaceName, group.family)
+    return entry === undefined
+      ? designation.isFirst()
+      : isDesignated(entry.interfaceName, group.family)
   }
 
   /** To whom the list and the joins of a group have us make copies. */
   function copiesOf(group: MulticastGroup) {
-    if (!mayReplicate(group)) return chooseCopies(config, [], level, parts.isDown)
-    const listed = chooseCopies(config, following.entriesOf(group) ?? [], level, parts.isDown)
+    const entries = mayReplicate(group) ? (following.entriesOf(group) ?? []) : []
+    const listed = chooseCopies(config, entries, level, parts.isDown)
+    // Who has joined has chosen one xTR of the site: it is joined nowhere else.
     return { ...listed, copies: mergeCopies(listed.copies, joined.copiesOf(group)) }
   }
 
@@ -315,10 +315,18 @@ export function createSiteMulticast(
     now: Instant,
     outputs: Output[],
   ): void {
-    if (isOurs === undefined) queriers.delete(`${interfaceName} ${family}`)
-    else queriers.set(`${interfaceName} ${family}`, isOurs)
+    designation.elected(interfaceName, family, isOurs, now)
+    redesignate(now, outputs)
+  }
+
+  /** Other segments are ours now. */
+  function redesignate(now: Instant, outputs: Output[]): void {
     receivers.redesignate(now)
-    for (const { group } of receivers.views()) updateJoin(group, now, outputs)
+    for (const { group } of receivers.views()) {
+      updateJoin(group, now, outputs)
+      // Without an entry until now, where another one has served it.
+      install(group, now, outputs)
+    }
     for (const group of [...groups.values()]) install(group, now, outputs)
   }
 
@@ -359,7 +367,9 @@ export function createSiteMulticast(
         siteJoins.solicited(hostPrefix(request.sourceEid), now, outputs)
     },
     handleReply: (reply, from, now, outputs) =>
-      enabled && following.handleReply(reply, from, now, outputs),
+      enabled &&
+      (designation.handleReply(reply, now, outputs) ||
+        following.handleReply(reply, from, now, outputs)),
     handleNotify(notify, bytes, from, now, outputs) {
       const records = notify.structuredRecords ?? []
       if (!enabled || records.length === 0) return false
@@ -396,7 +406,10 @@ export function createSiteMulticast(
       }
       receivers.expect(listens, interfaces, now + EXPECTATION_MS, outputs)
       receivers.flush(now, outputs)
-      for (const group of listens) installAll(group, now, outputs)
+      for (const group of listens) {
+        installAll(group, now, outputs)
+        updateJoin(group, now, outputs)
+      }
       arriving.waitFor(listens, done, now, outputs)
     },
     arrived({ instanceId, address }, now, outputs) {
@@ -419,7 +432,9 @@ export function createSiteMulticast(
     },
     designate,
     start(now) {
-      if (enabled) receivers.start(now)
+      if (!enabled) return
+      receivers.start(now)
+      designation.start(now)
     },
     restore(restored, now, outputs) {
       const hooks = {
@@ -443,6 +458,7 @@ export function createSiteMulticast(
       return enabled ? receivers.withdrawAll(now, outputs) : 0
     },
     handleDeadline(now, outputs) {
+      designation.handleDeadline(now, outputs)
       links.handleDeadline(now, outputs)
       siteJoins.handleDeadline(now, outputs)
       joined.handleDeadline(now, outputs)
@@ -452,6 +468,7 @@ export function createSiteMulticast(
     },
     deadline: () =>
       earliest(
+        designation.deadline(),
         links.deadline(),
         siteJoins.deadline(),
         joined.deadline(),
@@ -508,12 +525,6 @@ const REASONS = {
   unsupported: 'unsupported-rloc',
   tooMany: 'too-many',
 } as const
-
-/** RFC 8378 §7: until a querier is elected, the lowest RLOC of the site's xTRs. */
-function isLowestOfSite(config: NodeConfig): boolean {
-  const [lowest] = [...config.multicast.siteXtrs].sort(compareIpAddresses)
-  return lowest === undefined || isOwnRloc(config, lowest)
-}
 
 function textOf({ copies, localInterfaces, level }: PutReplication): string {
   const to = copies.map(({ locator }) => formatIpAddress(locator.rloc)).sort()

@@ -550,6 +550,48 @@ t.test(
 )
 
 t.test(
+  'the new site of a receiver joins while its move is prepared, the former leaves',
+  async (t) => {
+    const world = aWorld()
+    const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+    const mac = new Uint8Array(6).fill(2)
+    const seen = { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' } as const
+    world.raise('site-2', seen)
+    world.join('site-2', SSM, '10.200.0.7')
+    world.run(5000)
+    t.same(copiesAt(world.xtr('site-1'), SSM), ['192.0.2.2 from 192.0.2.1'])
+    world.command('site-3', { kind: 'start-move', eids: [eid], source: anAddress('192.0.2.2') })
+    world.run(100)
+    t.same(linesFrom(world, '192.0.2.3'), [JOIN], 'nobody there has asked yet')
+    const both = ['192.0.2.2 from 192.0.2.1', '192.0.2.3 from 192.0.2.1']
+    t.same(copiesAt(world.xtr('site-1'), SSM), both)
+    t.notOk(world.names('site-3').includes('move-prepared'), 'until packets come')
+    const usage = { kind: 'replication-usage', group: aGroup(SSM), bytes: 0n } as const
+    world.raise('site-3', { ...usage, packets: 1n, idleMs: undefined })
+    t.ok(world.names('site-3').includes('move-prepared'))
+    world.raise('site-3', seen)
+    world.join('site-3', SSM, '10.200.0.7')
+    world.leave('site-2', SSM, '10.200.0.7')
+    world.run(100)
+    t.same(copiesAt(world.xtr('site-1'), SSM), ['192.0.2.3 from 192.0.2.1'])
+    t.equal(linesFrom(world, '192.0.2.2').at(-1), PRUNE)
+  },
+)
+
+t.test('a receiver that was to come and did not is pruned again', async (t) => {
+  const world = aWorld()
+  const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+  const mac = new Uint8Array(6).fill(2)
+  world.raise('site-2', { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' })
+  world.join('site-2', SSM, '10.200.0.7')
+  world.run(5000)
+  world.command('site-3', { kind: 'start-move', eids: [eid], source: anAddress('192.0.2.2') })
+  world.run(35_000)
+  t.same(linesFrom(world, '192.0.2.3'), [JOIN, PRUNE])
+  t.same(copiesAt(world.xtr('site-1'), SSM), ['192.0.2.2 from 192.0.2.1'])
+})
+
+t.test(
   'a root that moves: its former xTR solicits the ETRs, they prune there and join at the new one',
   async (t) => {
     const world = aWorld()
