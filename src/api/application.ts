@@ -193,6 +193,8 @@ async function createApp(
     .setSerializerCompiler(() => JSON.stringify)
     .withTypeProvider<TypeBoxTypeProvider>()
   installErrorHandlers(app, log)
+  // A page in a browser may send plain text anywhere without asking first: no route takes it.
+  app.removeContentTypeParser('text/plain')
   app.addHook('onRequest', async (request) => {
     if (isForeignHost(request.raw)) {
       const message = 'over plain TCP, address the daemon as localhost'

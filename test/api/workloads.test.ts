@@ -61,6 +61,14 @@ t.test('a domain announces all of its EIDs, is listed, and withdraws them', asyn
   t.equal((await call('DELETE', `/v1/workloads/${uuid}`)).status, 404)
 })
 
+t.test('a description must come as XML, which no page can send here unasked', async (t) => {
+  for (const type of ['text/plain', 'text/plain;charset=UTF-8', undefined]) {
+    const posted = await call('POST', '/v1/workloads', domain('10.10.0.5'), type ?? '')
+    t.match([posted.status, posted.json.error.code], [415, 'unsupported-media-type'])
+  }
+  t.same(told(), [])
+})
+
 t.test('announced again with other EIDs, the former ones are withdrawn', async (t) => {
   await call('POST', '/v1/workloads', domain('10.10.0.5', '10.10.0.6'))
   node.commands.length = 0
