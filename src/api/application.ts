@@ -160,6 +160,7 @@ function createContext(options: ApiOptions): ApiContext {
   })
   return {
     workloads: options.workloads,
+    problems: options.problems ?? (() => []),
     node,
     datapath,
     version,

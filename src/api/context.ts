@@ -43,6 +43,8 @@ export interface ApiDatapath {
 }
 
 export interface ApiContext {
+  /** What is amiss around the node now, as sentences. */
+  readonly problems: () => readonly string[]
   readonly node: ApiNode
   /** Undefined for a node without packets of its own. */
   readonly datapath: ApiDatapath | undefined

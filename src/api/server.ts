@@ -21,6 +21,8 @@ export interface ApiOptions {
   readonly startedAt: Date
   /** Keeps announced workloads through restarts. */
   readonly workloads?: WorkloadKeeping
+  /** What is amiss around the node now, as sentences; missing: nothing is known of it. */
+  readonly problems?: () => readonly string[]
   /** Where faults of the API itself go; without it they are only answered (500). */
   readonly log?: ApiLog
 }

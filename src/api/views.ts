@@ -254,6 +254,7 @@ export const NodeView = Type.Object({
   startedAt: Type.String(),
   uptimeSeconds: Type.Number(),
   processId: Type.Integer(),
+  problems: Type.Array(Type.String(), { description: 'What is amiss with its interfaces now' }),
   rlocs: Type.Array(Type.Object({ address: Type.String(), interface: Type.String() })),
   siteInterfaces: Type.Array(Type.Object({ name: Type.String(), instanceId: Type.Integer() })),
   mapServers: Type.Array(Type.String()),

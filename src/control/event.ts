@@ -121,6 +121,9 @@ export const EVENT_NAMES = [
   // shell
   'datapath-operation-failed',
   'configuration-reloaded',
+  'interface-problem',
+  'interface-mended',
+  'interface-changed',
   'own-locators-changed',
   'node-started',
   'node-stopped',

@@ -15,9 +15,11 @@ import type { Config } from '../config/schema.js'
 import type { Capabilities, Input, Node, RestoredState } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { loadNativeAddon, type NativeAddon } from '../datapath/native-addon.js'
+import type { NetworkInterface } from '../datapath/network-interface.js'
 import { openEmbeddedStore } from '../store/embedded-store.js'
 import { createBlockCipher } from './block-cipher.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
+import { createInterfaceFollowing } from './interface-following.js'
 import { createLog, type Log } from './log.js'
 import { createRecorder, type Recorder } from './recorder.js'
 import { createSignatures } from './referral-signatures.js'
@@ -62,7 +64,7 @@ export async function startDaemon(options: {
   const forwards = config.datapath.kind === 'bpf'
   const outfit = forwards ? await loadOutfit() : undefined
   const readInterfaces = outfit?.readInterfaces ?? (() => Promise.resolve([]))
-  let interfaces = await readInterfaces()
+  let interfaces: readonly NetworkInterface[] = await readInterfaces()
   const store = await openEmbeddedStore(storeDirectory(config), (key) => {
     log.say('error', 'stored-record-unreadable', { key })
   })
@@ -98,6 +100,18 @@ export async function startDaemon(options: {
   running.enqueue([restoredFrom(records)])
   hands?.datapath.start()
   hands?.followSegments(nodeConfig)
+  const following = createInterfaceFollowing({
+    nodeConfig: () => nodeConfig,
+    interfaces: () => interfaces,
+    raise: running.raise,
+    alter(reading) {
+      hands?.datapath.reconfigure(nodeConfig, reading)
+      interfaces = reading
+      hands?.followSegments(nodeConfig)
+    },
+    renew: () => takeUp({ config: shown, nodeConfig }),
+  })
+  await following.take(interfaces)
   const api = await startApi({
     node: running,
     datapath: hands?.datapath,
@@ -106,6 +120,7 @@ export async function startDaemon(options: {
     },
     version: options.version,
     startedAt: new Date(),
+    problems: () => following.problems(),
     workloads: { records, save: (changed) => store.save(changed) },
     log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
   })
@@ -135,7 +150,9 @@ export async function startDaemon(options: {
     }
     const restart = needsRestart(config, next.config)
     if (restart.length > 0) log.say('warning', 'configuration-needs-restart', { keys: restart })
-    if (await takeUp(next)) running.raise({ name: 'configuration-reloaded', severity: 'notice' })
+    if (!(await takeUp(next))) return
+    running.raise({ name: 'configuration-reloaded', severity: 'notice' })
+    await following.take(interfaces)
   }
 
   /** A new node of this configuration on the same store, sockets and maps; false: nothing changed. */
@@ -168,7 +185,7 @@ export async function startDaemon(options: {
   let changing: Promise<unknown> = Promise.resolve()
   const inTurn = (change: () => Promise<unknown>): Promise<void> => {
     const done = changing.then(change)
-    changing = done
+    changing = done.catch(() => {})
     return done.then(() => {})
   }
 
@@ -180,8 +197,16 @@ export async function startDaemon(options: {
     if (!isMoving) void inTurn(() => takeUp({ config: shown, nodeConfig }))
   }
 
+  const interfaceTrouble = (error: unknown): void =>
+    log.say('warning', 'interfaces-not-followed', { why: String(error) })
+  const watch = outfit?.watchInterfaces({
+    onReading: (reading) => void inTurn(() => following.take(reading)).catch(interfaceTrouble),
+    onFailure: interfaceTrouble,
+  })
+
   const stop = async (): Promise<void> => {
     endRehearsal()
+    watch?.close()
     // With the programs gone nobody shall send us packets; with `keep` we forward on.
     const withdraw = config.datapath.onStop === 'detach'
     await running.command({ kind: 'shutdown', withdraw })
@@ -200,11 +225,12 @@ export async function startDaemon(options: {
 
 /** What only a node that forwards needs, and no other has to load. */
 async function loadOutfit() {
-  const [{ createHands }, { readInterfaces }] = await Promise.all([
+  const [{ createHands }, { readInterfaces }, { watchInterfaces }] = await Promise.all([
     import('./hands.js'),
     import('./interfaces.js'),
+    import('./interface-watch.js'),
   ])
-  return { createHands, readInterfaces }
+  return { createHands, readInterfaces, watchInterfaces }
 }
 
 function openWire(

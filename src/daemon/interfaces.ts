@@ -1,8 +1,9 @@
 /**
  * Interfaces of this network namespace by rtnetlink: names, indexes, MACs, addresses, MTU.
  *
- * Read when the daemon starts and when it reads its configuration again; a later change of an
- * interface is not followed. netlink 0.3.0 is pinned exactly: its attribute names are not stable.
+ * Read when the daemon starts, when it reads its configuration again, and when the kernel says that
+ * something changed (interface-watch.ts). netlink 0.3.0 is pinned exactly: its attribute names are not
+ * stable.
  */
 import { createRtNetlink } from 'netlink'
 import type { InterfaceAddress, NetworkInterface } from '../datapath/network-interface.js'
@@ -31,14 +32,15 @@ export async function readInterfaces(): Promise<NetworkInterface[]> {
       byIndex.set(index, list)
     }
     return links.flatMap(({ data, attrs }) => {
-      const { index } = data
+      const { index, flags } = data
       const { ifname, mtu } = attrs
       if (index === undefined || ifname === undefined) return []
       // Devices without Ethernet have none, or one of another length.
       const mac = attrs.address?.length === 6 ? new Uint8Array(attrs.address) : new Uint8Array(6)
       const leadsElsewhere = attrs.linkNetnsid !== undefined && isVeth(attrs.linkinfo)
       const found = { name: ifname, index, mac, mtu: mtu ?? 1500, leadsElsewhere }
-      return [{ ...found, addresses: byIndex.get(index) ?? [] }]
+      const down = flags?.up !== true || flags.running !== true
+      return [{ ...found, down, addresses: byIndex.get(index) ?? [] }]
     })
   } finally {
     socket.socket.close()

@@ -72,7 +72,7 @@ function restoreLocalEids(options: RestoreOptions): RestoredLocalEid[] {
       localEids.adopt(eidPrefix, final, bpf.counterId, 0)
     }
     const name = STATE_NAMES[state]
-    const site = options.interfaces.find(({ index }) => index === bpf.interfaceIndex)
+    const site = siteOf(eidPrefix, bpf.interfaceIndex, options)
     // Prefix elements come from the configuration; there is nothing to remember about them.
     if (name === undefined || site === undefined) continue
     const mac = (bpf.flags & LOCAL_EID_FLAGS['mac-known']) !== 0 ? bpf.mac : undefined
@@ -82,6 +82,18 @@ function restoreLocalEids(options: RestoreOptions): RestoredLocalEid[] {
     restored.push(move === undefined ? what : { ...what, move })
   }
   return restored
+}
+
+/** An interface that was deleted and made again has another index than the entry; its name stayed. */
+function siteOf(
+  eidPrefix: EidPrefix,
+  index: number,
+  { interfaces, nodeConfig }: RestoreOptions,
+): NetworkInterface | undefined {
+  const same = interfaces.find((one) => one.index === index)
+  if (same !== undefined) return same
+  const home = nodeConfig.dynamicEidPrefixes.find((own) => coversPrefix(own.eidPrefix, eidPrefix))
+  return interfaces.find(({ name }) => name === home?.interfaceName)
 }
 
 function restoreMapCache(

@@ -13,6 +13,8 @@ export interface NetworkInterface {
   readonly addresses: readonly InterfaceAddress[]
   /** A veth whose other end is in another network namespace. */
   readonly leadsElsewhere?: boolean
+  /** Taken down, or without carrier. */
+  readonly down?: boolean
 }
 
 export interface InterfaceAddress {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { listIn } from '../../src/lab/api-request.js'
 import { poll } from '../../src/lab/daemons.js'
-import { labPaths } from '../../src/lab/names.js'
+import { labPaths, namespaceOf } from '../../src/lab/names.js'
 import { signalProcess } from '../../src/lab/processes.js'
 import {
   configPath,
@@ -76,6 +76,8 @@ t.test('a running system takes changes without losing a packet', { skip: labSkip
   t.test('a removed EID-prefix is gone after two reloads', (t) =>
     flowing(t, lab, () => checkRemoved(t, lab)),
   )
+
+  t.test('interfaces that were deleted and made again forward again', (t) => checkRenewed(t, lab))
 
   t.test('a graceful stop with onStop: keep leaves everything forwarding', async (t) => {
     await changeConfig(lab, 'cloud-a', ({ datapath, ...config }) => ({
@@ -203,6 +205,54 @@ async function checkRemoved(t: Test, lab: RunningLab): Promise<void> {
   await reload(lab, 'mapping')
   const sites = JSON.stringify((await lab.api('mapping', '/v1/sites')).body)
   t.notMatch(sites, NEW_PREFIX, 'nor has the Map-Server')
+}
+
+/** As when interfaces are configured anew: the link of the customer's host, and the cloud's bridge. */
+async function checkRenewed(t: Test, lab: RunningLab): Promise<void> {
+  const ip = async (node: string, commands: string): Promise<void> => {
+    for (const command of commands.trim().split(/ *\n */)) {
+      const { code, stderr } = await lab.run(node, 'ip', ...command.split(' '))
+      if (code !== 0) throw new Error(`${node}: ip ${command}: ${stderr}`)
+    }
+  }
+  await ip('client', 'link delete site0')
+  await poll(5_000, async () => ((await problemsOf(lab)).length > 0 ? undefined : 'not noticed'))
+  t.same(await problemsOf(lab), ['there is no interface site0'])
+  const why = await lab.api('client', `/v1/why?eid=${VM1.addresses.ipv4}&instanceId=7`)
+  t.match((why.body as { remarks: string[] }).remarks[0], 'there is no interface site0')
+  await ip(
+    'client',
+    `link add site0 type veth peer name eth0 netns ${namespaceOf(lab.topology.name, 'host1')}
+     address add 10.20.0.1/24 dev site0
+     address add fd00:20::1/64 dev site0 nodad
+     link set site0 up`,
+  )
+  await ip(
+    'host1',
+    `address add 10.20.0.2/24 dev eth0
+     address add fd00:20::2/64 dev eth0 nodad
+     link set eth0 up
+     route add default via 10.20.0.1
+     route add default via fd00:20::1`,
+  )
+  await ip(
+    'cloud-a',
+    `link delete br0
+     link add br0 address 02:00:5e:10:00:01 type bridge
+     address add 10.10.0.1/24 dev br0
+     address add fd00:10::1/64 dev br0 nodad
+     link set vm2 master br0
+     link set panel master br0
+     link set br0 up`,
+  )
+  for (const address of Object.values(VM1.addresses)) await untilReaches(lab, 'host1', address)
+  await poll(5_000, async () => (await problemsOf(lab))[0])
+  t.match(daemonLog(lab, 'client'), /"interface-mended".*"site0"/)
+}
+
+async function problemsOf(lab: RunningLab): Promise<readonly string[]> {
+  const { body } = await lab.api('client', '/v1/node')
+  return (body as { problems: readonly string[] }).problems
 }
 
 async function isRegistered(lab: RunningLab): Promise<boolean> {

@@ -41,6 +41,7 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
         startedAt: startedAt.toISOString(),
         uptimeSeconds: uptimeSeconds(startedAt),
         processId: process.pid,
+        problems: [...context.problems()],
         rlocs: config.rlocs.map(({ address, interface: name }) => ({ address, interface: name })),
         siteInterfaces: config.siteInterfaces.map(({ name, instanceId }) => ({ name, instanceId })),
         mapServers: config.mapServers.map(({ address }) => address),

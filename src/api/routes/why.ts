@@ -58,7 +58,8 @@ export const whyRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, { con
         eid: formatEid(eid),
         ...(from === undefined ? {} : { from: formatEid(from) }),
         verdict,
-        remarks: [...found.remarks],
+        // First what may explain everything else.
+        remarks: [...context.problems(), ...found.remarks],
         ...(local === undefined ? {} : { local: withCounters(context, 'local-eid', [local])[0]! }),
         ...(mapCache === undefined
           ? {}

@@ -266,6 +266,7 @@ async function showNode(context: CommandContext): Promise<void> {
     ['node', `${node.node} (${list(node.roles)})`],
     ['version', node.version],
     ['up', `${formatDuration(node.uptimeSeconds * 1000)}, process ${node.processId}`],
+    ...node.problems.map((problem): [string, string] => ['PROBLEM', problem]),
     ['RLOCs', list(node.rlocs.map((rloc) => `${rloc.address} on ${rloc.interface}`))],
     [
       'site interfaces',
