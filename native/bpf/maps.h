@@ -39,7 +39,7 @@ enum map_sizes {
 	CLOSED_PEERS = 1 << 12,
 	REFUSED_SENDERS = 1 << 12,
 	DOUBTS = 1 << 14,
-	MOVES = 1 << 12,
+	MOVES = 1 << 14,
 	GROUPS = 1 << 13,
 };
 

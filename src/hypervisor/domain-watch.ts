@@ -5,7 +5,7 @@
  * Where a domain's EIDs come from, first that knows: its description, the agent's configuration,
  * what the datapath has seen of its MAC addresses. Nothing thrown here reaches libvirt.
  */
-import { formatEid } from '../lisp/eid.js'
+import { formatEid, MAXIMUM_ENDPOINT_EIDS } from '../lisp/eid.js'
 import { readWorkload } from '../workload/workload-description.js'
 import {
   type DomainAction,
@@ -202,7 +202,7 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
     return entries
       .filter(({ mac }) => mac !== undefined && macs.includes(mac.toLowerCase()))
       .flatMap(({ eidPrefix }) => eidPrefix?.replace(/\/\d+$/, '') ?? [])
-      .slice(0, MAXIMUM_EIDS)
+      .slice(0, MAXIMUM_ENDPOINT_EIDS)
   }
 
   return {
@@ -243,4 +243,3 @@ export function createDomainWatch(parts: DomainWatchParts): DomainWatch {
 const MAXIMUM_FOLLOWED = 10_000
 /** Events of one domain that wait for the node: it answers in milliseconds. */
 const MAXIMUM_WAITING = 64
-const MAXIMUM_EIDS = 64

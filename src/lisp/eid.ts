@@ -16,6 +16,12 @@ import {
   parseIpAddress,
 } from './address.js'
 
+/**
+ * EIDs of one endpoint, our choice: those of several interfaces, both families and several
+ * instance-IDs. They move together, so whatever names them has this limit.
+ */
+export const MAXIMUM_ENDPOINT_EIDS = 64
+
 export interface Eid {
   readonly instanceId: number
   readonly address: IpAddress

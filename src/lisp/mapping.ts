@@ -32,7 +32,7 @@ import {
 } from './afi.js'
 import { type AfiAddress, type LcafAddress, rlocOf } from './afi-address.js'
 import { type ByteReader, MalformedSignal, readU8, readU16, readU32 } from './byte-reader.js'
-import { type ByteWriter, writeU8, writeU16, writeU32 } from './byte-writer.js'
+import { type ByteWriter, byteWriter, writeU8, writeU16, writeU32 } from './byte-writer.js'
 import type { EidPrefix } from './eid.js'
 import { type Locator, type OtherLocator, type Rloc, sortLocators } from './locator.js'
 import type { Malformed } from './message.js'
@@ -153,6 +153,13 @@ export function recordCount(
   const count = records.length + structured.length
   if (count > MAX_RECORDS) throw new RangeError(`${count} records`)
   return count
+}
+
+/** How many bytes this record takes in a message. Throws RangeError for what cannot be written. */
+export function mappingBytes(mapping: Mapping | StructuredMapping): number {
+  const writer = byteWriter()
+  writeMapping(writer, mapping)
+  return writer.offset
 }
 
 /** One record, its locators in ascending order (RFC 9301 §5.5: MUST). */

@@ -6,7 +6,7 @@
  * only read. A description without EIDs is a valid one: most machines have none.
  */
 import { parseAddressText } from '../config/address-text.js'
-import type { Eid } from '../lisp/eid.js'
+import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../lisp/eid.js'
 import { childrenOf, readXml, type XmlElement } from './xml-reader.js'
 
 export interface WorkloadDescription {
@@ -27,8 +27,6 @@ export type WorkloadResult =
 
 /** The namespace of our element in <metadata>; libvirt keeps one element per namespace. */
 const METADATA_NAMESPACE = 'urn:godwit:domain:1'
-/** More EIDs than a move may name (its own limit) are of no use. */
-const MAXIMUM_WORKLOAD_EIDS = 64
 
 /** Reads a description; refuses with one sentence what is malformed, too long or names no EID. */
 export function readWorkload(text: string): WorkloadResult {
@@ -58,7 +56,7 @@ function readDomain(root: XmlElement): WorkloadResult {
   }
   const interfaces = childrenOf(root, 'devices', '')
     .flatMap((devices) => childrenOf(devices, 'interface', ''))
-    .slice(0, MAXIMUM_WORKLOAD_EIDS)
+    .slice(0, MAXIMUM_ENDPOINT_EIDS)
   const each = (child: string, attribute: string): string[] =>
     interfaces.flatMap((one) => childrenOf(one, child, '')[0]?.attributes.get(attribute) ?? [])
   const macs = each('mac', 'address').map((mac) => mac.toLowerCase())
@@ -94,7 +92,7 @@ function addEids(eids: Eid[], texts: readonly string[], instance: string): strin
     const host = address?.family === 4 ? '32' : '128'
     if (address === undefined || (length !== undefined && length !== host))
       return `"${text.slice(0, 60)}" is not an EID; write one IPv4 or IPv6 address`
-    if (eids.length >= MAXIMUM_WORKLOAD_EIDS) return `names more than ${MAXIMUM_WORKLOAD_EIDS} EIDs`
+    if (eids.length >= MAXIMUM_ENDPOINT_EIDS) return `names more than ${MAXIMUM_ENDPOINT_EIDS} EIDs`
     eids.push({ instanceId: Number(instance), address } as Eid)
   }
   return undefined

@@ -69,7 +69,13 @@ export interface Delivery {
 export interface WorldOptions {
   readonly latencyMs?: number
   /** Decides over every control datagram; false loses it. */
-  readonly carries?: (kind: string, from: string, to: string, at: number) => boolean
+  readonly carries?: (
+    kind: string,
+    from: string,
+    to: string,
+    at: number,
+    bytes: Uint8Array,
+  ) => boolean
 }
 
 export function createWorld(
@@ -125,9 +131,10 @@ export function createWorld(
         const target = byRloc.get(formatIpAddress(output.to))
         const message = decodeMessage(output.bytes)
         const kind = message.kind === 'move' ? `move ${message.phase}` : message.kind
-        const carried = options.carries?.(kind, site.name, target?.name ?? 'nobody', now) ?? true
-        if (target === undefined || !carried) return
         const { from, to, bytes } = output
+        const carried =
+          options.carries?.(kind, site.name, target?.name ?? 'nobody', now, bytes) ?? true
+        if (target === undefined || !carried) return
         const input = { kind: 'datagram', from, fromPort: 4342, to, bytes } as const
         at(now + latencyMs, () => feed(target, (more) => target.node.handle(input, now, more)))
         return

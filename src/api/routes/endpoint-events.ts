@@ -8,7 +8,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { Type } from '../../config/schema-builder.js'
 import type { Command } from '../../control/input-output.js'
 import { OLDEST_EVENT_MS } from '../../control/moves/endpoint-events.js'
-import type { Eid } from '../../lisp/eid.js'
+import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { entryOf } from '../move-entry.js'
 import { readEid } from '../selection.js'
@@ -17,7 +17,7 @@ import { errorResponses, MoveEntry, type MoveEntryView } from '../views.js'
 const EndpointEvent = Type.Object(
   {
     event: Type.Enum(['stopped', 'running', 'resumed'] as const),
-    eids: Type.Array(Type.String(), { minItems: 1, maxItems: 64 }),
+    eids: Type.Array(Type.String(), { minItems: 1, maxItems: MAXIMUM_ENDPOINT_EIDS }),
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),
     agoMs: Type.Optional(
       Type.Number({

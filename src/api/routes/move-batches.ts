@@ -4,6 +4,7 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { parseAddressText } from '../../config/address-text.js'
 import { Type } from '../../config/schema-builder.js'
+import { MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { RouteOptions } from '../context.js'
 import { ApiError } from '../errors.js'
 import {
@@ -45,7 +46,7 @@ const StartBatch = Type.Object(
   {
     moves: Type.Array(
       Type.Object(
-        { eids: Type.Array(Type.String(), { minItems: 1, maxItems: 64 }) },
+        { eids: Type.Array(Type.String(), { minItems: 1, maxItems: MAXIMUM_ENDPOINT_EIDS }) },
         { additionalProperties: false },
       ),
       { minItems: 1, maxItems: MAXIMUM_BATCH_MOVES, description: 'One per endpoint' },

@@ -11,7 +11,7 @@ import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebo
 import { parseAddressText } from '../../config/address-text.js'
 import { Type } from '../../config/schema-builder.js'
 import type { MoveView } from '../../control/snapshot.js'
-import type { Eid } from '../../lisp/eid.js'
+import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'
 import { ApiError, describeError } from '../errors.js'
 import { type Answer, createIdempotentAnswers } from '../idempotency.js'
@@ -24,7 +24,7 @@ const StartMove = Type.Object(
   {
     eids: Type.Array(Type.String(), {
       minItems: 1,
-      maxItems: 64,
+      maxItems: MAXIMUM_ENDPOINT_EIDS,
       description: 'All EIDs of the endpoint: they move together',
     }),
     instanceId: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffff })),

@@ -9,13 +9,7 @@ import { formatIpAddress } from '../../lisp/address.js'
 import type { MoveMessage } from '../../lisp/message.js'
 import type { CommandResult, Instant, Output } from '../input-output.js'
 import { report } from '../outputs.js'
-import {
-  type Arrival,
-  answerCommand,
-  passengersFrom,
-  recordsFor,
-  sourcesOf,
-} from './move-arrival.js'
+import { type Arrival, answerCommand, passengersFrom, recordsFor } from './move-arrival.js'
 import { stamp } from './move-log.js'
 import type { MoveParts } from './move-parts.js'
 import type { MoveReturns } from './move-return.js'
@@ -41,10 +35,8 @@ export function createFailArrival(
 ): FailArrival {
   return (arrival, result, reason, now, outputs) => {
     const { record } = arrival
-    // While locating, only those that redirect already have something to take back.
-    const asked = sourcesOf(arrival).filter(
-      (one) => arrival.phase !== 'locating' || arrival.prepared.has(formatIpAddress(one)),
-    )
+    // Also one that has refused: of a long question it may have agreed to a part before.
+    const asked = [...arrival.asked.values()]
     arrival.phase = 'over'
     record.state = 'failed'
     record.reason = reason

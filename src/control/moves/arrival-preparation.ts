@@ -169,6 +169,7 @@ export function createArrivalPreparation(
       }
     }
     if (arrival.prepared.has(name)) return
+    arrival.asked.set(name, source)
     exchange.ask(
       `prepare/${arrival.record.name}/${name}`,
       source,

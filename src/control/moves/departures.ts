@@ -71,6 +71,7 @@ export function createDepartures(config: NodeConfig, log: MoveLog): Departures {
         entries,
         state: 'redirected',
         records: new Map(message.records.map((one) => [formatEidPrefix(one.eidPrefix), one])),
+        confirmed: new Set(),
         senders: new Map(),
         live: message.phase === 'prepare-live',
       }

@@ -5,12 +5,11 @@
  * the first frame of the endpoint; where no move expects it, the segment is asked, because only a
  * frame of its own tells a MAC address. What each side makes of it is in moves.ts, move-source.ts.
  */
-import type { Eid } from '../../lisp/eid.js'
+import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
 import { refusal } from '../etr/etr.js'
 import type { Command, CommandResult, Instant, Output } from '../input-output.js'
 import { push } from '../outputs.js'
-import { MAXIMUM_EIDS } from './move-objections.js'
 import type { MoveSource } from './move-source.js'
 import type { Moves } from './moves.js'
 
@@ -33,8 +32,8 @@ export function handleEndpointEvent(
   outputs: Output[],
 ): CommandResult {
   const { eids } = command
-  if (eids.length === 0 || eids.length > MAXIMUM_EIDS)
-    return refusal(400, 'bad-eid-count', `an event names 1 to ${MAXIMUM_EIDS} EIDs`)
+  if (eids.length === 0 || eids.length > MAXIMUM_ENDPOINT_EIDS)
+    return refusal(400, 'bad-eid-count', `an event names 1 to ${MAXIMUM_ENDPOINT_EIDS} EIDs`)
   const answer = (moves: readonly string[]): CommandResult => ({ ok: true, value: { moves } })
   const agoMs = command.kind === 'endpoint-running' ? 0 : (command.agoMs ?? 0)
   if (!(agoMs >= 0 && agoMs <= OLDEST_EVENT_MS))

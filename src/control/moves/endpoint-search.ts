@@ -24,7 +24,7 @@ export interface EndpointSearch {
   deadline(): Instant | undefined
 }
 
-/** Our choice: a tenth of a second more hold at most, and 80 small frames a second at most. */
+/** Our choice: a tenth of a second more hold at most, and 10 small frames a second and EID. */
 const INTERVAL_MS = 100
 
 export function createEndpointSearch(): EndpointSearch {

@@ -8,6 +8,7 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress, formatMac } from '../../lisp/address.js'
+import { MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { Locator } from '../../lisp/locator.js'
 import { nextMapVersion } from '../../lisp/map-version.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
@@ -16,7 +17,7 @@ import type { Instant, Output } from '../input-output.js'
 import { usableLocators } from '../itr/encapsulation-choice.js'
 import type { MoveExchange } from './move-exchange.js'
 import type { MoveRecord } from './move-log.js'
-import { chooseMovePeer, MAXIMUM_EIDS } from './move-objections.js'
+import { chooseMovePeer } from './move-objections.js'
 
 /** An EID that came by itself, and where it was thought to be. */
 export interface Newcomer {
@@ -36,8 +37,8 @@ export function groupNewcomers(newcomers: readonly Newcomer[]): Newcomer[][] {
     const { mac, key } = one.entry
     const name = mac === undefined ? key : [formatMac(mac), ...rlocs].join(' ')
     const group = open.get(name)
-    // As many as a Move message takes.
-    if (group !== undefined && group.length < MAXIMUM_EIDS) group.push(one)
+    // As many as a move takes.
+    if (group !== undefined && group.length < MAXIMUM_ENDPOINT_EIDS) group.push(one)
     else {
       const fresh = [one]
       groups.push(fresh)

@@ -34,6 +34,8 @@ export interface Arrival {
   readonly passengers: readonly Passenger[]
   commandId: string | undefined
   phase: 'locating' | 'preparing' | 'ready' | 'arrived' | 'over'
+  /** Sources that have been asked for any of its EIDs, by name. */
+  readonly asked: Map<string, Rloc>
   /** Sources that have redirected, by name. */
   readonly prepared: Set<string>
   readonly mode: MoveMode

@@ -20,6 +20,8 @@ export interface Departure {
   state: 'copying' | 'redirected' | 'committed' | 'over'
   /** Where to, by EID-prefix: the records of its *prepare*. */
   readonly records: Map<string, Mapping>
+  /** EID-prefixes that a *confirm* has named; it may come in several messages. */
+  readonly confirmed: Set<string>
   readonly senders: Map<string, Rloc>
   readonly live: boolean
   /** When its endpoint ceased to run here, as far as anybody told; undefined: it was not told. */

@@ -2,8 +2,8 @@
  * Move messages between two xTRs as a reliable, authenticated exchange: sign, repeat, match, refuse.
  *
  * Shared Extension messages (RFC 9304) under the key of the mobility domain. A question is repeated,
- * same bytes, after 20, 40, 80, 160, 320 ms and then every 500 ms, until answered or given up. An
- * answer copies the question's nonce. A question's nonce rises per sender (replay-window.ts); a
+ * same bytes, after 20, 40, 80, 160, 320 ms and then every 500 ms, until answered or given up; a long
+ * one is several messages (move-parcels.ts). An answer copies the question's nonce. A question's nonce rises per sender (replay-window.ts); a
  * repetition goes to the roles, which answer again without doing anything twice. What the messages
  * mean is decided in moves.ts and move-source.ts.
  */
@@ -18,6 +18,7 @@ import type { Capabilities, Instant, Output, StoredRecord } from '../input-outpu
 import { report } from '../outputs.js'
 import { createReplayWindow, type ReplayWindow } from '../replay-window.js'
 import { persistLastNonce, type RisingCounter } from '../rising-counter.js'
+import { joinAnswers, parcelsOf } from './move-parcels.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
   Partial<
@@ -69,11 +70,19 @@ export interface MoveExchange {
 
 interface Question {
   readonly key: string
-  readonly nonce: bigint
   readonly to: Rloc
-  readonly bytes: Uint8Array
   readonly giveUpAt: Instant
   readonly onAnswer: OnMoveAnswer
+  /** What was asked at once, by nonce; without those answered. */
+  readonly parcels: Map<bigint, Parcel>
+  readonly answers: MoveMessage[]
+}
+
+/** One message of a question. */
+interface Parcel {
+  readonly question: Question
+  readonly nonce: bigint
+  readonly bytes: Uint8Array
   repetitions: number
 }
 
@@ -91,7 +100,7 @@ export function createMoveExchange(
   nonces: RisingCounter,
 ): MoveExchange {
   const questions = new Map<string, Question>()
-  const byNonce = new Map<bigint, Question>()
+  const byNonce = new Map<bigint, Parcel>()
   const deadlines = createDeadlines()
   /** By xTR-ID, the one heard of longest ago first. */
   const windows = new Map<string, ReplayWindow>()
@@ -120,8 +129,24 @@ export function createMoveExchange(
     const question = questions.get(key)
     if (question === undefined) return
     questions.delete(key)
-    byNonce.delete(question.nonce)
-    deadlines.cancel(key)
+    for (const parcel of question.parcels.values()) forget(parcel)
+  }
+
+  function forget({ question, nonce }: Parcel): void {
+    question.parcels.delete(nonce)
+    byNonce.delete(nonce)
+    deadlines.cancel(String(nonce))
+  }
+
+  function take(parcel: Parcel, answer: MoveMessage, now: Instant, outputs: Output[]): void {
+    const { question } = parcel
+    forget(parcel)
+    question.answers.push(answer)
+    const refused = answer.phase === 'refused'
+    if (!refused && question.parcels.size > 0) return
+    abandon(question.key)
+    const [first = answer, ...others] = question.answers
+    question.onAnswer(refused ? answer : joinAnswers([first, ...others]), now, outputs)
   }
 
   /** False for a replay; remembers the nonce durably, or a restart would open the door again. */
@@ -163,13 +188,17 @@ export function createMoveExchange(
       const secret = config.mobility.key
       if (secret === undefined) return onAnswer(undefined, now, outputs)
       abandon(key)
-      const nonce = nonces.next(outputs)
-      const bytes = sign(content, nonce, secret)
-      const question = { key, nonce, to, bytes, giveUpAt, onAnswer, repetitions: 0 }
+      const question: Question = { key, to, giveUpAt, onAnswer, parcels: new Map(), answers: [] }
       questions.set(key, question)
-      byNonce.set(nonce, question)
-      deadlines.set(key, Math.min(now + FIRST_REPETITION_MS, giveUpAt))
-      sendControl(config, to, bytes, outputs)
+      for (const one of parcelsOf(content)) {
+        const nonce = nonces.next(outputs)
+        const bytes = sign(one, nonce, secret)
+        const parcel: Parcel = { question, nonce, bytes, repetitions: 0 }
+        question.parcels.set(nonce, parcel)
+        byNonce.set(nonce, parcel)
+        deadlines.set(String(nonce), Math.min(now + FIRST_REPETITION_MS, giveUpAt))
+        sendControl(config, to, bytes, outputs)
+      }
     },
     abandon,
     answer(question, to, content, outputs) {
@@ -185,13 +214,12 @@ export function createMoveExchange(
       if (wrong !== undefined) return reject(wrong)
       noteHeard(formatIpAddress(from))
       if (isQuestion(message)) return isFresh(message, outputs) ? message : reject('replayed')
-      const question = byNonce.get(message.nonce)
-      if (question === undefined) {
+      const parcel = byNonce.get(message.nonce)
+      if (parcel === undefined) {
         reject('unexpected-answer')
         return message.phase === 'prepared' ? message : undefined
       }
-      abandon(question.key)
-      question.onAnswer(message, now, outputs)
+      take(parcel, message, now, outputs)
       return undefined
     },
     hasHeard: (rloc) => heard.has(formatIpAddress(rloc)),
@@ -204,17 +232,19 @@ export function createMoveExchange(
     },
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
-        const question = questions.get(key)
-        if (question === undefined) continue
+        const parcel = byNonce.get(BigInt(key))
+        // Answered or given up together with another one of this moment.
+        if (parcel === undefined) continue
+        const { question } = parcel
         if (now >= question.giveUpAt) {
-          abandon(key)
+          abandon(question.key)
           question.onAnswer(undefined, now, outputs)
           continue
         }
-        sendControl(config, question.to, question.bytes, outputs)
-        question.repetitions += 1
-        const quick = question.repetitions < QUICK_REPETITIONS
-        const wait = quick ? FIRST_REPETITION_MS * 2 ** question.repetitions : SLOW_REPETITION_MS
+        sendControl(config, question.to, parcel.bytes, outputs)
+        parcel.repetitions += 1
+        const quick = parcel.repetitions < QUICK_REPETITIONS
+        const wait = quick ? FIRST_REPETITION_MS * 2 ** parcel.repetitions : SLOW_REPETITION_MS
         deadlines.set(key, Math.min(now + wait, question.giveUpAt))
       }
     },

@@ -5,15 +5,12 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
-import { type Eid, formatEid } from '../../lisp/eid.js'
+import { type Eid, formatEid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
 import { isOwnRloc } from '../control-datagram.js'
 import { refusal } from '../etr/etr.js'
 import type { CommandResult } from '../input-output.js'
-
-/** EIDs of one endpoint; a Move message must fit a datagram. */
-export const MAXIMUM_EIDS = 8
 
 /** Undefined when the move may begin; `isMoving` tells of EIDs that are on a move, to here or away. */
 export function objectionToMove(
@@ -25,8 +22,8 @@ export function objectionToMove(
 ): CommandResult | undefined {
   if (config.mobility.key === undefined)
     return refusal(503, 'no-mobility-key', 'mobility.key is not configured on this node')
-  if (eids.length === 0 || eids.length > MAXIMUM_EIDS)
-    return refusal(400, 'bad-eid-count', `a move takes 1 to ${MAXIMUM_EIDS} EIDs`)
+  if (eids.length === 0 || eids.length > MAXIMUM_ENDPOINT_EIDS)
+    return refusal(400, 'bad-eid-count', `a move takes 1 to ${MAXIMUM_ENDPOINT_EIDS} EIDs`)
   for (const eid of eids) {
     const name = formatEid(eid)
     if (database.dynamicPrefixOf(eid) === undefined)

@@ -78,19 +78,25 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
     const { moveId } = message
     const known = departures.byMove(moveId)
     ended.note(message)
-    if (known === undefined || isUnderWay(known)) {
-      const gone: DatabaseEntry[] = []
-      for (const record of message.records) {
-        const entry = database.get(record.eidPrefix)
-        if (entry !== undefined && follow(entry, record, known, now, outputs)) gone.push(entry)
-      }
-      // Only when all are redirected: until then packets are lost.
-      for (const entry of gone) etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
-      if (known === undefined && gone.length > 0) {
-        const departure = departures.remember(message, from, gone, now)
-        departures.conclude(departure, now)
-      } else if (known !== undefined) departures.conclude(known, now)
+    const underWay = isUnderWay(known) ? known : undefined
+    // It is there with all its EIDs, also those that another message names.
+    if (underWay?.state === 'copying' && message.records.length < underWay.entries.length)
+      preparation.redirectAll(underWay, now, outputs)
+    const gone: DatabaseEntry[] = []
+    for (const record of message.records) {
+      const entry = database.get(record.eidPrefix)
+      if (entry === undefined || !isConfirmable(known, entry)) continue
+      underWay?.confirmed.add(entry.key)
+      if (follow(entry, record, underWay, now, outputs)) gone.push(entry)
     }
+    // Only when all are redirected: until then packets are lost.
+    for (const entry of gone) etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
+    if (underWay !== undefined) {
+      if (underWay.entries.every(({ key }) => underWay.confirmed.has(key)))
+        departures.conclude(underWay, now)
+    } else if (known !== undefined) for (const entry of gone) departures.addEid(known, entry)
+    else if (gone.length > 0)
+      departures.conclude(departures.remember(message, from, gone, now), now)
     exchange.answer(message, from, { phase: 'ack', moveId }, outputs)
   }
 
@@ -230,6 +236,12 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
 /** Whether news that the endpoint ran here at that moment means that this move has failed. */
 function isUndoneBy(departure: Departure | undefined, resumedAt: Instant): boolean {
   return departure?.state === 'redirected' && resumedAt >= (departure.stoppedAt ?? resumedAt)
+}
+
+/** Whether a *confirm* is news for this EID: that of an unprepared move may come in several messages. */
+function isConfirmable(known: Departure | undefined, entry: DatabaseEntry): boolean {
+  if (known?.state !== 'committed') return known?.state !== 'over'
+  return !known.entries.includes(entry)
 }
 
 /** Repeated until answered; what the answer says changes nothing. */

@@ -155,6 +155,7 @@ export function createMoves(
       passengers,
       commandId,
       phase: 'locating',
+      asked: new Map(),
       prepared: new Set(),
       mode,
       mac: undefined,

@@ -129,8 +129,8 @@ export function createSourcePreparation(
   }
 
   /**
-   * The same attempt again: usually a repetition, but a destination that first looked for an EID
-   * elsewhere asks for it with those it has asked for before.
+   * The same attempt again: a repetition, the next parcel of a long one, or a destination that first
+   * looked for an EID elsewhere asks for it with those it has asked for before.
    */
   function prepareMore(
     known: Departure,
@@ -151,12 +151,12 @@ export function createSourcePreparation(
       supersede(entry, outputs)
       departures.addEid(known, entry)
       known.records.set(entry.key, record)
-      if (known.state === 'copying') copyOut(known, entry, outputs)
-      else if (config.mobility.redirect) redirect(entry, record, false, now, outputs)
+      if (known.state === 'copying') continue
+      if (config.mobility.redirect) redirect(entry, record, false, now, outputs)
       else entry.registering = false
     }
     if (known.state === 'copying') {
-      for (const entry of known.entries) copyOut(known, entry, outputs)
+      for (const entry of namedIn(message)) copyOut(known, entry, outputs)
       departures.expectNews(known, now + leaseMs)
     }
     sendPrepared(known, message, from, outputs)
@@ -189,6 +189,11 @@ export function createSourcePreparation(
     departures.end(former, 'superseded')
   }
 
+  /** The entries of a message that was agreed to: each EID of it is known here. */
+  function namedIn(message: MoveMessage): DatabaseEntry[] {
+    return message.records.flatMap((one) => database.get(one.eidPrefix) ?? [])
+  }
+
   function sendPrepared(
     departure: Departure,
     message: MoveMessage,
@@ -197,11 +202,10 @@ export function createSourcePreparation(
   ): void {
     const locators = ownLocators(config)
     const mac = departure.entries.find((entry) => entry.mac !== undefined)?.mac
-    const records = departure.entries.map((entry) =>
-      ownMapping(entry.eidPrefix, locators, 0, newest(entry)),
-    )
+    const named = namedIn(message)
+    const records = named.map((entry) => ownMapping(entry.eidPrefix, locators, 0, newest(entry)))
     const { moveId } = message
-    const structuredRecords = parts.groupsOf(departure.entries.map((entry) => entry.eid))
+    const structuredRecords = parts.groupsOf(named.map((entry) => entry.eid))
     const groups = structuredRecords.length === 0 ? {} : { structuredRecords }
     const content = { phase: 'prepared' as const, moveId, records, ...groups }
     const known = mac === undefined ? {} : { endpointMac: mac }
