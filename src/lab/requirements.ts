@@ -25,7 +25,8 @@ export function missingRequirements(
     const oldest = OLDEST_KERNEL.join('.')
     missing.push(
       `A kernel of ${oldest} or newer is needed, because the datapath attaches by tcx links, ` +
-        `which came with ${oldest} (this is ${machine.kernel}).`,
+        `which came with ${oldest} (this is ${machine.kernel}; Debian 12 has newer ones in ` +
+        'bookworm-backports).',
     )
   }
   const tools = TOOLS.filter((tool) => !isOnPath(tool, machine.path))
