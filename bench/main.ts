@@ -23,8 +23,9 @@ import { measureMulticast } from './multicast.js'
 import { drawMulticast } from './multicast-chart.js'
 import { BENCH_MULTICAST } from './multicast-network.js'
 import { type BenchOptions, parseOptions } from './options.js'
-import { formatMarkdown, formatTable, targetText } from './report.js'
+import { formatTable, targetText } from './report.js'
 import { judgeTargets, mergeResults, type Results } from './results.js'
+import { resultsPage } from './results-page.js'
 import { measureScale } from './scale.js'
 import { BENCH } from './topology.js'
 
@@ -131,7 +132,7 @@ function write(measured: Results, options: BenchOptions): void {
   const results = options.merge ? mergeResults(readResults(directory), measured) : measured
   writeFileSync(join(directory, 'results.json'), `${JSON.stringify(results, null, 1)}\n`)
   writeFileSync(join(directory, 'results.svg'), drawChart(results))
-  writeFileSync(join(directory, 'results.md'), formatMarkdown(results))
+  writeFileSync(join(directory, 'results.md'), resultsPage(directory))
   if (results.mobility !== null) {
     const picture = drawMobility(results.mobility, results.machine)
     writeFileSync(join(directory, 'mobility.svg'), picture)

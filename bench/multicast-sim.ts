@@ -1,10 +1,13 @@
 /**
  * `node dist/bench/multicast-sim.js [sites …]`: what a multicast join costs among 10 to 500 receiver
- * sites in virtual time, written to bench/multicast-sim.md. Exit 0 iff nobody lost or doubled a packet.
+ * sites in virtual time, written to bench/multicast-sim.md and .json. Exit 0 iff nobody lost or doubled a packet.
  */
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { packageFile } from '../src/lab/names.js'
 import { type MulticastResult, runMulticast } from '../src/sim/multicast-run.js'
+import type { KeptMulticast } from './elsewhere.js'
+import { describeMachine } from './machine.js'
+import { renewResultsPage } from './results-page.js'
 
 const SITES = [10, 50, 100, 200, 500]
 const OPTIONS = { seed: '1', joinsPerSecond: 10, loss: 0.01, churnMs: 30_000 }
@@ -32,8 +35,12 @@ const asked = process.argv.slice(2).map(Number)
 const results = (asked.length > 0 ? asked : SITES).map((sites) =>
   runMulticast({ ...OPTIONS, sites }),
 )
-const path = join(import.meta.dirname, '..', '..', 'bench', 'multicast-sim.md')
-writeFileSync(path, document(results))
+writeFileSync(packageFile('bench', 'multicast-sim.md'), document(results))
+const date = new Date().toISOString().slice(0, 10)
+const kept: KeptMulticast = { ...describeMachine(), date, rows: results }
+const file = packageFile('bench', 'multicast-sim.json')
+writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`)
+renewResultsPage(file)
 process.stdout.write(document(results))
 process.exitCode = results.every((one) => one.ok) ? 0 : 1
 

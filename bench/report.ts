@@ -56,8 +56,11 @@ export function formatTable(results: Results): string {
   return `${parts.join('\n')}\n`
 }
 
-/** The same as a page; generated, so that what is claimed elsewhere can cite a line of it. */
-export function formatMarkdown(results: Results): string {
+/**
+ * The same as a page, with the sections of other measurements (`elsewhere`) behind it; generated, so
+ * that what is claimed elsewhere can cite a line of it.
+ */
+export function formatMarkdown(results: Results, elsewhere: readonly string[] = []): string {
   const cells = results.cells.map((cell) => `| ${cellWords(cell).join(' | ')} |`)
   const latency = results.latency.map((row) => `| ${latencyWords(row).join(' | ')} |`)
   const targets = results.targets.map(
@@ -88,8 +91,7 @@ export function formatMarkdown(results: Results): string {
     '|---|---|---|---|',
     ...targets,
     '',
-    ...ELSEWHERE,
-    '',
+    ...elsewhere,
   ].join('\n')
 }
 
@@ -285,11 +287,6 @@ const WAY_HEADS = [
 ]
 
 const SYSTEM_HEADS = ['Godwit', 'VXLAN', 'plain']
-
-/** What other commands measure, each on a page of its own. */
-const ELSEWHERE = [
-  '[What other commands measure](README.md): migrations, scale, soak, attack, fuzz, groups.',
-]
 
 const METHOD = [
   'One topology (host - xTR - core - xTR - host, namespaces joined by veth), the three ways in turn over',

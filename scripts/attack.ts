@@ -13,6 +13,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { renewResultsPage } from '../bench/results-page.js'
 import { objectionsTo } from '../test/hostile/attack-limits.js'
 import { attackReport, type KeptRun } from '../test/hostile/attack-report.js'
 import { type AttackFigures, attack, startBattlefield } from '../test/hostile/attack-run.js'
@@ -68,6 +69,7 @@ function keep(file: string): void {
   const all = [...others, ...runs].sort((a, b) => a.figures.kind.localeCompare(b.figures.kind))
   writeFileSync(file, `${JSON.stringify(all, undefined, 2)}\n`)
   if (values.report !== undefined) writeFileSync(values.report, attackReport(all))
+  renewResultsPage(file)
 }
 
 function circumstances(): Pick<KeptRun, 'machine' | 'commit' | 'load'> {

@@ -6,16 +6,19 @@
  *   one made from the time of day); `--target NAME`: only this decoder;
  * - `--target NAME --seed N --case M`: one input, what it is and what comes out;
  * - `--native [--seconds S]`: the datapath and the addon's C under sanitizers instead, S each;
- * - `--report FILE`: everything, and the figures as a document; `--native-seconds S` for its native part.
+ * - `--report FILE.md`: everything, and the figures as a document and, beside it, as FILE.json;
+ *   `--native-seconds S` for its native part.
  *
  * Exit code 1 when anything was found.
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { describeMachine } from '../bench/machine.js'
+import { renewResultsPage } from '../bench/results-page.js'
 import { createCampaign } from '../test/fuzz/campaign.js'
 import { type FileCoverage, measureCoverage } from '../test/fuzz/coverage.js'
 import { describeFinding, type RunResult, runDecoders } from '../test/fuzz/decoder-run.js'
-import { fuzzReport } from '../test/fuzz/fuzz-report.js'
+import { fuzzReport, keptFigures } from '../test/fuzz/fuzz-report.js'
 import {
   buildHarnesses,
   HARNESSES,
@@ -60,7 +63,11 @@ function main(): number {
   const coverage = cover(seed)
   if (values.report === undefined) return failed(result)
   const runs = native()
-  writeFileSync(values.report, fuzzReport({ seed, result, coverage, runs }))
+  const kept = keptFigures({ seed, result, coverage, runs }, describeMachine())
+  const file = values.report.replace(/\.md$/, '.json')
+  writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`)
+  writeFileSync(values.report, fuzzReport(kept))
+  renewResultsPage(file)
   say(`written: ${values.report}`)
   return failed(result) || runs.some((run) => run.failed) ? 1 : 0
 }

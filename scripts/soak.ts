@@ -1,9 +1,13 @@
 /**
  * Fresh seeds through the swarm until the time is over or one fails: `--minutes M` (default 5),
- * `--from N` to begin with that seed instead of one made from the time of day. Prints the first
- * failing seed with the command that replays it, and the end of its trace; exit code 1 then.
+ * `--from N` to begin with that seed instead of one made from the time of day, `--write` to keep the
+ * figures in bench/soak.json and bench/results.md. Prints the first failing seed with the command that replays it, and the end of its trace; exit code 1 then.
  */
+import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import type { KeptSoak } from '../bench/elsewhere.js'
+import { describeMachine } from '../bench/machine.js'
+import { renewResultsPage } from '../bench/results-page.js'
 import type { Topology } from '../src/config/topology-schema.js'
 import { packageFile } from '../src/lab/names.js'
 import { loadTopology } from '../src/lab/topology.js'
@@ -26,10 +30,21 @@ function soak(topology: SimulatedTopology): number {
     say(`seed ${seed}: ${invariant} at ${atMs} ms: ${message}`)
     say(`faults: ${result.faults}`)
     say(`replay: npx godwit sim ${file} --swarm --seed ${seed} --trace`)
+    keep({ seeds: seed - first + 1, failedSeed: seed })
     return 1
   }
   say(`${seed - first} seeds from ${first} on: every invariant holds`)
+  keep({ seeds: seed - first, failedSeed: null })
   return 0
+}
+
+function keep(found: Pick<KeptSoak, 'seeds' | 'failedSeed'>): void {
+  if (!process.argv.includes('--write')) return
+  const date = new Date().toISOString().slice(0, 10)
+  const kept: KeptSoak = { ...describeMachine(), date, minutes, firstSeed: first, ...found }
+  const target = packageFile('bench', 'soak.json')
+  writeFileSync(target, `${JSON.stringify(kept, null, 2)}\n`)
+  renewResultsPage(target)
 }
 
 function topologyOf(path: string): Topology {

@@ -12,6 +12,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { packageFile } from '../../src/lab/names.js'
 import { runScale } from '../../src/sim/scale-run.js'
 import { describeMachine } from '../machine.js'
+import { renewResultsPage } from '../results-page.js'
 import {
   drawScale,
   formatScale,
@@ -96,6 +97,7 @@ function runAll(): number {
     writeFileSync(join(directory, 'scale.json'), `${JSON.stringify(report, null, 2)}\n`)
     writeFileSync(join(directory, 'scale.svg'), drawScale(report))
     writeFileSync(join(directory, 'scale.md'), formatScale(report))
+    renewResultsPage(join(directory, 'scale.json'))
   }
   return rows.every(({ ok }) => ok) ? 0 : 1
 }

@@ -2,6 +2,7 @@
  * The benchmark's arithmetic and its network: what is published must follow from the runs, and a
  * target must be missed when it is missed. Nothing is measured here.
  */
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { drawChart } from '../../bench/chart.js'
 import type { Figure, Load } from '../../bench/loads.js'
@@ -11,8 +12,10 @@ import { familiesOf, parseOptions } from '../../bench/options.js'
 import type { Core, System } from '../../bench/paths.js'
 import { formatMarkdown, formatTable } from '../../bench/report.js'
 import { judgeTargets, makeCell, median, type Results, type Run } from '../../bench/results.js'
+import { resultsPage } from '../../bench/results-page.js'
 import { benchmarkTopology } from '../../bench/topology.js'
 import { parseConfig } from '../../src/config/load.js'
+import { packageFile } from '../../src/lab/names.js'
 
 t.test(
   'a cell is the median of each system, and null where a system was not measured',
@@ -96,6 +99,18 @@ t.test('table, page and picture show what was measured and what was missed', asy
   t.equal(bars.length, 1 + 5 + 4, 'background, five bars, four entries of the legend')
   t.notMatch(chart, /NaN|undefined/)
 })
+
+t.test(
+  'the page of results is what the files beside it make, and has every measurement',
+  async (t) => {
+    const page = resultsPage(packageFile('bench'))
+    t.equal(readFileSync(packageFile('bench', 'results.md'), 'utf8'), page)
+    for (const command of ['bench', 'migrate', 'scale', 'soak', 'attack', 'fuzz'])
+      t.match(page, `npm run ${command}`)
+    t.match(page, 'multicast-sim.js')
+    t.notMatch(page, /NaN|undefined|\[object/)
+  },
+)
 
 t.test('naming a load means cells, naming a part means that part', async (t) => {
   const only = (words: string) => parseOptions(['--only', words])
