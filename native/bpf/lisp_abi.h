@@ -331,7 +331,7 @@ enum lisp_event_type {
 	LISP_EVENT_STATUS_BITS = 19,     /* eid = inner source, detail = the bits, other than known */
 	LISP_EVENT_STALE_VERSION = 20,   /* eid = inner destination: its mapping there is an old one */
 	LISP_EVENT_SOURCE_UNMAPPED = 21, /* eid = inner source, to be gleaned */
-	LISP_EVENT_GROUP_SOURCE_SEEN = 22, /* eid = group, peer = inner source of our site, interface */
+	LISP_EVENT_GROUP_SOURCE_SEEN = 22, /* eid = group, peer = inner source, interface */
 };
 
 enum lisp_doubt {

@@ -157,7 +157,11 @@ CHECKED_ONCE int replicate_from_site(struct __sk_buff *skb, struct packet *packe
 		return PASS;
 	if (!is_site_source(packet)) {
 		tally(skb, LISP_TALLY_FOREIGN_GROUP_SOURCE);
-		return source == SEEN_NOW ? PASS : drop(skb, LISP_DROP_UNKNOWN_GROUP);
+		if (source != SEEN_NOW)
+			return drop(skb, LISP_DROP_UNKNOWN_GROUP);
+		/* another router of the segment delivers this group */
+		report_group_source(skb, packet);
+		return PASS;
 	}
 	entry = find_replication(packet, &is_exact);
 	if (source == SEEN_NOW && !is_exact)

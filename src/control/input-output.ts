@@ -173,7 +173,8 @@ export type DatapathEvent =
     }
   /**
    * A packet of a source inside our EID-prefixes came from a site interface and there is no (S,G) entry.
-   * With a (*,G) entry it went as that says, else no further. At most one per second per (S,G).
+   * With a (*,G) entry it went as that says, else no further. Or its source is elsewhere: some other
+   * router delivers it to the segment. At most one per second per (S,G).
    */
   | {
       readonly kind: 'multicast-source-seen'

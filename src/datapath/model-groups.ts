@@ -71,12 +71,17 @@ export function createModelGroups(
   return {
     fromSite(packet, interfaceName) {
       const group = groupOf(packet)
+      const reportSource = (): void => {
+        if (door.mayReport(`multicast-source-seen ${formatGroup(group)}`))
+          around.raise({ kind: 'multicast-source-seen', group, interfaceName })
+      }
       if (isLinkScoped(group.group) || packet.ttl <= 1) return around.native(packet)
       const source = mappings.sourceOf(packet)
       // Before its move is certain an endpoint is still here: neighbours are not answered for it.
       const isGone = source?.form.state === 'away' && source.form.proxyNeighbours
       if (source === undefined || isGone) {
         door.tally('foreign-group-source')
+        reportSource()
         return around.native(packet)
       }
       const isNested = (packet.lispHeaders ?? 0) >= 2
@@ -93,8 +98,7 @@ export function createModelGroups(
           if (!isNested) deliver(copies.next(), name)
         },
       })
-      if (!isExact && door.mayReport(`multicast-source-seen ${formatGroup(group)}`))
-        around.raise({ kind: 'multicast-source-seen', group, interfaceName })
+      if (!isExact) reportSource()
       if (copies.used()) return door.tally('replicated')
       packet.ttl = ttl
       if (isNested) door.drop(packet, 'nested')

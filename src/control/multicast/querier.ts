@@ -2,7 +2,7 @@
  * Whether we ask the hosts of a segment, and when (RFC 3376 §6.6.2, RFC 3810 §7.6.2).
  *
  * Every router begins as querier; who hears a query from a lower address is silent until that one has
- * been silent for the Other Querier Present Interval. What the querier says of robustness and interval
+ * been silent for the Other Querier Present Interval; a higher one is contradicted at once (our choice). What the querier says of robustness and interval
  * holds for all (RFC 3376 §4.1.6, §4.1.7), within `MAXIMUM_INTERVAL_MS`. A query from 0.0.0.0 is of a
  * switch that snoops (RFC 4541 §2.1.1) and elects nobody. Older versions of queriers are a matter of
  * configuration (RFC 3376 §7.3.1): the caller reports them.
@@ -33,6 +33,8 @@ export type QuerierStep = { readonly kind: 'query'; readonly first: boolean } | 
 
 /** Our choice: an interval heard from another querier counts up to this. */
 const MAXIMUM_INTERVAL_MS = 3_600_000
+/** Our choice: we answer queries of higher addresses so often at most. */
+const CONTRADICTION_MS = 1000
 
 export function createQuerier(configured: MembershipTiming): Querier {
   let own: IpAddress | undefined
@@ -42,6 +44,16 @@ export function createQuerier(configured: MembershipTiming): Querier {
   /** Queries of the start that are still to come. */
   let startup = 0
   let isFirst = false
+  let askedAt: Instant | undefined
+
+  /**
+   * A router that has just come is querier until it hears us, which may take a query interval: two xTRs
+   * would serve the segment meanwhile. So it hears us at once.
+   */
+  function contradict(now: Instant): void {
+    if (nextQueryAt === undefined || now - (askedAt ?? -CONTRADICTION_MS) < CONTRADICTION_MS) return
+    nextQueryAt = now
+  }
 
   function begin(now: Instant): void {
     other = undefined
@@ -66,6 +78,7 @@ export function createQuerier(configured: MembershipTiming): Querier {
       // Whoever has no address of its own to be elected with lets anybody be it.
       const isLower = own === undefined || isUnspecified(own) || compareIpAddresses(from, own) < 0
       const isBetter = other === undefined || compareIpAddresses(from, other.address) <= 0
+      if (!isLower && other === undefined) contradict(now)
       if (!isLower || !isBetter) return false
       const before = other
       timing = adopted(configured, query)
@@ -85,6 +98,7 @@ export function createQuerier(configured: MembershipTiming): Querier {
       }
       if (nextQueryAt !== undefined && nextQueryAt <= now) {
         steps.push({ kind: 'query', first: isFirst })
+        askedAt = now
         isFirst = false
         startup -= 1
         const wait = startup > 0 ? startupIntervalMs(timing) : timing.queryIntervalMs

@@ -20,6 +20,8 @@ import { createRlocProbe } from '../itr/rloc-probe.js'
 export interface SegmentDesignation {
   /** Whether we serve this segment. */
   isOurs(interfaceName: string, family: 4 | 6): boolean
+  /** Whether we do so only because another one does not answer. */
+  isSubstitute(interfaceName: string, family: 4 | 6): boolean
   /** Whether we serve what is of no segment that we know. */
   isFirst(): boolean
   /** Who is querier: we, another xTR of the site, or (undefined) somebody who is none of them. */
@@ -45,6 +47,8 @@ export function createSegmentDesignation(
   const others = siteXtrs.filter((one) => !isOwnRloc(config, one))
   /** `interface family` → whether we are the querier there. */
   const queriers = new Map<string, boolean>()
+  const [lowest] = siteXtrs
+  const isLowest = lowest === undefined || isOwnRloc(config, lowest)
   const asked = somePrefix(config)
   const rlocProbe = { enabled: true, intervalMs: PROBE_INTERVAL_MS, failures: PROBE_FAILURES }
   const probe = createRlocProbe({ ...config, rlocProbe }, random, {
@@ -61,6 +65,10 @@ export function createSegmentDesignation(
     isOurs(interfaceName, family) {
       if (probe.unreachable() > 0) return isFirst()
       return queriers.get(`${interfaceName} ${family}`) ?? isFirst()
+    },
+    isSubstitute(interfaceName, family) {
+      const wouldServe = queriers.get(`${interfaceName} ${family}`) ?? isLowest
+      return probe.unreachable() > 0 && !wouldServe
     },
     isFirst,
     elected(interfaceName, family, isOurs, now) {

@@ -36,6 +36,7 @@ import { createArrivingGroups } from './arriving-groups.js'
 import { createGroupFollowing } from './group-following.js'
 import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
+import { createHeardDeliveries } from './heard-deliveries.js'
 import { createJoinedReceivers } from './joined-receivers.js'
 import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
@@ -149,6 +150,7 @@ export function createSiteMulticast(
   const groups = new Map<string, MulticastGroup>()
   const designation = createSegmentDesignation(config, capabilities.random, redesignate)
   const isDesignated = designation.isOurs
+  const deliveries = createHeardDeliveries((group, now, outputs) => installAll(group, now, outputs))
   const receivers = createGroupReceivers(config, capabilities, {
     nonces: parts.nonces,
     spoken: parts.spoken,
@@ -267,7 +269,12 @@ export function createSiteMulticast(
     const all = others.length === 0 ? exact : [...new Set([...exact, ...others])].sort()
     // Of two xTRs on a segment only the designated one gets copies, and delivers them.
     const { family } = group.group
-    return all.filter((name) => isDesignated(name, family) && !links.isAssertLoser(name, group))
+    return all.filter(
+      (name) =>
+        isDesignated(name, family) &&
+        !links.isAssertLoser(name, group) &&
+        !(designation.isSubstitute(name, family) && deliveries.has(group, name)),
+    )
   }
 
   /** The name itself and, of (*,G), every (S,G) that has an entry. */
@@ -280,7 +287,6 @@ export function createSiteMulticast(
   }
 
   function follow(group: MulticastGroup, now: Instant, outputs: Output[]): void {
-    if (!isHere(group) && !mayAppear(group)) return
     if (!following.follow(group, now, outputs)) return
     // An entry even before the answer: the site's own listeners get the packets.
     install(group, now, outputs)
@@ -339,7 +345,8 @@ export function createSiteMulticast(
           handleListener(event, now, outputs)
           return
         case 'multicast-source-seen':
-          follow(event.group, now, outputs)
+          if (isHere(event.group) || mayAppear(event.group)) follow(event.group, now, outputs)
+          else deliveries.heard(event.group, event.interfaceName, now, outputs)
           return
         case 'site-querier':
           designate(event.interfaceName, event.family, event.ours, now, outputs)
@@ -417,7 +424,7 @@ export function createSiteMulticast(
       for (const group of [...groups.values()]) {
         const { source } = group
         if (group.instanceId !== instanceId || source === undefined) continue
-        if (equalIpAddresses(source, address)) follow(group, now, outputs)
+        if (equalIpAddresses(source, address) && isHere(group)) follow(group, now, outputs)
       }
     },
     departed(now, outputs) {
@@ -459,6 +466,7 @@ export function createSiteMulticast(
     },
     handleDeadline(now, outputs) {
       designation.handleDeadline(now, outputs)
+      deliveries.handleDeadline(now, outputs)
       links.handleDeadline(now, outputs)
       siteJoins.handleDeadline(now, outputs)
       joined.handleDeadline(now, outputs)
@@ -469,6 +477,7 @@ export function createSiteMulticast(
     deadline: () =>
       earliest(
         designation.deadline(),
+        deliveries.deadline(),
         links.deadline(),
         siteJoins.deadline(),
         joined.deadline(),

@@ -243,6 +243,23 @@ t.test(
   },
 )
 
+t.test('a router of a higher address hears at once who is querier, once a second', async (t) => {
+  const world = aSegment({ own: '10.0.0.5' })
+  world.run(100_000)
+  world.asked()
+  for (let count = 0; count < 20; count += 1) {
+    world.query('10.0.0.9')
+    world.run(100)
+  }
+  t.same(world.asked(), ['general', 'general'])
+  world.run(120_000)
+  t.same(world.asked(), [], 'and the next one after an interval')
+  world.query('10.0.0.2')
+  world.query('10.0.0.9')
+  world.run(2000)
+  t.same(world.asked(), [], 'not by us when another one is')
+})
+
 t.test(
   'the lowest address is querier, and another one only as long as it asks (RFC 3376 §6.6.2)',
   async (t) => {

@@ -117,3 +117,32 @@ t.test(
     t.equal(world.xtr(joined[0]!).entries.get('(10.1.0.5,232.1.1.1)'), '0 192.0.2.2 |')
   },
 )
+
+t.test('a substitute is silent about what the one without a daemon still delivers', async (t) => {
+  const world = aSite()
+  const delivered = () => world.send('site-4', '(10.2.0.5,239.9.9.9)')
+  delivered()
+  world.lose(isOf('192.0.2.1'))
+  for (let second = 0; second < 8; second += 1) {
+    delivered()
+    world.run(1000)
+    t.equal(world.xtr('site-4').entries.get(HEARD), undefined, `after ${second} s`)
+  }
+  t.ok(world.names('site-4').includes('locator-down'))
+  const listed = world.groups('mapping').find(({ group }) => group === HEARD)?.copies
+  t.ok(listed?.includes('192.0.2.4'), 'yet it is registered, and gets copies')
+  world.run(2000)
+  t.equal(world.xtr('site-4').entries.get(HEARD), '0 | site', 'and delivers when the other stops')
+  delivered()
+  t.equal(world.xtr('site-4').entries.get(HEARD), undefined)
+})
+
+t.test('who serves by right is not silenced by what others send', async (t) => {
+  const world = aSite()
+  world.send('site-1', '(10.2.0.5,239.9.9.9)')
+  t.equal(world.xtr('site-1').entries.get(HEARD), '0 | site')
+  world.lose(isOf('192.0.2.4'))
+  world.run(NOTICED_MS)
+  world.send('site-1', '(10.2.0.5,239.9.9.9)')
+  t.equal(world.xtr('site-1').entries.get(HEARD), '0 | site')
+})

@@ -71,7 +71,6 @@ const leaving: PacketVector[] = FAMILIES.flatMap((family) => {
           frame: sent(family),
           out: 'pass',
           tally: 'foreign-group-source',
-          raises: [],
         },
       ],
     },
@@ -261,10 +260,10 @@ const stays = (
       step(toGroup(family, GROUP[family], { ttl: 1 }), { raises: [] }),
     ],
     [
-      'a source that is not of the site',
+      'a source that is not of the site: reported',
       { [any(family)]: list, [exact(family, foreign)]: list },
       step(toGroup(family, GROUP[family], { source: foreign }), {
-        raises: [],
+        raises: [event(family, foreign)],
         tally: 'foreign-group-source',
       }),
     ],
