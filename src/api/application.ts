@@ -157,6 +157,7 @@ function createContext(options: ApiOptions): ApiContext {
     sizes: () => node.tables.sizes(),
     datapath,
     followers: () => events.followers(),
+    sockets: options.sockets,
   })
   return {
     workloads: options.workloads,

@@ -10,6 +10,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { EVENT_NAMES, type Event } from '../control/event.js'
 import type { TableSizes } from '../control/table-pages.js'
 import type { DatapathCounters } from '../datapath/datapath.js'
+import { registerSockets, type SocketCounters } from './socket-metrics.js'
 
 export interface Metrics {
   /** `at` is wall-clock; durations between two events are made of it. */
@@ -27,6 +28,7 @@ export interface MetricSources {
   sizes(): TableSizes
   datapath: { counters(): DatapathCounters } | undefined
   followers(): number
+  readonly sockets?: (() => SocketCounters) | undefined
 }
 
 /** Registers every metric; reads `sources` only while rendering. */
@@ -44,6 +46,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   registerNode(register, sources)
   const { datapath } = sources
   const refreshAll = [registerTables(register, sources)]
+  if (sources.sockets !== undefined) refreshAll.push(registerSockets(register, sources.sockets))
   if (datapath !== undefined) refreshAll.push(registerDatapath(register, () => datapath.counters()))
   return {
     countEvent(event, at = new Date()) {

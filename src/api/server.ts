@@ -11,6 +11,7 @@ import { createApplication } from './application.js'
 import type { ApiDatapath, ApiNode } from './context.js'
 import type { ApiLog } from './errors.js'
 import { defaultSocketPath, type Listener, listenOnSocket, listenOnTcp } from './listen.js'
+import type { SocketCounters } from './socket-metrics.js'
 import type { WorkloadKeeping } from './workload-book.js'
 
 export interface ApiOptions {
@@ -21,6 +22,8 @@ export interface ApiOptions {
   readonly startedAt: Date
   /** Keeps announced workloads through restarts. */
   readonly workloads?: WorkloadKeeping
+  /** What went over the sockets of the daemon; missing: it is not counted. */
+  readonly sockets?: () => SocketCounters
   /** What is amiss around the node now, as sentences; missing: nothing is known of it. */
   readonly problems?: () => readonly string[]
   /** Where faults of the API itself go; without it they are only answered (500). */

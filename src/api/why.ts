@@ -20,6 +20,7 @@ import { type Eid, formatEid, formatEidPrefix, hostPrefix } from '../lisp/eid.js
 import type { LoggedEvent } from './event-log.js'
 import { longestMatches } from './selection.js'
 import { groupVerdict } from './why-groups.js'
+import { silenceRemarks } from './why-silence.js'
 import type { WhyVerdict } from './why-views.js'
 
 export interface WhyInput {
@@ -70,7 +71,7 @@ export function explain(input: WhyInput): Explanation {
     moves: moves.slice(0, MAXIMUM_MOVES),
     events,
     verdict: verdictOf(input, found),
-    remarks: remarksOf(input, found),
+    remarks: [...remarksOf(input, found), ...silenceRemarks(events, input.mapResolvers)],
   }
 }
 
@@ -227,10 +228,11 @@ function concerns(
   moveIds: ReadonlySet<string>,
   rlocs: readonly string[],
 ): boolean {
-  const { eid, eidPrefix, eids, moveId, rloc } = event
+  const { eid, eidPrefix, eids, eidPrefixes, moveId, rloc } = event
   if (typeof eid === 'string' && about.has(eid)) return true
   if (typeof eidPrefix === 'string' && about.has(eidPrefix)) return true
-  if (Array.isArray(eids) && eids.some((one) => about.has(String(one)))) return true
+  for (const several of [eids, eidPrefixes])
+    if (Array.isArray(several) && several.some((one) => about.has(String(one)))) return true
   if (typeof moveId === 'string' && moveIds.has(moveId)) return true
   return typeof rloc === 'string' && rlocs.includes(rloc)
 }

@@ -72,6 +72,12 @@ export function formatLocators(
     .join('\n')
 }
 
+/** A field of an event: times come with more digits than a person wants. */
+export function fieldText(value: unknown): string {
+  if (Array.isArray(value)) return value.join(',')
+  return typeof value === 'number' ? String(Math.round(value * 100) / 100) : String(value)
+}
+
 /** The prefix with its instance-ID, whether or not the text already has it. */
 export function formatPrefix(entry: { eidPrefix: string; instanceId: number }): string {
   const bare = entry.instanceId === 0 || entry.eidPrefix.startsWith('[')

@@ -34,6 +34,7 @@ export const EVENT_NAMES = [
   'eid-removed',
   'map-register-sent',
   'registration-acknowledged',
+  'registration-unacknowledged',
   'registration-refused',
   // Map-Server
   'registration-added',

@@ -8,6 +8,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { type Api, startApi } from '../api/server.js'
+import type { SocketCounters } from '../api/socket-metrics.js'
 import type { ConfigError } from '../config/config-error.js'
 import { loadConfig } from '../config/load.js'
 import type { NodeConfig } from '../config/node-config.js'
@@ -19,6 +20,7 @@ import type { NetworkInterface } from '../datapath/network-interface.js'
 import { openEmbeddedStore } from '../store/embedded-store.js'
 import { createBlockCipher } from './block-cipher.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
+import type { Hands } from './hands.js'
 import { createInterfaceFollowing } from './interface-following.js'
 import { createLog, type Log } from './log.js'
 import { createRecorder, type Recorder } from './recorder.js'
@@ -121,6 +123,7 @@ export async function startDaemon(options: {
     version: options.version,
     startedAt: new Date(),
     problems: () => following.problems(),
+    sockets: () => socketCounters(wire, hands),
     workloads: { records, save: (changed) => store.save(changed) },
     log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
   })
@@ -243,6 +246,12 @@ function openWire(
     port: CONTROL_PORT,
     onDatagrams: (batch) => enqueue(batch.map((datagram) => ({ kind: 'datagram', ...datagram }))),
   })
+}
+
+function socketCounters(wire: UdpWire, hands: Hands | undefined): SocketCounters {
+  const { received, sent, truncated, droppedByKernel, unsent } = wire.counters()
+  const control = { received, sent, truncated, 'dropped-by-kernel': droppedByKernel }
+  return { control, unsent, segment: hands?.segmentCounters() ?? {} }
 }
 
 function socketsOf(nodeConfig: NodeConfig): string {

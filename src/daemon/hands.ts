@@ -17,7 +17,7 @@ import { createJoinPackets } from './join-packets.js'
 import type { Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
 import type { RunningNode } from './run-node.js'
-import { createSegmentPackets } from './segment-packets.js'
+import { createSegmentPackets, type SegmentOutcome } from './segment-packets.js'
 
 export interface Hands {
   readonly datapath: BpfDatapath
@@ -26,6 +26,8 @@ export interface Hands {
   connect(running: RunningNode, nodeConfig: () => NodeConfig): void
   /** The node is there, and knows what was restored: it may hear of its segments. */
   followSegments(nodeConfig: NodeConfig): void
+  /** Of IGMP, MLD and PIM on the segments. */
+  segmentCounters(): Readonly<Record<SegmentOutcome, number>>
   close(): void
 }
 
@@ -90,6 +92,7 @@ export function createHands(options: {
         onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
       })
     },
+    segmentCounters: segments.counters,
     close() {
       neighbours?.close()
       segments.close()

@@ -487,6 +487,23 @@ t.test('a stale socket is replaced, a live one and a foreign file are not', asyn
   t.throws(() => statSync(left.api.socket), { code: 'ENOENT' }, 'closing removes the socket')
 })
 
+t.test('metrics show what became of control datagrams', async (t) => {
+  const metrics = createMetrics({
+    ...{ node: 'a', version: '1', startedAt: new Date(), datapath: undefined },
+    ...{ sizes: node.tables.sizes, followers: () => 0 },
+    sockets: () => ({
+      control: { received: 3, 'dropped-by-kernel': 2 },
+      unsent: { EINVAL: 4 },
+      segment: {},
+    }),
+  })
+  for (let scrape = 0; scrape < 2; scrape += 1) {
+    const { text } = await metrics.render()
+    t.match(text, /godwit_control_datagrams_total\{outcome="dropped-by-kernel"[^}]*\} 2\n/)
+    t.match(text, /godwit_control_unsent_total\{reason="EINVAL"[^}]*\} 4\n/)
+  }
+})
+
 t.test('plain TCP is for loopback, and only under a local name', async (t) => {
   const options = { node, datapath: undefined, version: '1', startedAt: new Date() }
   const open = aConfig()

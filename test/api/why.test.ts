@@ -122,6 +122,27 @@ t.test('a datapath that says something else is pointed out', async (t) => {
   t.match(wrong.remarks, [/the EID is local, the datapath has it as away/])
 })
 
+t.test('who does not answer is named', async (t) => {
+  const at = new Date(0)
+  const logged = (...events: Partial<Event>[]): LoggedEvent[] =>
+    events.map((event, index) => ({
+      ...{ number: index, id: `x-${index}`, at },
+      event: { severity: 'debug', eidPrefix: '[7]10.20.9.9/32', ...event } as Event,
+    }))
+  const asked = (attempt: number) => ({ name: 'map-request-sent', attempt }) as const
+  const remarks = (...events: Partial<Event>[]) =>
+    whyOf('[7]10.20.9.9', {}, { events: logged(...events) }).remarks
+  t.match(remarks(asked(1), asked(2), asked(3)), [/172\.16\.4\.1 has not answered 3 Map-Requests/])
+  t.same(remarks(asked(1)), [], 'not yet')
+  t.same(remarks(asked(1), asked(2), { name: 'map-reply-received' }), [])
+  const silent = {
+    ...{ name: 'registration-unacknowledged', mapServer: '172.16.4.1', attempts: 5 },
+    ...{ eidPrefix: undefined, eidPrefixes: ['[7]10.20.8.0/24', '[7]10.20.9.9/32'] },
+  } as unknown as Event
+  t.match(remarks(silent), [/Map-Server 172\.16\.4\.1 has not acknowledged 5 Map-Registers/])
+  t.same(remarks(silent, { name: 'registration-acknowledged' }), [])
+})
+
 t.test('the source is judged as well', async (t) => {
   const from = (text: string) => whyOf('[7]10.20.0.9', {}, { from: anEid(text) }).remarks
   t.match(from('[7]10.10.0.5'), [/10\.10\.0\.5 is here/])

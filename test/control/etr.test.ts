@@ -264,6 +264,23 @@ t.test('frames that are no arrival are counted and change nothing', async (t) =>
   }
 })
 
+t.test('a Map-Server that stays silent is named, with what it was told', async (t) => {
+  const talk = anEtr()
+  const silent = talk
+    .runUntil(20_000)
+    .flatMap(({ events }) => events)
+    .filter(({ name }) => name === 'registration-unacknowledged')
+  t.match(silent, [
+    { severity: 'warning', mapServer: SERVER, attempts: 3, eidPrefixes: ['10.2.0.0/16'] },
+    { attempts: 4 },
+    { attempts: 5 },
+  ])
+  const answered = anEtr()
+  acknowledge(answered, 3000, registersOf(answered.runUntil(2999)).at(-1)!, 1)
+  const names = answered.runUntil(20_000).flatMap((one) => one.names)
+  t.notOk(names.includes('registration-unacknowledged'))
+})
+
 t.test('a Map-Notify naming another place is a departure', async (t) => {
   const talk = aSettledEtr()
   const left = talk.bytes(20_000, SERVER, aNotify(HIGH + 1n, [elsewhere(6)]))

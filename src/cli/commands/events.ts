@@ -1,5 +1,5 @@
 /** `godwit events`: what happened, and what happens. */
-import { coloured } from '../columns.js'
+import { coloured, fieldText } from '../columns.js'
 import {
   type CliCommand,
   type CommandContext,
@@ -50,12 +50,6 @@ function formatEvent(name: string, data: string, colour: boolean): string {
     .join(' ')
   const shown = tint === undefined ? label : coloured(colour, tint, label)
   return `${time}  ${shown}  ${coloured(colour, 'bold', name)}${rest === '' ? '' : `  ${rest}`}`
-}
-
-function fieldText(value: unknown): string {
-  if (Array.isArray(value)) return value.join(',')
-  // Times come with more digits than a person wants.
-  return typeof value === 'number' ? String(Math.round(value * 100) / 100) : String(value)
 }
 
 const SEVERITY_COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'dim'>> = {

@@ -66,8 +66,13 @@ const mappingDatabaseColumns: readonly Column<MappingDatabase>[] = [
   { title: 'VERSION', text: ({ mapVersion }) => String(mapVersion), align: 'right' },
   {
     title: 'REGISTERED',
-    text: ({ registered, registeredAgoMs }) =>
-      registered ? `${formatDuration(registeredAgoMs)} ago` : 'no',
+    // A dynamic-EID prefix is where EIDs may appear; only they are registered.
+    text: ({ kind, registered, registeredAgoMs }) =>
+      registered
+        ? `${formatDuration(registeredAgoMs)} ago`
+        : kind === 'dynamic-prefix'
+          ? '-'
+          : 'no',
   },
 ]
 

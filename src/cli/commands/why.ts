@@ -1,7 +1,7 @@
 /** `godwit why`: where would a packet to this EID go, and why? One node, or all that can be asked. */
 import type { WhyAnswer } from '../../api/why-views.js'
 import { type ApiClient, createApiClient } from '../api-client.js'
-import { type Colour, coloured, formatDuration, formatLocators } from '../columns.js'
+import { type Colour, coloured, fieldText, formatDuration, formatLocators } from '../columns.js'
 import {
   type CliCommand,
   type CommandContext,
@@ -166,7 +166,7 @@ function eventText({
 }: WhyAnswer['events'][number]): string {
   const rest = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key}=${String(value)}`)
+    .map(([key, value]) => `${key}=${fieldText(value)}`)
   return [at.slice(11, 23), name, ...rest].join('  ')
 }
 

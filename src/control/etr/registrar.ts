@@ -18,6 +18,7 @@ import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-databa
 import { namesUs, ownLocators, ownMapping, sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Capabilities, Instant, Output } from '../input-output.js'
+import { report } from '../outputs.js'
 import { keyTowards, mapServerProfile } from '../peer-profile.js'
 import type { RisingCounter } from '../rising-counter.js'
 
@@ -80,6 +81,8 @@ const MAXIMUM_REPETITION_MS = 60_000
 const SOON = 'soon'
 /** Same bytes this often, then a fresh nonce. */
 const IDENTICAL_REPETITIONS = 3
+/** A silence of 3 s is worth an event; two lost datagrams are not. */
+const UNREMARKABLE_REPETITIONS = 2
 /** Nonces remembered per Map-Server, to know late acknowledgements for what they are. */
 const REMEMBERED_NONCES = 1024
 /** The refresh comes up to this share of the period early, so that sites do not march in step. */
@@ -211,6 +214,13 @@ export function createRegistrar(
       outstanding.set(current, one)
     }
     transmit(server, one.bytes, one.entries.length, 'repetition', outputs)
+    if (one.repetitions >= UNREMARKABLE_REPETITIONS) {
+      report(outputs, 'registration-unacknowledged', 'warning', {
+        mapServer: formatIpAddress(server.address),
+        attempts: one.repetitions + 1,
+        eidPrefixes: one.entries.map((entry) => formatEidPrefix(entry.eidPrefix)),
+      })
+    }
     deadlines.set(
       current,
       now + Math.min(FIRST_REPETITION_MS * 2 ** one.repetitions, MAXIMUM_REPETITION_MS),
