@@ -112,6 +112,7 @@ export const EVENT_NAMES = [
   'move-source-copying',
   'move-endpoint-stopped',
   'move-source-redirected',
+  'move-source-silent',
   'move-endpoint-seen',
   'move-registered',
   'move-senders-solicited',

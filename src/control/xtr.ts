@@ -17,6 +17,7 @@ import { createEidPlacement } from './etr/eid-placement.js'
 import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr/etr.js'
 import { createRequestReplies, type RequestReplies } from './etr/map-request-replies.js'
 import { createOwnLocatorChange } from './etr/own-locator-change.js'
+import { createRecentSenders } from './etr/recent-senders.js'
 import { createRestoredEids } from './etr/restored-eids.js'
 import { createSmr } from './etr/smr.js'
 import type {
@@ -155,8 +156,9 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       },
     },
   )
+  const senders = createRecentSenders()
   const parts = {
-    ...{ database, itr, placement, smr, etr, exchange, log },
+    ...{ database, itr, placement, smr, etr, exchange, log, senders },
     groupsOf: multicast.handOver,
     expectGroups: multicast.expect,
   }
@@ -177,7 +179,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const isMoving = (entry: DatabaseEntry): boolean =>
     moves.isMoving(entry.eid) || source.isMoving(entry.eid)
   const loops = createRedirectLoops({ database, placement, smr, isMoving })
-  const ownChange = createOwnLocatorChange(config, { database, placement, smr })
+  const ownChange = createOwnLocatorChange(config, { database, placement, smr, senders })
   const { wasOurs } = ownChange
   const eids = { database, itr, placement, etr, isMoving, wasOurs }
   const restoredEids = createRestoredEids(config, eids)

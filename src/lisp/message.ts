@@ -209,7 +209,7 @@ export interface MoveMessage extends Authenticated {
    * 20 bits, see move-stamp.ts; in `stopped` only: what is stamped before it the endpoint has seen.
    */
   readonly stamp?: number
-  /** ITRs solicited so far, at most 64; in `solicited` only. */
+  /** At most 64 ITRs: in `solicited` those solicited so far, in `prepared` who sent lately. */
   readonly senders: readonly Rloc[]
   readonly identity: XtrIdentity
 }

@@ -11,6 +11,8 @@ import { createPrng, type Prng } from '../../src/sim/prng.js'
 import { createWorld, USUAL_DELAYS, type World } from '../../src/sim/world.js'
 import { simulatedFile } from '../support/simulated.js'
 
+t.setTimeout(180_000)
+
 const topology = simulatedFile('two-clouds.yaml')
 const RLOC: Readonly<Record<string, string>> = { 'cloud-a': '172.16.1.1', 'cloud-b': '172.16.2.1' }
 const PREFIXES = ['[7]10.10.0.5/32', '[7]fd00:10::5/128']

@@ -12,7 +12,7 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
-import { type Eid, eidFromPrefix, formatEid, hostPrefix } from '../../lisp/eid.js'
+import { type Eid, eidFromPrefix, hostPrefix } from '../../lisp/eid.js'
 import { equalLocatorSets, type Locator, type Rloc } from '../../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { ownLocators } from '../control-datagram.js'
@@ -20,6 +20,13 @@ import { earliest } from '../deadlines.js'
 import type { Instant, Output, StoredRecord } from '../input-output.js'
 import { report } from '../outputs.js'
 import type { EidPlacement } from './eid-placement.js'
+import {
+  MAXIMUM_RECENT_SENDERS,
+  RECENT_MS,
+  type RecentSender,
+  type RecentSenders,
+  senderKey,
+} from './recent-senders.js'
 import type { Smr } from './smr.js'
 
 export interface OwnLocatorChange {
@@ -36,21 +43,11 @@ export interface OwnLocatorChange {
   deadline(): Instant | undefined
 }
 
-/** RFC 9301 §6.1: ITRs that have sent within the last minute. */
-const RECENT_MS = 60_000
-/** Our choice: pairs of EID and sender, some 200 bytes each; the one silent longest goes. */
-const MAXIMUM_RECENT_SENDERS = 4096
 /** Our choice: 1000 SMRs a second, so that as many answers do not come at once. */
 const SENT_AT_ONCE = 20
 const PACE_MS = 20
 /** Who is limited (smr.ts) is tried again. */
 const AGAIN_MS = 1000
-
-interface RecentSender {
-  readonly eid: Eid
-  readonly sender: Rloc
-  readonly at: Instant
-}
 
 export function createOwnLocatorChange(
   config: NodeConfig,
@@ -58,12 +55,11 @@ export function createOwnLocatorChange(
     readonly database: MappingDatabase
     readonly placement: EidPlacement
     readonly smr: Smr
+    readonly senders: RecentSenders
   },
 ): OwnLocatorChange {
-  const { database, placement, smr } = parts
+  const { database, placement, smr, senders: recent } = parts
   const own = ownLocators(config)
-  /** By EID and sender, in the order of the last packet. */
-  const recent = new Map<string, RecentSender>()
   /** Keys of EID-prefixes whose present mapping is registered. */
   const registered = new Set<string>()
   const untold = new Map<string, RecentSender>()
@@ -73,11 +69,8 @@ export function createOwnLocatorChange(
   let nextAt: Instant | undefined
 
   function note(one: RecentSender): void {
-    const key = `${formatEid(one.eid)} ${formatIpAddress(one.sender)}`
-    recent.delete(key)
-    recent.set(key, one)
-    if (recent.size > MAXIMUM_RECENT_SENDERS)
-      for (const oldest of recent.keys()) if (recent.delete(oldest)) break
+    const key = senderKey(one)
+    recent.note(one)
     const isBounded = untold.size + told.size < MAXIMUM_RECENT_SENDERS
     if (endsAt === undefined || told.has(key) || !isBounded) return
     untold.set(key, one)
@@ -152,7 +145,7 @@ export function createOwnLocatorChange(
       if (untold.size > 0) nextAt = earliest(nextAt, now)
     },
     handOver(now, outputs) {
-      const senders = [...recent.values()].filter(({ at }) => now - at < RECENT_MS)
+      const senders = recent.all(now)
       if (senders.length === 0) return
       outputs.push({ kind: 'persist', records: [record(senders, now)], then: [] })
     },

@@ -34,6 +34,7 @@ import { usableLocators } from './encapsulation-choice.js'
 import { createInstalledMappings } from './installed-mappings.js'
 import { createMapReplyHandling } from './map-reply-handling.js'
 import { createMissLimits } from './miss-limits.js'
+import { newestPeers } from './newest-peers.js'
 import {
   createPendingRequests,
   type OnAnswer,
@@ -84,6 +85,8 @@ export interface Itr {
   question(eid: Eid, giveUpAt: Instant, onAnswer: OnAnswer, now: Instant, outputs: Output[]): void
   /** Usable locators known for `eid` at this moment, from any source. */
   knownLocators(eid: Eid, now: Instant): readonly Locator[]
+  /** The first locator of learned mappings, each once, the newest mapping first, at most `limit`. */
+  peers(limit: number, now: Instant): Rloc[]
   /** The version of the mapping that these come from; 0 without one. */
   knownVersion(eid: Eid, now: Instant): number
   /** Forgets learned entries at or below the prefix (all without one); returns how many. */
@@ -244,6 +247,7 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       const found = cache.lookup(eid, now)
       return found.kind === 'hit' ? usableLocators(config, found.entry.mapping.locators) : []
     },
+    peers: (limit, now) => newestPeers(config, cache, limit, now),
     knownVersion(eid, now) {
       const found = cache.lookup(eid, now)
       return found.kind === 'hit' ? found.entry.mapping.mapVersion : 0

@@ -52,6 +52,8 @@ export interface ArrivalPreparationCallbacks {
 
 /** Three Map-Requests, at 0, 1 and 3 s. */
 const LOCATE_MS = 4000
+/** Senders remembered of one move. */
+const MAXIMUM_SENDERS = 64
 
 export function createArrivalPreparation(
   config: NodeConfig,
@@ -189,6 +191,9 @@ export function createArrivalPreparation(
     outputs: Output[],
   ): void {
     if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
+    for (const sender of answer.senders)
+      if (arrival.senders.size < MAXIMUM_SENDERS)
+        arrival.senders.set(formatIpAddress(sender), sender)
     const passengers = passengersFrom(arrival, source)
     for (const one of passengers) {
       const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))

@@ -11,13 +11,14 @@ import { formatIpAddress, formatMac } from '../../lisp/address.js'
 import { MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { Locator } from '../../lisp/locator.js'
 import { nextMapVersion } from '../../lisp/map-version.js'
+import type { MoveMessage } from '../../lisp/message.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
 import { isOwnRloc, ownLocators, ownMapping } from '../control-datagram.js'
 import type { Instant, Output } from '../input-output.js'
 import { usableLocators } from '../itr/encapsulation-choice.js'
 import type { MoveExchange } from './move-exchange.js'
-import type { MoveRecord } from './move-log.js'
 import { chooseMovePeer } from './move-objections.js'
+import type { LeftSource, SilentSource } from './silent-source.js'
 
 /** An EID that came by itself, and where it was thought to be. */
 export interface Newcomer {
@@ -55,9 +56,8 @@ export function groupNewcomers(newcomers: readonly Newcomer[]): Newcomer[][] {
 export function tellFormerSite(
   config: NodeConfig,
   exchange: MoveExchange,
-  record: MoveRecord,
-  entries: readonly DatabaseEntry[],
-  former: readonly Locator[],
+  silent: SilentSource,
+  { record, entries, former }: Pick<LeftSource, 'record' | 'entries' | 'former'>,
   now: Instant,
   outputs: Output[],
 ): boolean {
@@ -72,6 +72,10 @@ export function tellFormerSite(
   )
   const content = { phase: 'confirm' as const, moveId: record.id, records }
   const key = `confirm/${record.name}/${formatIpAddress(source)}`
-  exchange.ask(key, source, content, now + TELL_MS, () => {}, now, outputs)
+  const onAnswer = (answer: MoveMessage | undefined, then: Instant): void => {
+    if (answer !== undefined) silent.answered(record, source, then)
+  }
+  silent.asked({ record, source, entries: known, former, senders: [] }, now)
+  exchange.ask(key, source, content, now + TELL_MS, onAnswer, now, outputs)
   return known.length === entries.length
 }

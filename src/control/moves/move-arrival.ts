@@ -40,6 +40,8 @@ export interface Arrival {
   readonly prepared: Set<string>
   readonly mode: MoveMode
   mac: MacAddress | undefined
+  /** Who sent to its EIDs lately, as their sources say; by name. */
+  readonly senders: Map<string, Rloc>
 }
 
 /** The xTRs that the EIDs come from, each once. */

@@ -8,6 +8,7 @@ import type { StructuredMapping } from '../../lisp/mapping.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
 import type { EidPlacement } from '../etr/eid-placement.js'
 import type { Etr } from '../etr/etr.js'
+import type { RecentSenders } from '../etr/recent-senders.js'
 import type { Smr } from '../etr/smr.js'
 import type { Instant, Output } from '../input-output.js'
 import type { Itr } from '../itr/itr.js'
@@ -22,6 +23,8 @@ export interface MoveParts {
   readonly etr: Etr
   readonly exchange: MoveExchange
   readonly log: MoveLog
+  /** Who has sent here, to which EID. */
+  readonly senders: RecentSenders
   /** What the new site of these EIDs should know of groups. */
   groupsOf(eids: readonly Eid[]): readonly StructuredMapping[]
   /**

@@ -43,6 +43,7 @@ import { chooseMovePeer, objectionToMove } from './move-objections.js'
 import type { MoveParts } from './move-parts.js'
 import { createMoveReturns } from './move-return.js'
 import type { MoveSource } from './move-source.js'
+import { createSilentSource } from './silent-source.js'
 import { createStrayRefusal } from './stray-answers.js'
 
 export interface Moves {
@@ -96,6 +97,7 @@ export function createMoves(
   const convergence = createMoveConvergence()
   const refuseStray = createStrayRefusal(config, parts)
   const search = createEndpointSearch()
+  const silent = createSilentSource(parts)
   const destination = config.rlocs[0]!.address
   const fail = createFailArrival(config, parts, returns, forget)
   const live = createLiveArrivals(config, parts, {
@@ -159,6 +161,7 @@ export function createMoves(
       prepared: new Set(),
       mode,
       mac: undefined,
+      senders: new Map(),
     }
     byId.set(record.id, arrival)
     for (const eid of eids) byEid.set(formatEid(eid), arrival)
@@ -217,10 +220,24 @@ export function createMoves(
   function confirm(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(source)
     exchange.abandon(`prepare/${arrival.record.name}/${name}`)
-    const records = recordsFor(config, passengersFrom(arrival, source))
-    const content = { phase: 'confirm' as const, moveId: arrival.record.id, records }
-    const key = `confirm/${arrival.record.name}/${name}`
-    exchange.ask(key, source, content, now + CONFIRM_MS, () => {}, now, outputs)
+    const passengers = passengersFrom(arrival, source)
+    const { record } = arrival
+    const content = {
+      phase: 'confirm' as const,
+      moveId: record.id,
+      records: recordsFor(config, passengers),
+    }
+    const left = {
+      ...{ record, source, senders: [...arrival.senders.values()] },
+      entries: passengers.flatMap(({ entry }) => entry ?? []),
+      former: passengers.flatMap(({ sourceLocators }) => sourceLocators),
+    }
+    const onAnswer = (answer: MoveMessage | undefined, then: Instant): void => {
+      if (answer !== undefined) silent.answered(record, source, then)
+    }
+    silent.asked(left, now)
+    const key = `confirm/${record.name}/${name}`
+    exchange.ask(key, source, content, now + CONFIRM_MS, onAnswer, now, outputs)
   }
 
   function forget(arrival: Arrival): void {
@@ -314,7 +331,8 @@ export function createMoves(
         const [id, source] = [newId(outputs), former[0]?.rloc]
         const record = log.add({ id, trigger: 'detected', eids, source, destination }, 'arrived')
         stamp(record, 'endpoint-seen', now)
-        const told = tellFormerSite(config, exchange, record, entries, former, now, outputs)
+        const left = { record, entries, former }
+        const told = tellFormerSite(config, exchange, silent, left, now, outputs)
         allTold &&= told
         convergence.watch(record, entries, former, now)
       }
@@ -332,6 +350,7 @@ export function createMoves(
       returns.handleDeadline(now, outputs)
       live.handleDeadline(now, outputs)
       search.handleDeadline(now, outputs)
+      silent.handleDeadline(now, outputs)
       convergence.handleDeadline(now, outputs)
     },
     deadline: () =>
@@ -340,6 +359,7 @@ export function createMoves(
         returns.deadline(),
         live.deadline(),
         search.deadline(),
+        silent.deadline(),
         convergence.deadline(),
       ),
   }

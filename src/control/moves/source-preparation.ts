@@ -38,6 +38,9 @@ export interface SourcePreparation {
   ): void
 }
 
+/** Named to the destination, should we die before the senders have followed; 600 bytes at the most. */
+const MAXIMUM_NAMED_SENDERS = 32
+
 export function createSourcePreparation(
   config: NodeConfig,
   parts: MoveParts,
@@ -97,7 +100,7 @@ export function createSourcePreparation(
     begin(departure, message.phase === 'prepare-live', now, outputs)
     departure.record.state = 'ready'
     // After the operations above: "prepared" means that they are in the datapath.
-    sendPrepared(departure, message, from, outputs)
+    sendPrepared(departure, message, from, now, outputs)
   }
 
   function begin(departure: Departure, live: boolean, now: Instant, outputs: Output[]): void {
@@ -159,7 +162,7 @@ export function createSourcePreparation(
       for (const entry of namedIn(message)) copyOut(known, entry, outputs)
       departures.expectNews(known, now + leaseMs)
     }
-    sendPrepared(known, message, from, outputs)
+    sendPrepared(known, message, from, now, outputs)
   }
 
   function refuse(message: MoveMessage, to: Rloc, reason: MoveReason, outputs: Output[]): void {
@@ -198,6 +201,7 @@ export function createSourcePreparation(
     departure: Departure,
     message: MoveMessage,
     to: Rloc,
+    now: Instant,
     outputs: Output[],
   ): void {
     const locators = ownLocators(config)
@@ -205,9 +209,11 @@ export function createSourcePreparation(
     const named = namedIn(message)
     const records = named.map((entry) => ownMapping(entry.eidPrefix, locators, 0, newest(entry)))
     const { moveId } = message
-    const structuredRecords = parts.groupsOf(named.map((entry) => entry.eid))
+    const eids = named.map((entry) => entry.eid)
+    const structuredRecords = parts.groupsOf(eids)
     const groups = structuredRecords.length === 0 ? {} : { structuredRecords }
-    const content = { phase: 'prepared' as const, moveId, records, ...groups }
+    const senders = parts.senders.to(eids, MAXIMUM_NAMED_SENDERS, now)
+    const content = { phase: 'prepared' as const, moveId, records, senders, ...groups }
     const known = mac === undefined ? {} : { endpointMac: mac }
     exchange.answer(message, to, { ...content, ...known }, outputs)
   }
