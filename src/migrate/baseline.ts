@@ -1,21 +1,25 @@
 /**
  * What a pause of the emulated guest costs by itself, where nothing moves: the bar for migrations.
  *
- * In place: stopped and continued, the emulator keeps what it has translated. Anew: saved to a file and
- * restored from it on the same bridge, which starts an emulator that has translated nothing, as the
- * destination of a migration does.
+ * In place: stopped and continued, the emulator keeps what it has translated. Beside: migrated, by the
+ * same libvirt in the same way, to a second hypervisor on the same bridge, which starts an emulator
+ * that has translated nothing: what is added to its pause is the warm-up of a migration, and no
+ * network, tunnel router or agent has a part in it. What it is sent while it stands still is flooded
+ * by the bridge to the tap of its new emulator, so that it has as much to read as after a migration.
  */
-import { rmSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Topology } from '../config/topology-schema.js'
 import { poll } from '../lab/daemons.js'
+import { namespaceFile } from '../lab/names.js'
+import { runProgram } from '../lab/network.js'
 import type { Clouds } from './clouds.js'
 import { GUEST } from './guest.js'
-import { type Hypervisor, virsh } from './hypervisor.js'
-import { wallMs } from './migration.js'
+import { type Hypervisor, virsh, virshOnHost } from './hypervisor.js'
+import { type MigrationStyle, migrationArguments, wallMs } from './migration.js'
 import { round } from './rounding.js'
 
 export interface Stay {
-  readonly kind: 'in-place' | 'anew'
+  readonly kind: 'in-place' | 'beside'
   readonly atMs: number
   readonly endMs: number
   readonly downtimeMs: number
@@ -34,22 +38,40 @@ export async function stopInPlace(
   })
 }
 
-/**
- * Saves and restores the guest where it is. What is sent to it meanwhile is lost, and what TCP catches
- * up with overflows its tap for a while: nothing that counts packets may come after it.
- */
-export async function startAnew(
+/** Migrates the guest between two hypervisors of one cloud. */
+export async function moveBeside(
   topology: Topology,
   clouds: Clouds,
-  here: Hypervisor,
+  [from, to]: readonly [Hypervisor, Hypervisor],
+  driver: MigrationStyle['driver'],
 ): Promise<Stay> {
-  // A file below /run is one for the hypervisor and for us.
-  const saved = `${here.run}/saved`
-  return stay(clouds, 'anew', async () => {
-    await virsh(topology, here, ['save', GUEST.name, '/run/saved'])
-    await virsh(topology, here, ['restore', '/run/saved'])
-    rmSync(saved, { force: true })
+  return stay(clouds, 'beside', async () => {
+    const began = wallMs()
+    const words = migrationArguments(to, { driver, by: 'ipv4' })
+    let [running, failure]: [boolean, Error | undefined] = [true, undefined]
+    const ended = virshOnHost(topology, from, words)
+      .catch((cause: Error) => {
+        failure = cause
+      })
+      .finally(() => {
+        running = false
+      })
+    const stopped = (): boolean =>
+      clouds.events.some(({ event, atMs }) => event === 'STOP' && atMs >= began)
+    while (running && !stopped()) await pause(1)
+    if (running) await forgetPort(topology, from.cloud)
+    await ended
+    if (failure !== undefined) throw failure
   })
+}
+
+/** The bridge no longer knows where the guest is, and floods until it speaks. */
+async function forgetPort(topology: Topology, cloud: string): Promise<void> {
+  const netns = `--net=${namespaceFile(topology.name, cloud)}`
+  const entries = await runProgram('nsenter', [netns, 'bridge', 'fdb', 'show', 'br', 'br0'])
+  const port = new RegExp(`^${GUEST.mac} dev (\\S+) `, 'm').exec(entries)?.[1]
+  if (port === undefined) return
+  await runProgram('nsenter', [netns, 'bridge', 'fdb', 'del', GUEST.mac, 'dev', port, 'master'])
 }
 
 async function stay(clouds: Clouds, kind: Stay['kind'], act: () => Promise<void>): Promise<Stay> {
@@ -64,10 +86,6 @@ async function stay(clouds: Clouds, kind: Stay['kind'], act: () => Promise<void>
   await pause(SETTLE_MS)
   const [stop, resume] = [find('STOP')!, find('RESUME')!]
   return { kind, atMs, endMs: wallMs(), downtimeMs: round(resume - stop) }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 const LEAD_MS = 300

@@ -2,7 +2,7 @@
  * Two clouds with hypervisors, agents and one guest, brought up and taken down as a whole. What is
  * decided here is the order: hook before libvirtd, agent before the guest.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Topology } from '../config/topology-schema.js'
 import { installHook } from '../hypervisor/hook-script.js'
@@ -22,7 +22,8 @@ import {
 export type MoveMode = 'live' | 'switch' | 'none'
 
 export interface QemuEvent {
-  readonly cloud: string
+  /** Name of the hypervisor. */
+  readonly hypervisor: string
   readonly event: string
   /** Milliseconds of the wall clock, as QEMU gave them. */
   readonly atMs: number
@@ -30,16 +31,26 @@ export interface QemuEvent {
 
 export interface Clouds {
   readonly hypervisors: readonly Hypervisor[]
+  /** A second one in the first cloud, to compare with. */
+  readonly beside: Hypervisor
   /** All events of QEMU so far, oldest first. */
   readonly events: readonly QemuEvent[]
+  /** From now on migrations are followed, unless the mode is `none`. */
+  startAgents(): void
   stop(): void
 }
 
 export const CLOUDS = ['cloud-a', 'cloud-b'] as const
 
-/** Starts libvirtd in both clouds, and an agent beside each unless `mode` is `none`. */
-export async function startClouds(topology: Topology, mode: MoveMode): Promise<Clouds> {
+/** Starts libvirtd in both clouds; a second one in the first only if `withBeside`. */
+export async function startClouds(
+  topology: Topology,
+  mode: MoveMode,
+  withBeside: boolean,
+): Promise<Clouds> {
   const hypervisors = CLOUDS.map((cloud) => hypervisorOf(topology, cloud))
+  const beside = hypervisorOf(topology, CLOUDS[0], true)
+  prepareHypervisor(beside, hypervisors.length)
   hypervisors.forEach((hypervisor, index) => {
     prepareHypervisor(hypervisor, index)
     const runtimeDirectory = join(hypervisor.run, 'godwit', 'hypervisor')
@@ -47,13 +58,22 @@ export async function startClouds(topology: Topology, mode: MoveMode): Promise<C
     const file = join(hypervisor.etc, 'hooks', 'qemu')
     installHook({ file, runtimeDirectory, seenAs: '/run/godwit/hypervisor' })
   })
-  await Promise.all(hypervisors.map((one) => startHypervisor(topology, one, hypervisors)))
+  const all = withBeside ? [...hypervisors, beside] : hypervisors
+  await Promise.all(all.map((one) => startHypervisor(topology, one, [...hypervisors, beside])))
   const events: QemuEvent[] = []
-  const stops = hypervisors.map((hypervisor) => watchQemu(topology, hypervisor, events))
-  if (mode !== 'none') for (const one of hypervisors) startHypervisorAgent(topology, one, mode)
+  const stops = all.map((hypervisor) => watchQemu(topology, hypervisor, events))
   return {
     hypervisors,
+    beside,
     events,
+    startAgents() {
+      if (mode === 'none') return
+      for (const one of hypervisors) {
+        // What hooks have left of the comparison is over.
+        rmSync(join(one.run, 'godwit', 'hypervisor', 'spool'), { recursive: true, force: true })
+        startHypervisorAgent(topology, one, mode)
+      }
+    },
     stop() {
       for (const stop of stops) stop()
     },
@@ -110,7 +130,7 @@ function startHypervisorAgent(
 /** QEMU's own times of STOP and RESUME, as libvirt passes them on. */
 function watchQemu(
   topology: Topology,
-  { cloud, uri }: Hypervisor,
+  { name, cloud, uri }: Hypervisor,
   events: QemuEvent[],
 ): () => void {
   const netns = `--net=${namespaceFile(topology.name, cloud)}`
@@ -120,7 +140,11 @@ function watchQemu(
       const match = /^event (\w+) at (\d+)\.(\d{6}) for domain/.exec(line)
       if (match === null) return
       const [, event = '', seconds, micros] = match
-      events.push({ cloud, event, atMs: Number(seconds) * 1_000 + Number(micros) / 1_000 })
+      events.push({
+        hypervisor: name,
+        event,
+        atMs: Number(seconds) * 1_000 + Number(micros) / 1_000,
+      })
     },
     onEnd() {},
   })

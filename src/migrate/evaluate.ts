@@ -49,13 +49,14 @@ export function evaluate(run: PerformedRun): Omit<MigrateResult, 'ok'> {
   const others = specials
     ? [specials.aborted, specials.limited, specials.killed, specials.orphaned, specials.paused]
     : []
-  const rows = rowsOf(run, [...plain, ...others])
+  const [baseline, besideBaseline] = [baselineOf(run, 'in-place'), baselineOf(run, 'beside')]
+  const addedOf = (list: readonly { readonly addedMs: number | null }[]): number | null =>
+    median(list.flatMap(({ addedMs }) => addedMs ?? []))
+  const warmUpMs = addedOf(besideBaseline)
+  const rows = rowsOf(run, [...plain, ...others], warmUpMs)
   const special = rows.slice(plain.length)
   const [aborted = null, limited = null, killed = null, orphaned = null, paused = null] = special
   const migrations = rows.slice(0, plain.length)
-  const [baseline, coldBaseline] = [baselineOf(run, 'in-place'), baselineOf(run, 'anew')]
-  const addedOf = (list: readonly { readonly addedMs: number | null }[]): number | null =>
-    median(list.flatMap(({ addedMs }) => addedMs ?? []))
   const { host, guest } = outcome.tcp
   const intact = host.complete && guest.complete && host.corrupt + guest.corrupt === 0
   return {
@@ -66,10 +67,13 @@ export function evaluate(run: PerformedRun): Omit<MigrateResult, 'ok'> {
     hypervisorKilled: orphaned && { ...orphaned, stayedAt: specials?.orphanedStayedAt },
     paused,
     baseline,
-    coldBaseline,
+    besideBaseline,
     addedMsMedian: addedOf(migrations),
     baselineAddedMsMedian: addedOf(baseline),
-    coldBaselineAddedMsMedian: addedOf(coldBaseline),
+    besideBaselineAddedMsMedian: warmUpMs,
+    addedBeyondWarmUpMsMedian: median(
+      migrations.flatMap(({ addedBeyondWarmUpMs }) => addedBeyondWarmUpMs ?? []),
+    ),
     networkMsMedian: median(
       migrations.flatMap(({ parts }) =>
         parts ? [Math.max(parts.toGuest.networkMs, parts.fromGuest.networkMs)] : [],
@@ -79,7 +83,11 @@ export function evaluate(run: PerformedRun): Omit<MigrateResult, 'ok'> {
   }
 }
 
-function rowsOf(run: PerformedRun, all: readonly PerformedMigration[]): MigrationRow[] {
+function rowsOf(
+  run: PerformedRun,
+  all: readonly PerformedMigration[],
+  warmUpMs: number | null,
+): MigrationRow[] {
   const { outcome, offsetNs, endMs } = run
   const windows = all.map(({ requestedAtMs }, index) => ({
     fromMs: requestedAtMs,
@@ -89,7 +97,7 @@ function rowsOf(run: PerformedRun, all: readonly PerformedMigration[]): Migratio
   return all.map((one, index) => {
     const originMs = one.resumedAtMs ?? one.requestedAtMs
     const spans = lostSpansOf(outcome, windows[index]!, offsetNs, originMs)
-    return rowOf(one, figures[index]!, spans, partsOf(run, one))
+    return rowOf(one, figures[index]!, warmUpMs, spans, partsOf(run, one))
   })
 }
 

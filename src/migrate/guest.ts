@@ -48,7 +48,6 @@ export function domainXml(): string {
     <interface type='bridge'>
       <source bridge='br0'/>
       <mac address='${GUEST.mac}'/>
-      <target dev='tap0'/>
       <model type='virtio'/>
       <rom enabled='no'/>
     </interface>

@@ -14,9 +14,13 @@ import { runProgram } from '../lab/network.js'
 import { startProcess } from '../lab/processes.js'
 
 export interface Hypervisor {
+  /** Its host name, which the others resolve: that of the cloud, or `…-beside`. */
+  readonly name: string
+  /** In whose network namespace it is. */
   readonly cloud: string
-  /** RLOC of the cloud: where migrations to it go. */
-  readonly address: string
+  /** Addresses of the cloud, IPv4 first: where migrations to it go. */
+  readonly addresses: readonly [string, string]
+  readonly port: number
   /** What the hypervisor sees as /run. */
   readonly run: string
   readonly etc: string
@@ -25,14 +29,21 @@ export interface Hypervisor {
   readonly uri: string
 }
 
-/** Where the hypervisor of `cloud` keeps its things; nothing is touched. */
-export function hypervisorOf(topology: Topology, cloud: string): Hypervisor {
-  const home = join(labPaths(topology.name).state, 'hypervisors', cloud)
-  const address = topology.topology.nodes[cloud]!.addresses['core0']![0]!.split('/')[0]!
+/**
+ * Where the hypervisor of `cloud` keeps its things; nothing is touched. A second one `beside` it shares
+ * its bridge and addresses: what is migrated between the two moves on no network.
+ */
+export function hypervisorOf(topology: Topology, cloud: string, beside = false): Hypervisor {
+  const name = beside ? `${cloud}-beside` : cloud
+  const home = join(labPaths(topology.name).state, 'hypervisors', name)
+  const bare = topology.topology.nodes[cloud]!.addresses['core0']!.map((one) => one.split('/')[0]!)
+  const [ipv4 = '', ipv6 = ''] = bare
   const run = join(home, 'run')
   return {
+    name,
     cloud,
-    address,
+    addresses: [ipv4, ipv6],
+    port: beside ? LIBVIRT_PORT + 1 : LIBVIRT_PORT,
     run,
     etc: join(home, 'etc'),
     log: join(home, 'log'),
@@ -42,7 +53,9 @@ export function hypervisorOf(topology: Topology, cloud: string): Hypervisor {
 
 /** Prepares directories and configuration, so that a hook can be installed before the start. */
 export function prepareHypervisor(hypervisor: Hypervisor, index: number): void {
-  const { run, etc, log, address } = hypervisor
+  const { run, etc, log, addresses, port } = hypervisor
+  // Two on one address may not take the same ports.
+  const firstPort = FIRST_MIGRATION_PORT + (port - LIBVIRT_PORT) * MIGRATION_PORTS
   for (const directory of [run, join(etc, 'hooks'), log, join(etc, '..', 'lib')]) {
     mkdirSync(directory, { recursive: true })
   }
@@ -51,7 +64,7 @@ export function prepareHypervisor(hypervisor: Hypervisor, index: number): void {
     join(etc, 'libvirtd.conf'),
     `listen_tls = 0
 listen_tcp = 1
-listen_addr = "0.0.0.0"
+tcp_port = "${port}"
 auth_tcp = "none"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
@@ -72,8 +85,10 @@ security_driver = "none"
 namespaces = []
 cgroup_controllers = []
 stdio_handler = "file"
-migration_address = "0.0.0.0"
-migration_host = "${address}"
+migration_address = "::"
+migration_host = "${addresses[0]}"
+migration_port_min = ${firstPort}
+migration_port_max = ${firstPort + MIGRATION_PORTS - 1}
 `,
   )
 }
@@ -84,11 +99,13 @@ export async function startHypervisor(
   hypervisor: Hypervisor,
   all: readonly Hypervisor[],
 ): Promise<void> {
-  const { cloud, etc, run, log } = hypervisor
+  const { name, cloud, etc, run, log } = hypervisor
   const home = join(etc, '..')
   mkdirSync(CAPABILITY_CACHE, { recursive: true })
   // Files that it looks up at its start: a name that does not resolve costs five seconds each time.
-  const hosts = all.map(({ address, cloud: name }) => `${address} ${name}\n`).join('')
+  const hosts = all
+    .flatMap((one) => one.addresses.map((address) => `${address} ${one.name}\n`))
+    .join('')
   writeFileSync(join(home, 'hosts'), `127.0.0.1 localhost\n${hosts}`)
   writeFileSync(join(home, 'resolv.conf'), '')
   const launch = join(home, 'launch')
@@ -96,7 +113,7 @@ export async function startHypervisor(
     launch,
     `#!/bin/bash
 set -e
-hostname ${cloud}
+hostname ${name}
 mount --make-rprivate /
 mkdir -p /var/lib/libvirt /etc/libvirt /var/cache/libvirt /var/log/libvirt
 mount --bind ${home}/hosts /etc/hosts
@@ -106,14 +123,15 @@ mount --bind ${etc} /etc/libvirt
 mount --bind ${log} /var/log/libvirt
 mount --bind ${CAPABILITY_CACHE} /var/cache/libvirt
 mount --bind ${run} /run
-exec /usr/sbin/libvirtd --listen --pid-file /run/libvirtd.pid
+# Machines before those who watch them: a real hypervisor has a core for each of its guests.
+exec nice -n ${PRECEDENCE} /usr/sbin/libvirtd --listen --pid-file /run/libvirtd.pid
 `,
   )
   chmodSync(launch, 0o755)
   startProcess({
     topology: topology.name,
     node: cloud,
-    name: `${cloud}-libvirtd`,
+    name: `${name}-libvirtd`,
     command: ['setsid', 'unshare', '--mount', '--uts', launch],
     output: 'log',
   })
@@ -133,6 +151,17 @@ export function virsh(
   return runProgram('nsenter', [netns, 'virsh', '-q', '-c', uri, ...args])
 }
 
+/** The same as its own administrator would: its names resolve as they do for its libvirtd. */
+export function virshOnHost(
+  topology: Topology,
+  hypervisor: Hypervisor,
+  args: readonly string[],
+): Promise<string> {
+  const netns = `--net=${namespaceFile(topology.name, hypervisor.cloud)}`
+  const mounts = `--mount=/proc/${libvirtdOf(hypervisor)}/ns/mnt`
+  return runProgram('nsenter', [netns, mounts, 'virsh', '-q', '-c', 'qemu:///system', ...args])
+}
+
 /** The PID of its libvirtd. */
 export function libvirtdOf({ run }: Hypervisor): number {
   return Number(readFileSync(join(run, 'libvirtd.pid'), 'utf8'))
@@ -141,3 +170,7 @@ export function libvirtdOf({ run }: Hypervisor): number {
 /** What libvirt found out about this QEMU: finding it out again would cost four seconds. */
 const CAPABILITY_CACHE = '/var/tmp/godwit-libvirt-cache'
 const START_LIMIT_MS = 30_000
+const LIBVIRT_PORT = 16_509
+const FIRST_MIGRATION_PORT = 49_152
+const MIGRATION_PORTS = 64
+const PRECEDENCE = -5

@@ -6,6 +6,7 @@
  * or it could not run; 2: wrong usage; 130: interrupted. The story goes to stderr with --json.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, release } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { formatConfigErrors } from '../config/config-error.js'
@@ -14,7 +15,9 @@ import { labPaths, packageFile } from '../lab/names.js'
 import { missingRequirements } from '../lab/requirements.js'
 import { loadTopology } from '../lab/topology.js'
 import type { MoveMode } from './clouds.js'
+import { migrationsPage, type PageFacts } from './page.js'
 import { runProgramme } from './programme.js'
+import type { MigrateResult } from './result.js'
 
 interface MigrateOptions {
   readonly json: boolean
@@ -24,6 +27,14 @@ interface MigrateOptions {
   readonly mode: MoveMode
   readonly name: string
   readonly out?: string
+  readonly write: boolean
+}
+
+/** The outcome of this run as it is published. */
+function writePage(result: MigrateResult, about: PageFacts): void {
+  writeFileSync(packageFile('bench', 'migrations.md'), migrationsPage(result, about))
+  const text = JSON.stringify({ ...about, ...result }, null, 1)
+  writeFileSync(packageFile('bench', 'migrations.json'), `${text}\n`)
 }
 
 async function main(): Promise<number> {
@@ -57,6 +68,7 @@ async function main(): Promise<number> {
   }
   const story = options.json ? process.stderr : process.stdout
   const say = (line: string): void => void story.write(`${line}\n`)
+  const loadBefore = loadavg()[0]!
   try {
     await bringUp(loaded, { say: (line) => process.stderr.write(`# ${line}\n`) })
     const directory = options.out ?? join(labPaths(options.name).state, 'records')
@@ -75,6 +87,11 @@ async function main(): Promise<number> {
     if (options.out !== undefined) {
       writeFileSync(join(directory, 'result.json'), `${JSON.stringify(outcome.result, null, 2)}\n`)
     }
+    if (options.write) {
+      const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, Linux ${release()}`
+      const command = ['npm run migrate --', ...process.argv.slice(2)].join(' ')
+      writePage(outcome.result, { machine, command, loadBefore })
+    }
     if (options.json) process.stdout.write(`${JSON.stringify(outcome.result)}\n`)
     return outcome.result.ok ? 0 : 1
   } finally {
@@ -83,9 +100,9 @@ async function main(): Promise<number> {
 }
 
 /** The short form only shows that it works: once in place, which costs a second. */
-function baselineOf({ short, baseline }: MigrateOptions): { inPlace: number; anew: number } {
-  if (baseline !== undefined) return { inPlace: baseline, anew: baseline }
-  return short ? { inPlace: 1, anew: 0 } : { inPlace: BASELINE_TURNS, anew: BASELINE_TURNS }
+function baselineOf({ short, baseline }: MigrateOptions): { inPlace: number; beside: number } {
+  if (baseline !== undefined) return { inPlace: baseline, beside: baseline }
+  return short ? { inPlace: 1, beside: 0 } : { inPlace: BASELINE_TURNS, beside: BASELINE_TURNS }
 }
 
 function parseOptions(): MigrateOptions {
@@ -94,7 +111,11 @@ function parseOptions(): MigrateOptions {
     .option('--json', 'end with one JSON line on stdout', false)
     .option('--migrations <number>', 'to and fro so many times', wholeNumber, 20)
     .option('--short', 'the plain migrations only: none aborted, limited, killed or paused', false)
-    .option('--baseline <number>', 'paused so often where it is, in place and anew', wholeNumber)
+    .option(
+      '--baseline <number>',
+      'so often, to compare: paused in place, and migrated there and back beside itself',
+      wholeNumber,
+    )
     .option(
       '--mode <mode>',
       'live, switch, or none: no agents, moves are detected',
@@ -103,6 +124,7 @@ function parseOptions(): MigrateOptions {
     )
     .option('--name <name>', 'run under this name, so that two can run at once', 'migrate')
     .option('--out <directory>', 'keep packet records and the result')
+    .option('--write', 'write bench/migrations.md and bench/migrations.json', false)
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   return program.parse().opts<MigrateOptions>()
 }
@@ -121,7 +143,7 @@ function wholeNumber(text: string): number {
   return value
 }
 
-const BASELINE_TURNS = 5
+const BASELINE_TURNS = 4
 
 main().then(
   (code) => process.exit(code),

@@ -9,7 +9,7 @@ import { apiRequest, listIn } from '../lab/api-request.js'
 import { labPaths, socketOf } from '../lab/names.js'
 import type { Clouds, QemuEvent } from './clouds.js'
 import { GUEST } from './guest.js'
-import { type Hypervisor, virsh } from './hypervisor.js'
+import { type Hypervisor, virshOnHost } from './hypervisor.js'
 
 export interface TimelineEntry {
   readonly who: string
@@ -18,10 +18,16 @@ export interface TimelineEntry {
   readonly afterMs: number
 }
 
+/** Who drives it (virsh, or the source's libvirtd), and how it names its destination. */
+export interface MigrationStyle {
+  readonly driver: 'direct' | 'p2p'
+  readonly by: 'ipv4' | 'ipv6' | 'name'
+}
+
 export interface PerformedMigration {
   readonly from: string
   readonly to: string
-  readonly style: 'direct' | 'p2p'
+  readonly style: MigrationStyle
   readonly completed: boolean
   readonly failure: string | undefined
   /** Wall clock, milliseconds. */
@@ -34,7 +40,7 @@ export interface PerformedMigration {
 }
 
 export interface MigrationOptions {
-  readonly style: 'direct' | 'p2p'
+  readonly style: MigrationStyle
   /** MiB/s; undefined: as fast as it goes. */
   readonly bandwidth?: number
   /** Done once the migration is under way for so long; the reason to have it. */
@@ -50,13 +56,10 @@ export async function migrateGuest(
 ): Promise<PerformedMigration> {
   const { style, bandwidth, meanwhile } = options
   const requestedAtMs = wallMs()
-  const args = [
-    'migrate', '--live', ...(style === 'p2p' ? ['--p2p'] : []),
-    ...(bandwidth === undefined ? [] : ['--bandwidth', String(bandwidth)]),
-    GUEST.name, `qemu+tcp://${to.address}/system`, '--migrateuri', `tcp://${to.address}`,
-  ] // biome-ignore format: one option per line says nothing more
+  const args = migrationArguments(to, style)
+  if (bandwidth !== undefined) args.push('--bandwidth', String(bandwidth))
   let failure: string | undefined
-  const running = virsh(topology, from, args).catch((cause: Error) => {
+  const running = virshOnHost(topology, from, args).catch((cause: Error) => {
     failure = /error: (.*)/.exec(cause.message)?.[1] ?? cause.message
   })
   if (meanwhile !== undefined) {
@@ -68,12 +71,12 @@ export async function migrateGuest(
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
   const endedAtMs = wallMs()
   const events = clouds.events.filter(({ atMs }) => atMs >= requestedAtMs && atMs <= endedAtMs)
-  const stop = events.findLast((one) => one.cloud === from.cloud && one.event === 'STOP')
-  const resume = events.findLast((one) => one.cloud === to.cloud && one.event === 'RESUME')
+  const stop = events.findLast((one) => one.hypervisor === from.name && one.event === 'STOP')
+  const resume = events.findLast((one) => one.hypervisor === to.name && one.event === 'RESUME')
   const origin = resume?.atMs ?? requestedAtMs
   const timeline = [
-    ...events.filter(isTelling).map(({ cloud, event, atMs }) => ({
-      who: `qemu ${cloud}`,
+    ...events.filter(isTelling).map(({ hypervisor, event, atMs }) => ({
+      who: `qemu ${hypervisor}`,
       what: event,
       afterMs: atMs - origin,
     })),
@@ -94,6 +97,15 @@ export async function migrateGuest(
     vmDowntimeMs: stop && resume ? Math.round((resume.atMs - stop.atMs) * 100) / 100 : null,
     timeline,
   }
+}
+
+/** Words of virsh for a live migration of the guest to `to`. */
+export function migrationArguments(to: Hypervisor, { driver, by }: MigrationStyle): string[] {
+  const [ipv4, ipv6] = to.addresses
+  const host = { ipv4, ipv6: `[${ipv6}]`, name: to.name }[by]
+  const words = ['migrate', '--live', ...(driver === 'p2p' ? ['--p2p'] : [])]
+  const uri = `qemu+tcp://${host}:${to.port}/system`
+  return [...words, GUEST.name, uri, '--migrateuri', `tcp://${host}`]
 }
 
 /** The wall clock with its microseconds. */

@@ -10,7 +10,7 @@ import { type Captures, startCaptures } from '../demo/captures.js'
 import { decodeCapture, type PacketRecord } from '../demo/records.js'
 import { poll, startDaemon, waitUntilHealthy } from '../lab/daemons.js'
 import { recordedProcesses, signalProcess } from '../lab/processes.js'
-import { type Stay, startAnew, stopInPlace } from './baseline.js'
+import { moveBeside, type Stay, stopInPlace } from './baseline.js'
 import { bootGuest, CLOUDS, type Clouds, guestAt, type MoveMode, startClouds } from './clouds.js'
 import { evaluate, type SpecialMigrations } from './evaluate.js'
 import { GUEST } from './guest.js'
@@ -18,6 +18,7 @@ import { type GuestTraffic, startGuestTraffic } from './guest-traffic.js'
 import { type Hypervisor, libvirtdOf, startHypervisor, virsh } from './hypervisor.js'
 import {
   type MigrationOptions,
+  type MigrationStyle,
   migrateGuest,
   type PerformedMigration,
   wallMs,
@@ -28,7 +29,7 @@ export interface ProgrammeOptions {
   readonly migrations: number
   readonly specials: boolean
   /** How often it is paused where it is, to compare with. */
-  readonly baseline: { readonly inPlace: number; readonly anew: number }
+  readonly baseline: { readonly inPlace: number; readonly beside: number }
   readonly mode: MoveMode
   readonly directory: string
   readonly say: (line: string) => void
@@ -45,7 +46,7 @@ export async function runProgramme(
   options: ProgrammeOptions,
 ): Promise<ProgrammeOutcome> {
   const { say } = options
-  const clouds = await startClouds(topology, options.mode)
+  const clouds = await startClouds(topology, options.mode, options.baseline.beside > 0)
   say('libvirt runs in both clouds')
   await bootGuest(topology, clouds.hypervisors[0]!, HOST)
   say(`${GUEST.name} runs in ${clouds.hypervisors[0]!.cloud}`)
@@ -53,23 +54,18 @@ export async function runProgramme(
   const traffic = await startGuestTraffic(topology, HOST, options.directory)
   await pause(WARM_UP_MS)
 
-  const stays: Stay[] = []
-  const { inPlace, anew } = options.baseline
-  const home = clouds.hypervisors[0]!
-  for (let turn = 0; turn < inPlace; turn++) stays.push(await stopInPlace(topology, clouds, home))
-  say(`stopped and continued in place: ${stays.map(({ downtimeMs }) => downtimeMs).join(', ')} ms`)
+  const stays = await compare(topology, clouds, options)
+  clouds.startAgents()
+  await pause(WARM_UP_MS)
 
   const run = createRunner(topology, clouds, say)
   const plain: PerformedMigration[] = []
   for (let turn = 0; turn < options.migrations; turn++) {
-    plain.push(await run.migrate({ style: STYLES[turn % STYLES.length]! }))
+    plain.push(await run.migrate({ style: styleOf(turn) }))
   }
   const specials = options.specials ? await runSpecials(topology, run, traffic) : undefined
   await pause(WARM_UP_MS)
   const endMs = wallMs()
-  // Last: what is sent to a machine that is a file is lost, and TCP catches up with it for seconds.
-  for (let turn = 0; turn < anew; turn++) stays.push(await startAnew(topology, clouds, run.here()))
-  if (anew > 0) say('saved and restored in place')
   const outcome = await traffic.stop()
   clouds.stop()
   await captures?.stop()
@@ -79,6 +75,26 @@ export async function runProgramme(
   const { ok, reasons } = judgeMigrations(whole, options.migrations)
   tell(whole.migrations, say)
   return { result: { ...whole, ok }, reasons }
+}
+
+/** What the guest's pauses cost where nothing moves; it ends where it began. */
+async function compare(
+  topology: Topology,
+  clouds: Clouds,
+  { baseline, say }: ProgrammeOptions,
+): Promise<Stay[]> {
+  const stays: Stay[] = []
+  const home = clouds.hypervisors[0]!
+  for (let turn = 0; turn < baseline.inPlace; turn++)
+    stays.push(await stopInPlace(topology, clouds, home))
+  for (let turn = 0; turn < baseline.beside; turn++)
+    for (const way of [[home, clouds.beside] as const, [clouds.beside, home] as const])
+      stays.push(await moveBeside(topology, clouds, way, DRIVERS[turn % DRIVERS.length]!))
+  const downtimes = (kind: Stay['kind']): string =>
+    stays.flatMap((one) => (one.kind === kind ? one.downtimeMs : [])).join(', ')
+  say(`stopped and continued in place: ${downtimes('in-place')} ms`)
+  if (baseline.beside > 0) say(`migrated to beside itself: ${downtimes('beside')} ms`)
+  return stays
 }
 
 /** What each bridge saw of the streams, by cloud. */
@@ -110,7 +126,7 @@ function createRunner(topology: Topology, clouds: Clouds, say: (line: string) =>
       const done = await migrateGuest(topology, clouds, [here, there], options)
       if (done.completed) [here, there] = [there, here]
       const what = done.completed ? `downtime ${done.vmDowntimeMs} ms` : `failed: ${done.failure}`
-      say(`${done.from} → ${done.to} (${options.style}): ${what}`)
+      say(`${done.from} → ${done.to} (${options.style.driver}, ${options.style.by}): ${what}`)
       await pause(Math.max(0, INTERVAL_MS - (wallMs() - began)))
       return done
     },
@@ -123,7 +139,7 @@ async function runSpecials(
   traffic: GuestTraffic,
 ): Promise<SpecialMigrations> {
   const aborted = await run.migrate({
-    style: 'direct',
+    style: DIRECT,
     bandwidth: SLOW_MIB,
     meanwhile: {
       afterMs: ABORT_AFTER_MS,
@@ -131,10 +147,10 @@ async function runSpecials(
     },
   })
   const abortedStayedAt = await guestAt(topology, run.clouds.hypervisors)
-  const limited = await run.migrate({ style: 'direct', bandwidth: SLOW_MIB })
+  const limited = await run.migrate({ style: DIRECT, bandwidth: SLOW_MIB })
   const source = run.here().cloud
   const killed = await run.migrate({
-    style: 'p2p',
+    style: PEER_TO_PEER,
     bandwidth: SLOW_MIB,
     meanwhile: { afterMs: KILL_AFTER_MS, act: async () => killDaemon(topology, source) },
   })
@@ -147,7 +163,7 @@ async function runSpecials(
   traffic.hold()
   await pause(QUIET_MS)
   await virsh(topology, run.here(), ['suspend', GUEST.name])
-  const paused = await run.migrate({ style: 'direct' })
+  const paused = await run.migrate({ style: DIRECT })
   await virsh(topology, run.here(), ['resume', GUEST.name])
   await poll(RESUME_LIMIT_MS, async () =>
     (await guestAt(topology, [run.here()])) === undefined ? 'the guest is not running' : undefined,
@@ -161,7 +177,7 @@ async function killHypervisor(topology: Topology, run: Runner): Promise<Performe
   const { hypervisors } = run.clouds
   const here = run.here()
   const done = await run.migrate({
-    style: 'p2p',
+    style: PEER_TO_PEER,
     bandwidth: SLOW_MIB,
     meanwhile: {
       afterMs: KILL_AFTER_MS,
@@ -193,8 +209,16 @@ function tell(rows: readonly MigrationRow[], say: (line: string) => void): void 
 }
 
 const HOST = 'host1'
-/** Either way in both directions: turns go there and back. */
-const STYLES = ['direct', 'p2p', 'p2p', 'direct'] as const
+const DIRECT: MigrationStyle = { driver: 'direct', by: 'ipv4' }
+const PEER_TO_PEER: MigrationStyle = { driver: 'p2p', by: 'ipv4' }
+/** Turns go there and back: each driver in both directions, and after twelve with each name as well. */
+const DRIVERS = ['direct', 'p2p', 'p2p', 'direct'] as const
+const NAMES = ['ipv4', 'ipv6', 'name'] as const
+
+function styleOf(turn: number): MigrationStyle {
+  return { driver: DRIVERS[turn % DRIVERS.length]!, by: NAMES[turn % NAMES.length]! }
+}
+
 const WARM_UP_MS = 1_000
 /** From one migration to the next at least, so that SMRs of the last are not what limits this. */
 const INTERVAL_MS = 3_500

@@ -16,6 +16,8 @@ export interface MigrationRow {
   readonly from: string
   readonly to: string
   readonly style: string
+  /** How the destination was named: by an address of IPv4 or IPv6, or by its host name. */
+  readonly by: string
   readonly sent: number
   readonly lost: number
   readonly duplicated: number
@@ -25,6 +27,9 @@ export interface MigrationRow {
   readonly gapsMs: { readonly toGuest: number; readonly fromGuest: number }
   readonly vmDowntimeMs: number | null
   readonly addedMs: number | null
+  /** Of it the warm-up of a new emulator, by the median of `besideBaseline`; null without one. */
+  readonly warmUpMs: number | null
+  readonly addedBeyondWarmUpMs: number | null
   /** What the added is made of; absent without tcpdump, or when the guest did not stop and resume. */
   readonly parts?: Readonly<Record<'toGuest' | 'fromGuest', GapParts>>
   readonly failure?: string
@@ -62,11 +67,12 @@ export interface MigrateResult {
   readonly paused: MigrationRow | null
   /** Stopped and continued where it is: nothing moved, no emulator started. */
   readonly baseline: readonly BaselineRow[]
-  /** Saved and restored where it is: nothing moved, but the emulator has to translate anew. */
-  readonly coldBaseline: readonly BaselineRow[]
+  /** Migrated to a hypervisor on the same bridge: no network moved, but the emulator began anew. */
+  readonly besideBaseline: readonly BaselineRow[]
   readonly addedMsMedian: number | null
   readonly baselineAddedMsMedian: number | null
-  readonly coldBaselineAddedMsMedian: number | null
+  readonly besideBaselineAddedMsMedian: number | null
+  readonly addedBeyondWarmUpMsMedian: number | null
   /** Of `parts`: the larger one of both directions. */
   readonly networkMsMedian: number | null
   readonly tcp: { readonly host: object; readonly guest: object; readonly intact: boolean }
@@ -96,10 +102,11 @@ export function figuresOf(
   return windows.map((_, index) => rows.slice(index * 2, index * 2 + 2))
 }
 
-/** One row from a migration and its window's figures. */
+/** One row from a migration and its window's figures; `warmUpMs` is that of an emulator. */
 export function rowOf(
   migration: PerformedMigration,
   figures: readonly MoveRow[],
+  warmUpMs: number | null,
   lostSpans: readonly LostSpan[],
   parts?: MigrationRow['parts'],
 ): MigrationRow {
@@ -109,11 +116,14 @@ export function rowOf(
   const gap = (direction: 'toEndpoint' | 'fromEndpoint'): number =>
     Math.max(0, ...figures.map(({ perDirection }) => perDirection[direction].longestGapMs))
   const { vmDowntimeMs, failure } = migration
+  const addedMs = vmDowntimeMs === null ? null : round(longestGapMs - vmDowntimeMs)
+  const beyond = addedMs === null || warmUpMs === null ? null : round(addedMs - warmUpMs)
   return {
     completed: migration.completed,
     from: migration.from,
     to: migration.to,
-    style: migration.style,
+    style: migration.style.driver,
+    by: migration.style.by,
     sent: sum('sent'),
     lost: sum('lost'),
     duplicated: sum('duplicated'),
@@ -121,7 +131,9 @@ export function rowOf(
     longestGapMs,
     gapsMs: { toGuest: gap('toEndpoint'), fromGuest: gap('fromEndpoint') },
     vmDowntimeMs,
-    addedMs: vmDowntimeMs === null ? null : round(longestGapMs - vmDowntimeMs),
+    addedMs,
+    warmUpMs,
+    addedBeyondWarmUpMs: beyond,
     ...(parts === undefined ? {} : { parts }),
     ...(failure === undefined ? {} : { failure }),
     lostSpans,

@@ -88,6 +88,7 @@ const row = {
   from: 'cloud-a',
   to: 'cloud-b',
   style: 'direct',
+  by: 'ipv6',
   sent: 1_000,
   lost: 0,
   duplicated: 3,
@@ -96,6 +97,8 @@ const row = {
   gapsMs: { toGuest: 210, fromGuest: 205 },
   vmDowntimeMs: 200,
   addedMs: 10,
+  warmUpMs: null,
+  addedBeyondWarmUpMs: null,
   lostSpans: [],
   timeline: [],
 }
@@ -109,8 +112,9 @@ const good: Omit<MigrateResult, 'ok'> = {
   baseline: [],
   addedMsMedian: 10,
   baselineAddedMsMedian: null,
-  coldBaseline: [],
-  coldBaselineAddedMsMedian: null,
+  besideBaseline: [],
+  besideBaselineAddedMsMedian: null,
+  addedBeyondWarmUpMsMedian: null,
   networkMsMedian: null,
   tcp: { host: {}, guest: {}, intact: true },
 }
