@@ -401,6 +401,8 @@ export type Command =
       readonly withdraw: boolean
       /** Stays registered, with everything inside: what the next configuration still has. */
       readonly keeping?: readonly EidPrefix[]
+      /** Groups of these instance-IDs stay joined likewise. */
+      readonly keepingGroupsOf?: readonly number[]
     }
 
 export type CommandResult =
@@ -498,6 +500,8 @@ export type StoredRecord =
       readonly level: number
       /** Of the Map-Register that said so. */
       readonly nonce: bigint
+      /** Of a receiver: the owner of the relay that copies to it, if one does. */
+      readonly below?: string
       readonly relay?: {
         readonly target: Rloc
         readonly site: string

@@ -355,10 +355,10 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'query-mapping':
           return query(commandId, command, now, outputs)
         case 'shutdown': {
-          const { withdraw, keeping = [] } = command
+          const { withdraw, keeping = [], keepingGroupsOf = [] } = command
           ownChange.handOver(now, outputs)
           const withdrawn = withdraw ? etr.withdrawAll(keeping, now, outputs) : 0
-          if (withdraw) multicast.withdrawAll(now, outputs)
+          if (withdraw) multicast.withdrawAll(keepingGroupsOf, now, outputs)
           return result({ ok: true, value: { withdrawn } })
         }
       }

@@ -165,7 +165,8 @@ export async function startDaemon(options: {
       rebind(next.nodeConfig)
       const ours = [...next.nodeConfig.eidPrefixes, ...next.nodeConfig.dynamicEidPrefixes]
       const keeping = ours.map(({ eidPrefix }) => eidPrefix)
-      await running.command({ kind: 'shutdown', withdraw: true, keeping })
+      const keepingGroupsOf = instancesWithGroups(next.nodeConfig)
+      await running.command({ kind: 'shutdown', withdraw: true, keeping, keepingGroupsOf })
       // Nothing may be acknowledged by the old node that the new one does not find in the store.
       await running.suspend()
       const stored = await store.load()
@@ -252,6 +253,11 @@ function socketCounters(wire: UdpWire, hands: Hands | undefined): SocketCounters
   const { received, sent, truncated, droppedByKernel, unsent } = wire.counters()
   const control = { received, sent, truncated, 'dropped-by-kernel': droppedByKernel }
   return { control, unsent, segment: hands?.segmentCounters() ?? {} }
+}
+
+/** Instances of which a run with this configuration serves groups at its segments. */
+function instancesWithGroups({ multicast, siteInterfaces }: NodeConfig): readonly number[] {
+  return multicast.enabled ? siteInterfaces.map(({ instanceId }) => instanceId) : []
 }
 
 function socketsOf(nodeConfig: NodeConfig): string {

@@ -58,8 +58,8 @@ export interface MulticastResult {
 
 /** A lost Map-Notify is sent again after 3 s (RFC 9301 §5.7), a lost join within one. */
 const STEADY_MS = 10_000
-/** Three probes a second apart, two seconds between probes (relay-probes.ts), and the news of it. */
-const NOTICED_MS = 6000
+/** Five probes a second apart, 2.5 s between probes (relay-probes.ts), and the news of it. */
+const NOTICED_MS = 8000
 const PACKET_MS = 100
 const SETTLE_MS = 12_000
 const CONTROL_MS = { from: 5, to: 40 }

@@ -353,6 +353,10 @@ export const RECORDS_DESCRIPTOR = {
               "type": "uint32",
               "id": 9,
               "protoName": "authentication_length"
+            },
+            "below": {
+              "type": "string",
+              "id": 10
             }
           }
         },

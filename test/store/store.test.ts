@@ -134,7 +134,8 @@ const described: StoredRecord = {
 const childPath = fileURLToPath(new URL('./saving-child.js', import.meta.url))
 
 t.test('every kind of record reads back as it was written', async (t) => {
-  const others = [subscription, ownKey, owed, own, workload, receiver, relay, described]
+  const hanging = { ...receiver, below: '0a0b' }
+  const others = [subscription, ownKey, owed, own, workload, receiver, hanging, relay, described]
   for (const record of [registration, reservation, lastNonce, ...others]) {
     t.same(decodeRecord(encodeRecord(record as never)), record)
   }

@@ -1,5 +1,6 @@
 /**
- * What a Map-Server keeps of groups over a restart: who receives what, and who offers itself as a relay.
+ * What a Map-Server keeps of groups over a restart: who receives what and from which relay, and who
+ * offers itself as one.
  *
  * With it a restarted Map-Server says at once what it would have said without the restart, and takes new
  * receivers at once. Our choice: it wrote nothing down before, and had to be silent until all receivers
@@ -7,13 +8,9 @@
  * lives as long as if it had been registered at the restart. Followers are not kept: they ask each minute.
  */
 import type { NodeConfig } from '../../config/node-config.js'
-import {
-  formatGroup,
-  type MulticastGroup,
-  parseGroup,
-} from '../../lisp/multicast/multicast-group.js'
+import { parseGroup } from '../../lisp/multicast/multicast-group.js'
 import type { Instant, StoredRecord } from '../input-output.js'
-import type { Addressee, GroupTable } from './group-table.js'
+import type { Addressee, GroupEntry, GroupTable } from './group-table.js'
 import type { TreeNode } from './replication-tree.js'
 
 type StoredReceiver = Extract<StoredRecord, { kind: 'group-receiver' }>
@@ -21,9 +18,18 @@ type StoredReceiver = Extract<StoredRecord, { kind: 'group-receiver' }>
 /** What is kept of a relay beside its place in the tree. */
 export type StoredRelay = TreeNode & Addressee & { readonly site: string }
 
-export function receiverRecord(group: MulticastGroup, node: TreeNode): StoredReceiver {
-  const { owner, address, level, nonce } = node
-  return { kind: 'group-receiver', name: formatGroup(group), owner, address, level, nonce }
+/** The receivers of this name of which the store knows nothing, or another relay; known afterwards. */
+export function receiversToKeep(entry: GroupEntry, table: GroupTable): readonly StoredReceiver[] {
+  const records: StoredReceiver[] = []
+  for (const node of entry.members.values()) {
+    const { owner, address, level, nonce } = node
+    const below = table.relayAbove(entry.group, owner)
+    if (entry.kept.get(owner) === (below ?? NONE)) continue
+    entry.kept.set(owner, below ?? NONE)
+    const about = { name: entry.key, owner, address, level, nonce }
+    records.push({ kind: 'group-receiver', ...about, ...(below === undefined ? {} : { below }) })
+  }
+  return records
 }
 
 export function relayRecord(instanceId: number, relay: StoredRelay): StoredReceiver {
@@ -52,11 +58,14 @@ export function restoreGroups(
 ): void {
   for (const record of records) {
     if (record.kind !== 'group-receiver') continue
-    const { owner, address, level, nonce, relay } = record
+    const { owner, address, level, nonce, below, relay } = record
     const node: TreeNode = { owner, address, level, nonce }
     if (relay === undefined) {
       const group = parseGroup(record.name)
-      if (group !== undefined) table.join(group, node, until)
+      if (group === undefined || table.join(group, node, until) === 'full') continue
+      // Who hangs elsewhere after the restart would lose packets, or get them twice.
+      if (below !== undefined) table.hangBelow(group, owner, below)
+      table.get(group)?.kept.set(owner, below ?? NONE)
       continue
     }
     const instance = RELAY_NAME.exec(record.name)?.[1]
@@ -74,6 +83,8 @@ export function restoreGroups(
     }
 }
 
+/** In `kept`: below no relay. */
+const NONE = ''
 const RELAY_NAME = /^\[(\d{1,8})\]\(\*,\*\)$/
 /** No text of a list. */
 const NOT_KNOWN = '?'

@@ -46,8 +46,8 @@ export interface GroupReceivers {
   /** Sends what has changed. */
   flush(now: Instant, outputs: Output[]): void
   start(now: Instant): void
-  /** Withdraws everything, once; how many groups. */
-  withdrawAll(now: Instant, outputs: Output[]): number
+  /** Withdraws everything but what is of these instance-IDs, once; how many groups. */
+  withdrawAll(keeping: readonly number[], now: Instant, outputs: Output[]): number
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(): readonly ReceiverView[]
@@ -314,8 +314,10 @@ export function createGroupReceivers(
         if (relayLevel === undefined) schedule(index, now)
         else deadlines.set(`refresh/${index}`, now)
     },
-    withdrawAll(_now, outputs) {
-      const gone = [...joined.values()].filter((one) => one.registered)
+    withdrawAll(keeping, _now, outputs) {
+      const gone = [...joined.values()].filter(
+        (one) => one.registered && !keeping.includes(one.group.instanceId),
+      )
       for (let index = 0; index < config.mapServers.length; index += 1)
         register(
           index,

@@ -36,8 +36,8 @@ import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import { createGroupAnswers } from './group-answers.js'
 import {
-  receiverRecord,
   receiverRemoval,
+  receiversToKeep,
   relayName,
   relayRecord,
   restoreGroups,
@@ -206,7 +206,6 @@ export function createGroupServer(
       return
     }
     if (outcome === 'same') return
-    kept.push(receiverRecord(group, receiver))
     report(outputs, 'group-registered', 'info', {
       group: key,
       owner,
@@ -268,11 +267,13 @@ export function createGroupServer(
   }
 
   function flush(now: Instant, outputs: Output[]): void {
-    if (kept.length > 0) outputs.push({ kind: 'persist', records: kept.splice(0), then: [] })
-    if (dirty.size === 0) return
     const durable: DurableOutputs = { records: [], then: [] }
-    for (const entry of dirty) publication.publish(entry, now, durable)
+    for (const entry of dirty) {
+      publication.publish(entry, now, durable)
+      kept.push(...receiversToKeep(entry, table))
+    }
     dirty.clear()
+    if (kept.length > 0) outputs.push({ kind: 'persist', records: kept.splice(0), then: [] })
     perform(durable, outputs)
   }
 

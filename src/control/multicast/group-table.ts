@@ -43,6 +43,8 @@ export interface GroupEntry {
   mapVersion: number
   /** Addressee → what it was told last. */
   readonly told: Map<string, string>
+  /** Receivers that are in the store, each with the relay above it as it stands there. */
+  readonly kept: Map<string, string>
   /** Relays that have something below them or had: they are told when that ends. */
   readonly relays: Set<string>
 }
@@ -60,6 +62,10 @@ export interface GroupTable {
   relaysOf(instanceId: number): readonly (TreeNode & Addressee)[]
   /** Of all instances. */
   relays(): readonly { readonly instanceId: number; readonly relay: TreeNode & Addressee }[]
+  /** The relay that copies to this receiver; undefined: none. */
+  relayAbove(group: MulticastGroup, owner: string): string | undefined
+  /** Where a receiver is to hang when it is arranged, if that relay is there then. */
+  hangBelow(group: MulticastGroup, owner: string, relay: string): void
   get(group: MulticastGroup): GroupEntry | undefined
   byKey(key: string): GroupEntry | undefined
   /** The entry, made when missing; undefined when there are too many groups. */
@@ -141,6 +147,7 @@ export function createGroupTable(limits: GroupLimits): GroupTable {
       tree: createReplicationTree(limits.fanOut, parentsOf(anySource(group))),
       mapVersion: 1,
       told: new Map(),
+      kept: new Map(),
       relays: new Set(),
     }
     entries.set(key, entry)
@@ -172,6 +179,7 @@ export function createGroupTable(limits: GroupLimits): GroupTable {
     const entry = entries.get(formatGroup(group))
     if (entry === undefined || !entry.members.delete(owner)) return false
     members -= 1
+    entry.kept.delete(owner)
     done({ kind: 'member', group, owner })
     const family = formatGroup(anySource(group))
     const remains = [...(byGroup.get(family) ?? [])].some((one) => one.members.has(owner))
@@ -210,7 +218,9 @@ export function createGroupTable(limits: GroupLimits): GroupTable {
       }
       entry.members.set(node.owner, node)
       until({ kind: 'member', group, owner: node.owner }, at)
-      return known !== undefined && sameNode(known, node) ? 'same' : 'changed'
+      if (known !== undefined && sameNode(known, node)) return 'same'
+      entry.kept.delete(node.owner)
+      return 'changed'
     },
     leave,
     follow(group, addressee, at) {
@@ -238,6 +248,11 @@ export function createGroupTable(limits: GroupLimits): GroupTable {
       [...relays].flatMap(([instanceId, there]) =>
         [...there.values()].map((relay) => ({ instanceId, relay })),
       ),
+    relayAbove: (group, owner) =>
+      parents.get(formatGroup(anySource(group)))?.get(nameOf({ owner, level: RECEIVER_LEVEL })),
+    hangBelow(group, owner, relay) {
+      parentsOf(anySource(group)).set(nameOf({ owner, level: RECEIVER_LEVEL }), relay)
+    },
     get: (group) => entries.get(formatGroup(group)),
     byKey: (key) => entries.get(key),
     open,

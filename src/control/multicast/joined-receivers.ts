@@ -47,6 +47,11 @@ export interface JoinedReceivers {
     readonly root: IpAddress
     readonly etrs: readonly Rloc[]
   }[]
+  /**
+   * Copies that an earlier run made: kept as if joined just now, because who has joined says so once a
+   * minute only. What was joined as (*,G) is restored as (S,G), where a prune of it does not reach it.
+   */
+  restore(group: MulticastGroup, copies: readonly Encapsulation[], now: Instant): void
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
 }
@@ -74,6 +79,8 @@ interface Receiver {
 
 /** Receivers of one group: what the datapath copies to for one packet. */
 const MAXIMUM_RECEIVERS = 256
+/** RFC 7761 §4.11: three and a half times the period of joins. */
+const HOLDTIME_SECONDS = 210
 /** RFC 7761 §4.9.5: never expires. */
 const FOREVER_SECONDS = 0xffff
 
@@ -129,14 +136,25 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
     if (!isRootHere(group, root)) return 'root-not-here'
     const to = receiverOf(line, etr)
     if (typeof to === 'string') return to
+    return add(group, root, { etr, own, to }, holdtime, now)
+  }
+
+  /** The group with this receiver, or why not. */
+  function add(
+    group: MulticastGroup,
+    root: IpAddress,
+    receiver: Receiver,
+    holdtime: number,
+    now: Instant,
+  ): string | Joined {
     const key = formatGroup(group)
     const one = joined.get(key) ?? { group, root, receivers: new Map() }
     if (!joined.has(key) && joined.size >= config.multicast.maximumSources) return 'too-many-groups'
-    const name = `${formatIpAddress(etr)} ${formatIpAddress(own)}`
+    const name = `${formatIpAddress(receiver.etr)} ${formatIpAddress(receiver.own)}`
     if (!one.receivers.has(name) && one.receivers.size >= MAXIMUM_RECEIVERS)
       return 'too-many-receivers'
     joined.set(key, one)
-    one.receivers.set(name, { etr, own, to })
+    one.receivers.set(name, receiver)
     if (holdtime === FOREVER_SECONDS) deadlines.cancel(`${key}|${name}`)
     else deadlines.set(`${key}|${name}`, now + holdtime * 1000)
     return one
@@ -215,6 +233,13 @@ export function createJoinedReceivers(config: NodeConfig, parts: JoinedParts): J
         copies.set(key, sameFamily ? { ...chosen, source: own } : chosen)
       }
       return [...copies.values()]
+    },
+    restore(group, copies, now) {
+      const { source } = group
+      if (policy?.joinSites !== true || source === undefined) return
+      for (const { locator: to, source: own } of copies)
+        if (isOwnRloc(config, own) && !isOwnRloc(config, to.rloc))
+          add(group, source, { etr: to.rloc, own, to: to.rloc }, HOLDTIME_SECONDS, now)
     },
     takeDeparted() {
       return [...joined].flatMap(([key, { group, root, receivers }]) => {

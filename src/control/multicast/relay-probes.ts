@@ -3,8 +3,9 @@
  *
  * The Map-Server hangs receivers below relays, so it must know when one has died: its registration lasts
  * for minutes, and whoever hangs below it gets nothing meanwhile. Every relay is probed every 2 s, about
- * 0/0 of an instance that it offers itself for; after `rlocProbe.failures` probes a second apart it is
- * silent. One that has never answered is not judged: it may be of a kind that does not. Our choice: sources
+ * 0/0 of an instance that it offers itself for; after five probes a second apart it is silent, and not
+ * before, because a daemon that is started again is back by then, and its kernel has copied on meanwhile.
+ * One that has never answered is not judged: it may be of a kind that does not. Our choice: sources
  * could probe as well, but each of them, and only the Map-Server knows who hangs below.
  * Not found: a relay that answers us and yet forwards nothing.
  */
@@ -53,6 +54,7 @@ interface Probed {
 
 const PROBE_MS = 2000
 const RETRY_MS = 1000
+const SILENT_AFTER = 5
 /** Relays do not march in step. */
 const JITTER = 0.25
 /** As many as there can be of an instance; more are used unprobed. */
@@ -63,7 +65,7 @@ export function createRelayProbes(
   random: Random,
   hooks: RelayProbeHooks,
 ): RelayProbes {
-  const { enabled, failures } = config.rlocProbe
+  const { enabled } = config.rlocProbe
   const table = new Map<string, Probed>()
   const byNonce = new Map<bigint, Probed>()
   const deadlines = createDeadlines()
@@ -104,7 +106,7 @@ export function createRelayProbes(
     if (one.nonce !== undefined) {
       give(one)
       one.missed += 1
-      if (one.missed >= failures) {
+      if (one.missed >= SILENT_AFTER) {
         if (one.state !== 'never-heard') become(one, 'silent', outputs)
         wait(one, now)
         return

@@ -5,6 +5,7 @@
  * that had listeners counts as having them until they have been asked: a restart costs nobody a packet.
  * What is neither is removed. A segment that an (S,G) has only because of (*,G) is no listener of (S,G).
  */
+import type { NodeConfig } from '../../config/node-config.js'
 import { equalIpAddresses } from '../../lisp/address.js'
 import {
   anySource,
@@ -13,6 +14,7 @@ import {
 } from '../../lisp/multicast/multicast-group.js'
 import type { Encapsulation, Output, RestoredState } from '../input-output.js'
 import { push } from '../outputs.js'
+import { startupIntervalMs } from './membership-timing.js'
 import { listMapping, RECEIVER_LEVEL } from './replication-list.js'
 
 export type RestoredGroup = NonNullable<RestoredState['groups']>[number]
@@ -20,11 +22,26 @@ export type RestoredGroup = NonNullable<RestoredState['groups']>[number]
 export interface RestoredGroupsHooks {
   /** Its source is of our site, or we are a relay. */
   isOurs(group: MulticastGroup): boolean
-  adopt(record: ReturnType<typeof listMapping>, group: MulticastGroup): void
+  adopt(record: ReturnType<typeof listMapping>, restored: RestoredGroup): void
   /** These segments have listeners until we know better. */
   expect(group: MulticastGroup, interfaces: readonly string[]): void
   /** False when nothing is wanted of the group. */
   install(group: MulticastGroup): boolean
+}
+
+/** Without queries of ours: until hosts or routers have been heard by themselves. */
+const UNASKED_MS = 30_000
+/** On a busy machine. */
+const ANSWERED_MS = 2000
+
+/**
+ * How long a segment counts as having its listeners: until hosts have answered two queries, of which one
+ * may be lost, or its answer. It is asked at the start, and a quarter of the interval later (RFC 3376 §8.6).
+ */
+export function believedMs({ multicast: { membership } }: NodeConfig): number {
+  if (membership?.enabled !== true) return UNASKED_MS
+  const { timing } = membership
+  return startupIntervalMs(timing) + timing.queryResponseMs + ANSWERED_MS
 }
 
 /** After our EIDs are known. Appends what is to be removed to `outputs`. */
@@ -37,8 +54,9 @@ export function restoreGroups(
     const listening = listenersOf(one, restored)
     if (listening.length > 0) hooks.expect(one.group, listening)
   }
-  for (const { group, copies } of restored) {
-    if (copies.length > 0 && hooks.isOurs(group)) hooks.adopt(recordOf(group, copies), group)
+  for (const one of restored) {
+    const { group, copies } = one
+    if (copies.length > 0 && hooks.isOurs(group)) hooks.adopt(recordOf(group, copies), one)
     if (!hooks.install(group)) push(outputs, { kind: 'delete-replication', group })
   }
 }

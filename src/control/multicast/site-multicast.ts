@@ -41,7 +41,7 @@ import { createJoinedReceivers } from './joined-receivers.js'
 import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
-import { type RestoredGroup, restoreGroups } from './restored-groups.js'
+import { believedMs, type RestoredGroup, restoreGroups } from './restored-groups.js'
 import { createSegmentDesignation } from './segment-designation.js'
 import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
@@ -98,7 +98,11 @@ export interface SiteMulticast {
     now: Instant,
     outputs: Output[],
   ): void
-  withdrawAll(now: Instant, outputs: Output[]): number
+  /**
+   * Before the end: takes back what is registered and joined, but for groups of the instances `keeping`.
+   * With any of those the routers of our links are not bid farewell either: the next run greets them.
+   */
+  withdrawAll(keeping: readonly number[], now: Instant, outputs: Output[]): number
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   views(): GroupView[]
@@ -446,10 +450,12 @@ export function createSiteMulticast(
     restore(restored, now, outputs) {
       const hooks = {
         isOurs: (group: MulticastGroup) => enabled && (relayLevel !== undefined || isHere(group)),
-        adopt: (record: StructuredMapping, group: MulticastGroup) =>
-          following.adopt(group, record, now, outputs),
+        adopt(record: StructuredMapping, { group, copies }: RestoredGroup) {
+          following.adopt(group, record, now, outputs)
+          joined.restore(group, copies, now)
+        },
         expect(group: MulticastGroup, interfaces: readonly string[]) {
-          if (enabled) receivers.expect([group], interfaces, now + EXPECTATION_MS, outputs)
+          if (enabled) receivers.expect([group], interfaces, now + believedMs(config), outputs)
         },
         install(group: MulticastGroup) {
           install(group, now, outputs)
@@ -459,10 +465,12 @@ export function createSiteMulticast(
       restoreGroups(restored, hooks, outputs)
       receivers.flush(now, outputs)
     },
-    withdrawAll(now, outputs) {
-      siteJoins.leave(outputs)
-      links.leave(outputs)
-      return enabled ? receivers.withdrawAll(now, outputs) : 0
+    withdrawAll(keeping, now, outputs) {
+      if (keeping.length === 0) {
+        siteJoins.leave(outputs)
+        links.leave(outputs)
+      }
+      return enabled ? receivers.withdrawAll(keeping, now, outputs) : 0
     },
     handleDeadline(now, outputs) {
       designation.handleDeadline(now, outputs)

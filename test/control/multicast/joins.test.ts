@@ -383,6 +383,25 @@ t.test('every ETR that joins with unicast transport gets copies of its own', asy
   t.same(copies(), ['192.0.2.3 from 192.0.2.1'])
 })
 
+t.test(
+  'a restart copies on to who has joined, until they say so again or are silent',
+  async (t) => {
+    const world = aWorld()
+    const copy = { locator: locator(anAddress('192.0.2.2')), source: anAddress('192.0.2.1') }
+    const copies = [{ ...copy, pathMtu: 1500 }]
+    const copying = { group: aGroup(SSM), copies, localInterfaces: [], level: 0 }
+    const there = () => copiesAt(world.xtr('site-1'), SSM)
+    world.restart('site-1', [copying])
+    world.run(59_000)
+    t.same(there(), ['192.0.2.2 from 192.0.2.1'], 'joins come once a minute')
+    sendJoin(world, [UNICAST, at('192.0.2.2')])
+    world.run(160_000)
+    t.same(there(), ['192.0.2.2 from 192.0.2.1'], 'it has said so')
+    world.run(60_000)
+    t.same(there(), [])
+  },
+)
+
 t.test('an ETR that falls silent is left out after its holdtime', async (t) => {
   const world = aWorld()
   sendJoin(world, [UNICAST, at('192.0.2.2')])
