@@ -113,7 +113,11 @@ export async function startDaemon(options: {
     },
     renew: () => takeUp({ config: shown, nodeConfig }),
   })
-  await following.take(interfaces)
+  const followInterfaces = async (): Promise<void> => {
+    // Without packets of its own a node has read none.
+    if (forwards) await following.take(interfaces)
+  }
+  await followInterfaces()
   const api = await startApi({
     node: running,
     datapath: hands?.datapath,
@@ -155,7 +159,7 @@ export async function startDaemon(options: {
     if (restart.length > 0) log.say('warning', 'configuration-needs-restart', { keys: restart })
     if (!(await takeUp(next))) return
     running.raise({ name: 'configuration-reloaded', severity: 'notice' })
-    await following.take(interfaces)
+    await followInterfaces()
   }
 
   /** A new node of this configuration on the same store, sockets and maps; false: nothing changed. */

@@ -13,9 +13,12 @@ import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 export interface InterfaceProblem {
   readonly interfaceName: string
   /** `down` is also an interface without carrier. */
-  readonly reason: 'missing' | 'down' | 'address-missing'
+  readonly reason: 'missing' | 'down' | 'address-missing' | 'mtu-too-small'
   /** The RLOC that no interface has. */
   readonly address?: string
+  /** Bytes that it carries, and that we send. */
+  readonly mtu?: number
+  readonly pathMtu?: number
 }
 
 /** By name of interface, those with an address last; empty when all is well. */
@@ -34,13 +37,24 @@ export function interfaceProblems(
     if (addresses.some((one) => equalIpAddresses(one, address))) continue
     problems.push({ interfaceName, reason: 'address-missing', address: formatIpAddress(address) })
   }
+  const underlay = new Set(nodeConfig.rlocs.map(({ interfaceName }) => interfaceName))
+  const { pathMtu } = nodeConfig
+  for (const { name, mtu } of interfaces)
+    if (underlay.has(name) && mtu < pathMtu)
+      problems.push({ interfaceName: name, reason: 'mtu-too-small', mtu, pathMtu })
   return problems
 }
 
 /** One sentence for an operator. */
-export function problemText({ interfaceName, reason, address }: InterfaceProblem): string {
+export function problemText(problem: InterfaceProblem): string {
+  const { interfaceName, reason, address } = problem
   if (reason === 'missing') return `there is no interface ${interfaceName}`
   if (reason === 'down') return `interface ${interfaceName} is down or has no carrier`
+  if (reason === 'mtu-too-small')
+    return (
+      `${interfaceName} carries ${problem.mtu} bytes, fewer than pathMtu (${problem.pathMtu}): ` +
+      'larger packets are dropped'
+    )
   return `no interface has our RLOC ${address} (configured on ${interfaceName})`
 }
 

@@ -62,7 +62,7 @@ EID-PREFIX          ACTION   LOCATORS          VERSION  EXPIRES  PACKETS   BYTES
       'mapping-database',
       `
 EID-PREFIX        KIND            STATE  INTERFACE  MAC                VERSION  REGISTERED
-[7]10.10.0.0/24   dynamic-prefix  local  br0        -                        0  no
+[7]10.10.0.0/24   dynamic-prefix  local  br0        -                        0  -
 [7]10.10.0.5/32   dynamic-eid     local  br0        02:00:00:00:00:05        4  1.5s ago
 `,
     ],

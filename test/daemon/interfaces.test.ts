@@ -2,7 +2,11 @@
 import t from 'tap'
 import type { Event } from '../../src/control/event.js'
 import { createInterfaceFollowing } from '../../src/daemon/interface-following.js'
-import { interfaceChanges, interfaceProblems } from '../../src/daemon/interface-state.js'
+import {
+  interfaceChanges,
+  interfaceProblems,
+  problemText,
+} from '../../src/daemon/interface-state.js'
 import type { NetworkInterface } from '../../src/datapath/network-interface.js'
 import { aNodeConfig, anAddress } from '../support/builders.js'
 
@@ -47,6 +51,14 @@ t.test('an interface is amiss when it is not there, down, or without our RLOC', 
       { interfaceName: 'core0', reason: 'address-missing', address: 'fd00::1' },
     ],
   )
+})
+
+t.test('an underlay interface that carries less than we send is amiss', async (t) => {
+  const small = [core(1, { mtu: config.pathMtu - 1 }), anInterface('br0', 2, { mtu: 1280 })]
+  const [problem, ...others] = interfaceProblems(config, small)
+  t.match(problem, { interfaceName: 'core0', reason: 'mtu-too-small' })
+  t.same(others, [])
+  t.match(problemText(problem!), /^core0 carries 1499 bytes, fewer than pathMtu \(1500\)/)
 })
 
 t.test(
@@ -101,7 +113,7 @@ t.test('each change is said once, and leads to a new node or to other maps', asy
     ['interface-mended missing', 'interface-changed renewed'],
     ['renew'],
   ])
-  t.same(await take(core(1, { mtu: 1400 }), anInterface('br0', 3)), [
+  t.same(await take(core(1, { mtu: 9000 }), anInterface('br0', 3)), [
     ['interface-changed altered'],
     ['alter'],
   ])

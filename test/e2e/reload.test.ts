@@ -248,6 +248,7 @@ async function checkRenewed(t: Test, lab: RunningLab): Promise<void> {
   for (const address of Object.values(VM1.addresses)) await untilReaches(lab, 'host1', address)
   await poll(5_000, async () => (await problemsOf(lab))[0])
   t.match(daemonLog(lab, 'client'), /"interface-mended".*"site0"/)
+  t.notMatch(daemonLog(lab, 'mapping'), /"interface-problem"/, 'who forwards nothing needs none')
 }
 
 async function problemsOf(lab: RunningLab): Promise<readonly string[]> {
