@@ -4,13 +4,15 @@
  * A dummy C file that names every struct and enum of the header is compiled with `gcc -gbtf`; the
  * compiler's own layout is what is read back, so offsets can not drift from the C side. Fields
  * ending in `_be` and fields of a `__beNN` type are big-endian, `reserved*` fields are written as
- * zero and not shown. With `--check` nothing is written and a stale file is exit status 1.
+ * zero and not shown. With `--check` nothing is written and a stale file is exit status 1. What would
+ * make pinned maps be misread is refused until LISP_ABI_VERSION is raised.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { changesUnderOneVersion } from './abi-changes.js'
 import { type BtfMember, type BtfType, parseBtf } from './btf.js'
 
 const root = packageRoot()
@@ -19,11 +21,17 @@ const outputPath = join(root, 'src/datapath/abi.generated.ts')
 
 function main(): void {
   const text = generate(readFileSync(headerPath, 'utf8'))
+  const present = existsSync(outputPath) ? readFileSync(outputPath, 'utf8') : ''
+  const changes = changesUnderOneVersion(present, text)
+  if (changes.length > 0) {
+    console.error(`${changes.join(', ')}: changed, so raise LISP_ABI_VERSION in ${headerPath}`)
+    process.exitCode = 1
+    return
+  }
   if (!process.argv.includes('--check')) {
     writeFileSync(outputPath, text)
     return
   }
-  const present = existsSync(outputPath) ? readFileSync(outputPath, 'utf8') : ''
   if (present !== text) {
     console.error('src/datapath/abi.generated.ts is stale: run `npm run generate`')
     process.exitCode = 1

@@ -5,7 +5,8 @@
  *
  * Fields named *_be are in network byte order, all others in host order. No bitfields; padding is
  * explicit and zero. Enumerators are append-only. Whoever changes a structure or the meaning of a field
- * raises LISP_ABI_VERSION: pinned maps of another version are not read (addon/bpf_pins.h).
+ * raises LISP_ABI_VERSION: pinned maps of another version are not read (addon/bpf_pins.h). The generator
+ * refuses a changed structure or number under the same version.
  */
 #ifndef LISP_ABI_H
 #define LISP_ABI_H
