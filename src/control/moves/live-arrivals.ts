@@ -48,9 +48,10 @@ const RENEWALS = 3
 
 export function createLiveArrivals(
   { mobility }: Pick<NodeConfig, 'mobility'>,
-  { placement, exchange }: Pick<MoveParts, 'placement' | 'exchange'>,
+  parts: Pick<MoveParts, 'placement' | 'exchange' | 'expectGroups'>,
   callbacks: LiveArrivalCallbacks,
 ): LiveArrivals {
+  const { placement, exchange } = parts
   const { leaseMs, longestMs } = mobility.live
   const renewMs = leaseMs / RENEWALS
   const deadlines = createDeadlines()
@@ -62,10 +63,25 @@ export function createLiveArrivals(
     deadlines.cancel(arrival.record.name)
   }
 
+  /** What it listens to by now: a group is joined ahead for less time than a migration may take. */
+  function expectGroups(
+    arrival: Arrival,
+    source: Rloc,
+    { structuredRecords = [] }: MoveMessage,
+    now: Instant,
+    outputs: Output[],
+  ): void {
+    const passengers = passengersFrom(arrival, source)
+    const interfaces = new Set(passengers.flatMap(({ entry }) => entry?.interfaceName ?? []))
+    parts.expectGroups(structuredRecords, [...interfaces], () => {}, now, outputs)
+  }
+
   function renew(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
     const { id: moveId, name } = arrival.record
     const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
-      if (answer?.phase !== 'refused' || !running.has(name)) return
+      if (!running.has(name)) return
+      if (answer?.phase === 'prepared') expectGroups(arrival, source, answer, then, more)
+      if (answer?.phase !== 'refused') return
       const message = `${formatIpAddress(source)} refused: ${answer.reason}`
       callbacks.fail(arrival, refusal(409, 'source-refused', message), answer.reason, then, more)
     }

@@ -484,6 +484,27 @@ t.test('an endpoint that will come brings its groups and lists along', async (t)
   t.equal(world.xtr('site-4').entries.get('(10.4.0.5,239.6.6.6)'), '0 192.0.2.2 |')
 })
 
+t.test('a live migration may take longer than a group is joined ahead', async (t) => {
+  const world = createGroupWorld([xtrConfig(1), xtrConfig(2)])
+  const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
+  const mac = new Uint8Array(6).fill(2)
+  const [first, later] = ['(*,239.6.6.6)', '(*,239.7.7.7)']
+  world.raise('site-1', { kind: 'local-eid-seen', eid, mac, interfaceName: 'site', how: 'arp' })
+  world.run(5000)
+  world.join('site-1', first, '10.200.0.7')
+  world.run(50)
+  const source = anAddress('192.0.2.1')
+  world.command('site-2', { kind: 'start-move', eids: [eid], source, mode: 'live' })
+  world.run(20_000)
+  world.join('site-1', later, '10.200.0.7')
+  world.run(40_000)
+  t.equal(world.xtr('site-2').entries.get(first), '0 | site', 'after a minute')
+  t.equal(world.xtr('site-2').entries.get(later), '0 | site', 'joined while its memory was copied')
+  world.lose(() => true)
+  world.run(40_000)
+  t.notOk(world.xtr('site-2').entries.has(first), 'until nobody speaks of it any more')
+})
+
 t.test('a site with listeners follows the list of a roaming source once it is there', async (t) => {
   const world = createGroupWorld([xtrConfig(1), xtrConfig(2), xtrConfig(3)])
   const eid = { instanceId: 0, address: anAddress('10.200.0.7') }
