@@ -82,6 +82,11 @@ export function entriesOf(record: StructuredMapping): {
   return { entries, ignored }
 }
 
+export interface ChosenCopies {
+  readonly copies: readonly Encapsulation[]
+  readonly ignored: IgnoredEntries
+}
+
 /** Why entries are not copied to, and how many. */
 export interface IgnoredEntries {
   readonly ownRloc: number
@@ -99,7 +104,7 @@ export function chooseCopies(
   entries: readonly ReplicationEntry[],
   ownLevel: number,
   isDown: (rloc: Rloc) => boolean,
-): { readonly copies: readonly Encapsulation[]; readonly ignored: IgnoredEntries } {
+): ChosenCopies {
   const ignored = { ownRloc: 0, duplicate: 0, unsupported: 0, tooMany: 0 }
   const usable: { readonly level: number; readonly rloc: Rloc }[] = []
   for (const { level, address } of entries) {

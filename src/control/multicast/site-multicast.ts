@@ -1,8 +1,7 @@
 /**
  * Multicast of one xTR: listeners, sources and what the datapath is told of both (RFC 8378).
  *
- * A group has one replication entry per name. (S,G) serves the listeners of (S,G) and of (*,G), because
- * the datapath takes the first name that matches and no other. Copies of a replication list are made only
+ * What a group's entry should say is decided here (replication-entries.ts installs it). Copies of a replication list are made only
  * by the xTR of the site that serves the segment (segment-designation.ts). A relay (§9) has no listeners
  * of its own. A source that moves takes its lists with it, an endpoint that listens its groups: the
  * former site names them in the preparation of the move.
@@ -21,15 +20,8 @@ import {
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
 import { earliest } from '../deadlines.js'
-import type {
-  Capabilities,
-  DatapathEvent,
-  DatapathOperation,
-  Instant,
-  Output,
-} from '../input-output.js'
+import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
 import type { Itr } from '../itr/itr.js'
-import { push, report } from '../outputs.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createArrivingGroups } from './arriving-groups.js'
@@ -40,6 +32,7 @@ import { createHeardDeliveries } from './heard-deliveries.js'
 import { createJoinedReceivers } from './joined-receivers.js'
 import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
+import { createReplicationEntries, type ReplicationEntries } from './replication-entries.js'
 import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
 import { believedMs, type RestoredGroup, restoreGroups } from './restored-groups.js'
 import { createSegmentDesignation } from './segment-designation.js'
@@ -135,8 +128,6 @@ export interface SiteMulticastParts {
   solicit(eid: Eid, to: Rloc, now: Instant, outputs: Output[]): void
 }
 
-type PutReplication = Extract<DatapathOperation, { kind: 'put-replication' }>
-
 /** Groups that are handed over with one move; more are found by the first report or packet. */
 const MAXIMUM_HANDED_OVER = 32
 /** Our choice: an endpoint that was to come is given up after this. */
@@ -150,8 +141,16 @@ export function createSiteMulticast(
   const { database, question } = parts
   const { enabled, relayLevel } = config.multicast
   const level = relayLevel ?? 0
-  const installed = new Map<string, string>()
-  const groups = new Map<string, MulticastGroup>()
+  const entries: ReplicationEntries = createReplicationEntries({
+    level,
+    wanted: (group) => ({
+      local: interfacesFor(group),
+      chosen: copiesOf(group),
+      isFollowed: following.entriesOf(group) !== undefined,
+    }),
+    copying: (group, isCopied, now, outputs) => sourceJoins.update(group, isCopied, now, outputs),
+  })
+  const { install, installAll } = entries
   const designation = createSegmentDesignation(config, capabilities.random, redesignate)
   const isDesignated = designation.isOurs
   const deliveries = createHeardDeliveries((group, now, outputs) => installAll(group, now, outputs))
@@ -223,49 +222,13 @@ export function createSiteMulticast(
 
   /** To whom the list and the joins of a group have us make copies. */
   function copiesOf(group: MulticastGroup) {
-    const entries = mayReplicate(group) ? (following.entriesOf(group) ?? []) : []
-    const listed = chooseCopies(config, entries, level, parts.isDown)
+    const list = mayReplicate(group) ? (following.entriesOf(group) ?? []) : []
+    const listed = chooseCopies(config, list, level, parts.isDown)
     // Who has joined has chosen one xTR of the site: it is joined nowhere else.
     return { ...listed, copies: mergeCopies(listed.copies, joined.copiesOf(group)) }
   }
 
   // ------------------------------------------------------------------ the datapath
-
-  function install(group: MulticastGroup, now: Instant, outputs: Output[]): void {
-    const key = formatGroup(group)
-    const entries = following.entriesOf(group)
-    const local = interfacesFor(group)
-    const { copies, ignored } = copiesOf(group)
-    if (entries === undefined && local.length === 0 && copies.length === 0) {
-      groups.delete(key)
-      sourceJoins.update(group, false, now, outputs)
-      if (!installed.delete(key)) return
-      push(outputs, { kind: 'delete-replication', group })
-      report(outputs, 'replication-removed', 'info', { group: key })
-      return
-    }
-    groups.set(key, group)
-    sourceJoins.update(group, copies.length > 0, now, outputs)
-    const put = { kind: 'put-replication', group, copies, localInterfaces: local, level } as const
-    const text = textOf(put)
-    if (installed.get(key) === text) return
-    installed.set(key, text)
-    push(outputs, put)
-    const rlocs = copies.map(({ locator }) => formatIpAddress(locator.rloc))
-    report(outputs, 'replication-installed', 'info', {
-      group: key,
-      copies: copies.length,
-      rlocs: rlocs.slice(0, MAXIMUM_SHOWN),
-      localInterfaces: local,
-    })
-    for (const [reason, entries] of Object.entries(ignored))
-      if (entries > 0 && reason !== 'ownRloc')
-        report(outputs, 'replication-entries-ignored', 'notice', {
-          reason: REASONS[reason as keyof typeof REASONS],
-          group: key,
-          entries,
-        })
-  }
 
   function interfacesFor(group: MulticastGroup): readonly string[] {
     const exact = receivers.interfacesOf(group)
@@ -279,15 +242,6 @@ export function createSiteMulticast(
         !links.isAssertLoser(name, group) &&
         !(designation.isSubstitute(name, family) && deliveries.has(group, name)),
     )
-  }
-
-  /** The name itself and, of (*,G), every (S,G) that has an entry. */
-  function installAll(group: MulticastGroup, now: Instant, outputs: Output[]): void {
-    install(group, now, outputs)
-    if (group.source !== undefined) return
-    for (const one of [...groups.values()])
-      if (one.source !== undefined && formatGroup(anySource(one)) === formatGroup(group))
-        install(one, now, outputs)
   }
 
   function follow(group: MulticastGroup, now: Instant, outputs: Output[]): void {
@@ -337,7 +291,7 @@ export function createSiteMulticast(
       // Without an entry until now, where another one has served it.
       install(group, now, outputs)
     }
-    for (const group of [...groups.values()]) install(group, now, outputs)
+    entries.reinstall(now, outputs)
   }
 
   return {
@@ -397,8 +351,8 @@ export function createSiteMulticast(
         for (const group of following.followed()) {
           if (group.instanceId !== instanceId || group.source === undefined) continue
           if (!equalIpAddresses(group.source, address)) continue
-          const entries = following.entriesOf(group) ?? []
-          records.push(listMapping(group, entries.slice(0, MAXIMUM_HANDED_ENTRIES), HANDED_OVER))
+          const list = following.entriesOf(group) ?? []
+          records.push(listMapping(group, list.slice(0, MAXIMUM_HANDED_ENTRIES), HANDED_OVER))
         }
       }
       return records.slice(0, MAXIMUM_HANDED_OVER)
@@ -425,7 +379,7 @@ export function createSiteMulticast(
     },
     arrived({ instanceId, address }, now, outputs) {
       if (!enabled || relayLevel !== undefined) return
-      for (const group of [...groups.values()]) {
+      for (const group of [...entries.names().values()]) {
         const { source } = group
         if (group.instanceId !== instanceId || source === undefined) continue
         if (equalIpAddresses(source, address) && isHere(group)) follow(group, now, outputs)
@@ -459,7 +413,7 @@ export function createSiteMulticast(
         },
         install(group: MulticastGroup) {
           install(group, now, outputs)
-          return installed.has(formatGroup(group))
+          return entries.has(group)
         },
       }
       restoreGroups(restored, hooks, outputs)
@@ -495,7 +449,7 @@ export function createSiteMulticast(
       ),
     views,
     pimLinks: links.views,
-    size: () => installed.size,
+    size: () => entries.size,
   }
 
   /** An endpoint reports IPv6 groups from a link-local address, which is no EID. */
@@ -508,11 +462,11 @@ export function createSiteMulticast(
 
   function views(): GroupView[] {
     const listening = new Map(receivers.views().map((one) => [formatGroup(one.group), one]))
-    const names = new Map(groups)
+    const names = new Map(entries.names())
     for (const [key, { group }] of listening) names.set(key, group)
     return [...names].map(([name, group]) => {
       const one = listening.get(name)
-      const entries = following.entriesOf(group)
+      const list = following.entriesOf(group)
       return {
         group: name,
         instanceId: group.instanceId,
@@ -520,10 +474,10 @@ export function createSiteMulticast(
         listeners: one?.listeners ?? 0,
         interfaces: interfacesFor(group),
         registered: one?.registered ?? false,
-        followed: entries !== undefined,
+        followed: list !== undefined,
         copies: copiesOf(group).copies.map(({ locator }) => formatIpAddress(locator.rloc)),
         level,
-        members: entries?.length ?? 0,
+        members: list?.length ?? 0,
       }
     })
   }
@@ -532,18 +486,5 @@ export function createSiteMulticast(
 const HANDED_OVER = { ttlMinutes: 1, mapVersion: 0, own: false }
 /** What fits beside the rest of a move message; the Map-Server tells all of them soon after. */
 const MAXIMUM_HANDED_ENTRIES = 32
-const MAXIMUM_SHOWN = 16
 /** Records of one SMR that are looked at. */
 const MAXIMUM_SMR_RECORDS = 16
-
-const REASONS = {
-  ownRloc: 'own-rloc',
-  duplicate: 'duplicate',
-  unsupported: 'unsupported-rloc',
-  tooMany: 'too-many',
-} as const
-
-function textOf({ copies, localInterfaces, level }: PutReplication): string {
-  const to = copies.map(({ locator }) => formatIpAddress(locator.rloc)).sort()
-  return `${level} ${to.join(' ')} | ${localInterfaces.join(' ')}`
-}
