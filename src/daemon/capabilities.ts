@@ -31,7 +31,8 @@ export function ensureBpfFilesystem(): string | undefined {
   if (isBpfFilesystem()) return undefined
   const result = spawnSync('mount', ['-t', 'bpf', 'bpf', BPF_FILESYSTEM], { encoding: 'utf8' })
   if (result.status === 0) return undefined
-  const why = result.error?.message ?? result.stderr.trim()
+  // The first line says it; the others are about where else to look.
+  const why = result.error?.message ?? result.stderr.trim().split('\n')[0]
   const remedy = `mount -t bpf bpf ${BPF_FILESYSTEM}`
   return `no bpffs at ${BPF_FILESYSTEM} and mounting it failed (${why}): mount it with \`${remedy}\``
 }

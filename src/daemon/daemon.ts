@@ -20,6 +20,7 @@ import type { NetworkInterface } from '../datapath/network-interface.js'
 import { openEmbeddedStore } from '../store/embedded-store.js'
 import { createBlockCipher } from './block-cipher.js'
 import { type Clock, createClock, createRandom, fromStored } from './clock-and-random.js'
+import { forwardingIsOff } from './forwarding.js'
 import type { Hands } from './hands.js'
 import { createInterfaceFollowing } from './interface-following.js'
 import { createLog, type Log } from './log.js'
@@ -58,6 +59,8 @@ export async function startDaemon(options: {
   for (const { path, problem } of options.loaded.warnings) {
     log.say('warning', 'configuration-warning', { path, problem })
   }
+  const problem = config.datapath.kind === 'none' ? undefined : forwardingIsOff(config)
+  if (problem !== undefined) log.say('warning', 'forwarding-is-off', { problem })
   const addon = loadNativeAddon()
   const signatures = createSignatures((now) => now + clock.wallClock() - clock.now())
   const blockCipher = createBlockCipher()

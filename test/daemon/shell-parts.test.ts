@@ -11,6 +11,7 @@ import type { Event } from '../../src/control/event.js'
 import { keyUnwrap, keyWrap } from '../../src/control/lisp-sec/lisp-sec-keys.js'
 import { createBlockCipher } from '../../src/daemon/block-cipher.js'
 import { missingCapabilities, oldKernel } from '../../src/daemon/capabilities.js'
+import { forwardingIsOff } from '../../src/daemon/forwarding.js'
 import { createIcmpResponder, icmpFrame, tooBigMessage } from '../../src/daemon/icmp.js'
 import { createLog } from '../../src/daemon/log.js'
 import { createRehearsal } from '../../src/daemon/rehearsal.js'
@@ -169,6 +170,35 @@ t.test('what is lacking is said in one sentence with the remedy', async (t) => {
   t.match(oldKernel('6.1.0-18-amd64'), /Linux 6\.1\.0-18-amd64 is too old: .* 6\.6/)
   t.equal(oldKernel('6.6.0'), undefined)
   t.equal(oldKernel('7.0'), undefined)
+})
+
+t.test('a kernel that does not forward where packets pass is said with the remedy', async (t) => {
+  const config = {
+    rlocs: [{ address: '192.0.2.1', interface: 'core0', priority: 1, weight: 100 }],
+    siteInterfaces: [{ name: 'br0', instanceId: 7, proxyNeighbours: true }],
+    eidPrefixes: [],
+    dynamicEidPrefixes: [],
+  }
+  const kernel = (values: Record<string, string>) => (path: string) => {
+    const value = values[path.replace('/proc/sys/net/', '')]
+    if (value === undefined) throw new Error(`${path}: no such file`)
+    return value
+  }
+  const core = 'ipv4/conf/core0/forwarding'
+  const bridge = 'ipv4/conf/br0/forwarding'
+  t.equal(forwardingIsOff(config, kernel({ [core]: '1\n', [bridge]: '1\n' })), undefined)
+  t.match(
+    forwardingIsOff(config, kernel({ [core]: '1\n', [bridge]: '0\n' })),
+    /does not forward ipv4 on br0, .*no-route-to-rloc: sysctl -w net\.ipv4\.ip_forward=1$/,
+  )
+  t.equal(forwardingIsOff(config, kernel({ [core]: '1\n' })), undefined, 'br0 is not there yet')
+  const prefix = { prefix: 'fd00:10::/64', instanceId: 7, interface: 'br0' }
+  const both = { ...config, eidPrefixes: [prefix] }
+  const sixth = { 'ipv6/conf/br0/forwarding': '0\n', 'ipv6/conf/core0/forwarding': '1\n' }
+  t.match(
+    forwardingIsOff(both, kernel({ ...sixth, [core]: '0\n', [bridge]: '1\n' })),
+    /ipv4 on core0, ipv6 on br0, .*ip_forward=1 net\.ipv6\.conf\.all\.forwarding=1$/,
+  )
 })
 
 t.test('godwitd checks a configuration and says everything that is wrong with it', async (t) => {

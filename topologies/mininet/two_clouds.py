@@ -271,7 +271,8 @@ class GodwitCLI(CLI):
 def test(net, topology):
     """One move under ping: 0 when nothing was lost."""
     target = "10.10.0.5"
-    ping = net["host1"].popen(["ping", "-i", "0.01", "-c", "300", "-q", target])
+    command = ["ping", "-i", "0.01", "-c", "300", "-q", target]
+    ping = net["host1"].popen(command, stderr=subprocess.STDOUT)
     time.sleep(1)
     problem = move(net, topology, "vm1", "cloud-b")
     output = ping.communicate(timeout=30)[0].decode()
