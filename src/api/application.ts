@@ -156,6 +156,7 @@ function createContext(options: ApiOptions): ApiContext {
     startedAt,
     sizes: () => node.tables.sizes(),
     datapath,
+    groupPackets: options.groupPackets,
     followers: () => events.followers(),
     sockets: options.sockets,
   })
@@ -164,6 +165,7 @@ function createContext(options: ApiOptions): ApiContext {
     problems: options.problems ?? (() => []),
     node,
     datapath,
+    groupPackets: options.groupPackets,
     version,
     startedAt,
     events,

@@ -14,6 +14,7 @@ import type {
   GroupCounter,
   MappingCounter,
 } from '../datapath/datapath.js'
+import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
 import type { Eid } from '../lisp/eid.js'
 import { commandFailed } from './errors.js'
 import type { EventLog } from './event-log.js'
@@ -48,6 +49,8 @@ export interface ApiContext {
   readonly node: ApiNode
   /** Undefined for a node without packets of its own. */
   readonly datapath: ApiDatapath | undefined
+  /** Counters of IGMP, MLD, PIM and joins between xTRs, where these are spoken. */
+  readonly groupPackets?: (() => GroupPacketCounters) | undefined
   readonly config: Config
   readonly version: string
   readonly startedAt: Date

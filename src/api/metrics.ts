@@ -10,6 +10,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { EVENT_NAMES, type Event } from '../control/event.js'
 import type { TableSizes } from '../control/table-pages.js'
 import type { DatapathCounters } from '../datapath/datapath.js'
+import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
+import { registerGroupPackets } from './group-packet-metrics.js'
 import { registerSockets, type SocketCounters } from './socket-metrics.js'
 
 export interface Metrics {
@@ -27,6 +29,7 @@ export interface MetricSources {
   readonly startedAt: Date
   sizes(): TableSizes
   datapath: { counters(): DatapathCounters } | undefined
+  groupPackets?: (() => GroupPacketCounters) | undefined
   followers(): number
   readonly sockets?: (() => SocketCounters) | undefined
 }
@@ -48,6 +51,8 @@ export function createMetrics(sources: MetricSources): Metrics {
   const refreshAll = [registerTables(register, sources)]
   if (sources.sockets !== undefined) refreshAll.push(registerSockets(register, sources.sockets))
   if (datapath !== undefined) refreshAll.push(registerDatapath(register, () => datapath.counters()))
+  if (sources.groupPackets !== undefined)
+    refreshAll.push(registerGroupPackets(register, sources.groupPackets))
   return {
     countEvent(event, at = new Date()) {
       events(event)

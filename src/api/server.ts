@@ -7,6 +7,7 @@
  * work of its start left to do, and so no packet waits for it.
  */
 import type { Config } from '../config/schema.js'
+import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
 import { createApplication } from './application.js'
 import type { ApiDatapath, ApiNode } from './context.js'
 import type { ApiLog } from './errors.js'
@@ -17,6 +18,8 @@ import type { WorkloadKeeping } from './workload-book.js'
 export interface ApiOptions {
   readonly node: ApiNode
   readonly datapath: ApiDatapath | undefined
+  /** Counters of IGMP, MLD, PIM and joins between xTRs, where these are spoken. */
+  readonly groupPackets?: (() => GroupPacketCounters) | undefined
   readonly config: Config
   readonly version: string
   readonly startedAt: Date

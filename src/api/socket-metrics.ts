@@ -1,6 +1,6 @@
 /**
- * Metrics of the daemon's own sockets: LISP control (UDP 4342), and the protocols of the segments. A queue
- * that overflows in the kernel, or an RLOC that nothing can be sent from, shows nowhere else.
+ * Metrics of the daemon's own sockets for LISP control (UDP 4342). A queue that overflows in the kernel, or
+ * an RLOC that nothing can be sent from, shows nowhere else.
  */
 import { Counter, type Registry } from 'prom-client'
 
@@ -9,8 +9,6 @@ export interface SocketCounters {
   readonly control: Readonly<Record<string, number>>
   /** Datagrams not sent, by the kernel's reason. */
   readonly unsent: Readonly<Record<string, number>>
-  /** Packets of IGMP, MLD and PIM by outcome; empty where none are spoken. */
-  readonly segment: Readonly<Record<string, number>>
 }
 
 /** Returns what sets them to the values of this moment. */
@@ -25,10 +23,6 @@ export function registerSockets(register: Registry, read: () => SocketCounters):
     [
       counter('control_unsent', 'Control datagrams that the kernel refused', 'reason'),
       ...(['unsent', 'reason'] as const),
-    ],
-    [
-      counter('segment_packets', 'IGMP, MLD and PIM packets, by outcome', 'outcome'),
-      ...(['segment', 'outcome'] as const),
     ],
   ]
   return () => {

@@ -270,6 +270,17 @@ export const NodeView = Type.Object({
     { description: 'Table sizes' },
   ),
   datapath: Type.Optional(DatapathView),
+  groupPackets: Type.Optional(
+    Type.Object(
+      {
+        packets: CountByName,
+        drops: Type.Record(Type.String(), Type.Number(), {
+          description: 'Every reason, also those at zero',
+        }),
+      },
+      { description: 'IGMP, MLD and PIM packets, and joins between xTRs' },
+    ),
+  ),
 })
 
 export const EventView = Type.Object(

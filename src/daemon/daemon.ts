@@ -124,13 +124,14 @@ export async function startDaemon(options: {
   const api = await startApi({
     node: running,
     datapath: hands?.datapath,
+    groupPackets: hands?.groupPackets,
     get config() {
       return shown
     },
     version: options.version,
     startedAt: new Date(),
     problems: () => following.problems(),
-    sockets: () => socketCounters(wire, hands),
+    sockets: () => socketCounters(wire),
     workloads: { records, save: (changed) => store.save(changed) },
     log: { error: (fields, message) => log.say('error', 'api-fault', { ...fields, message }) },
   })
@@ -256,10 +257,10 @@ function openWire(
   })
 }
 
-function socketCounters(wire: UdpWire, hands: Hands | undefined): SocketCounters {
+function socketCounters(wire: UdpWire): SocketCounters {
   const { received, sent, truncated, droppedByKernel, unsent } = wire.counters()
   const control = { received, sent, truncated, 'dropped-by-kernel': droppedByKernel }
-  return { control, unsent, segment: hands?.segmentCounters() ?? {} }
+  return { control, unsent }
 }
 
 /** Instances of which a run with this configuration serves groups at its segments. */

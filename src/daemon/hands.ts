@@ -9,6 +9,7 @@ import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
 import type { DatapathEvent, DatapathOperation, Input } from '../control/input-output.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
+import { type GroupPacketCounters, sumOf } from '../datapath/group-packet-counters.js'
 import type { NativeAddon } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
 import type { Clock } from './clock-and-random.js'
@@ -17,7 +18,7 @@ import { createJoinPackets } from './join-packets.js'
 import type { Log } from './log.js'
 import { type NeighbourWatch, watchNeighbours } from './neighbour-watch.js'
 import type { RunningNode } from './run-node.js'
-import { createSegmentPackets, type SegmentOutcome } from './segment-packets.js'
+import { createSegmentPackets } from './segment-packets.js'
 
 export interface Hands {
   readonly datapath: BpfDatapath
@@ -26,8 +27,8 @@ export interface Hands {
   connect(running: RunningNode, nodeConfig: () => NodeConfig): void
   /** The node is there, and knows what was restored: it may hear of its segments. */
   followSegments(nodeConfig: NodeConfig): void
-  /** Of IGMP, MLD and PIM on the segments. */
-  segmentCounters(): Readonly<Record<SegmentOutcome, number>>
+  /** Of IGMP, MLD, PIM and joins between xTRs. */
+  groupPackets(): GroupPacketCounters
   close(): void
 }
 
@@ -83,6 +84,7 @@ export function createHands(options: {
       segments.follow(nodeConfig, interfaces())
       joins.follow(nodeConfig, interfaces())
     },
+    groupPackets: () => sumOf([segments.counters(), joins.counters()]),
     connect(node, nodeConfig) {
       running = node
       neighbours = watchNeighbours({
@@ -92,7 +94,6 @@ export function createHands(options: {
         onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
       })
     },
-    segmentCounters: segments.counters,
     close() {
       neighbours?.close()
       segments.close()

@@ -6,6 +6,7 @@
 import type { NodeConfig } from '../config/node-config.js'
 import type { DatapathEvent } from '../control/input-output.js'
 import type { DatapathLog } from '../datapath/datapath-log.js'
+import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
 import { joinFilter, parseJoinFrame } from '../datapath/join-frames.js'
 import type { NativeAddon, NativeHandle } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
@@ -13,26 +14,31 @@ import type { NetworkInterface } from '../datapath/network-interface.js'
 export interface JoinPackets {
   /** Listens on exactly the RLOC interfaces of this configuration. */
   follow(nodeConfig: NodeConfig, interfaces: readonly NetworkInterface[]): void
+  counters(): GroupPacketCounters
   close(): void
 }
 
 export function createJoinPackets(options: {
-  readonly addon: Pick<NativeAddon, 'openFrames' | 'closeFrames'>
+  readonly addon: Pick<NativeAddon, 'openFrames' | 'frameStatistics' | 'closeFrames'>
   readonly log: DatapathLog
   readonly onEvents: (events: readonly DatapathEvent[]) => void
 }): JoinPackets {
   const { addon, log } = options
   const open = new Map<number, NativeHandle>()
+  let [received, cutShort, queueFull] = [0, 0, 0]
 
   function take(frames: readonly Uint8Array[]): void {
     const events = frames.flatMap((frame): DatapathEvent[] => {
       const join = parseJoinFrame(frame)
       return join === undefined ? [] : [{ kind: 'encapsulated-pim', ...join }]
     })
+    received += events.length
+    cutShort += frames.length - events.length
     if (events.length > 0) options.onEvents(events)
   }
 
   function shut(index: number, handle: NativeHandle): void {
+    queueFull += addon.frameStatistics(handle).droppedByKernel
     addon.closeFrames(handle)
     open.delete(index)
   }
@@ -51,6 +57,14 @@ export function createJoinPackets(options: {
         } catch (error) {
           log('error', 'joins-unheard', { interfaceName: name, why: String(error) })
         }
+      }
+    },
+    counters() {
+      let full = queueFull
+      for (const handle of open.values()) full += addon.frameStatistics(handle).droppedByKernel
+      return {
+        packets: { 'join-received': received },
+        drops: { 'join-cut-short': cutShort, 'join-queue-full': full },
       }
     },
     close() {

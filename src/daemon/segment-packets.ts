@@ -13,6 +13,12 @@ import type { NodeConfig } from '../config/node-config.js'
 import type { DatapathEvent } from '../control/input-output.js'
 import type { SegmentOperation } from '../control/segment-vocabulary.js'
 import type { DatapathLog } from '../datapath/datapath-log.js'
+import {
+  GROUP_PACKET_DROPS,
+  GROUP_PACKETS,
+  type GroupPacketCounters,
+  zeros,
+} from '../datapath/group-packet-counters.js'
 import { markAsRouter } from '../datapath/kernel-devices.js'
 import type { NativeAddon, NativeHandle } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
@@ -28,11 +34,9 @@ export interface SegmentPackets {
   /** Listens on exactly the site interfaces of this configuration, and says who we are there. */
   follow(nodeConfig: NodeConfig, interfaces: readonly NetworkInterface[]): void
   send(operation: SegmentOperation): void
-  counters(): Readonly<Record<SegmentOutcome, number>>
+  counters(): GroupPacketCounters
   close(): void
 }
-
-export type SegmentOutcome = 'received' | 'sent' | 'unparsable' | 'send-failed' | 'dropped'
 
 interface OpenSegment {
   readonly site: NetworkInterface
@@ -48,20 +52,19 @@ export function createSegmentPackets(options: {
 }): SegmentPackets {
   const { addon, log } = options
   const segments = new Map<string, OpenSegment>()
-  const counters: Record<SegmentOutcome, number> = {
-    received: 0,
-    sent: 0,
-    unparsable: 0,
-    'send-failed': 0,
-    dropped: 0,
-  }
+  const packets = zeros(GROUP_PACKETS)
+  const drops = zeros(GROUP_PACKET_DROPS)
 
   function take(interfaceName: string, frames: readonly Uint8Array[]): void {
     const events: DatapathEvent[] = []
     for (const frame of frames) {
       const packet = parseSegmentFrame(frame)
-      counters[packet === undefined ? 'unparsable' : 'received'] += 1
-      if (packet !== undefined) events.push({ kind: 'segment-packet', interfaceName, ...packet })
+      if (typeof packet === 'string') {
+        drops[packet] += 1
+        continue
+      }
+      packets[`${packet.protocol}-received`] += 1
+      events.push({ kind: 'segment-packet', interfaceName, ...packet })
     }
     if (events.length > 0) options.onEvents(events)
   }
@@ -77,7 +80,7 @@ export function createSegmentPackets(options: {
   }
 
   function shut(name: string, { frames, restore }: OpenSegment): void {
-    counters.dropped += addon.frameStatistics(frames).droppedByKernel
+    drops['segment-queue-full'] += addon.frameStatistics(frames).droppedByKernel
     addon.closeFrames(frames)
     restore?.()
     segments.delete(name)
@@ -106,22 +109,29 @@ export function createSegmentPackets(options: {
       if (events.length > 0) options.onEvents(events)
     },
     send(operation) {
-      const segment = segments.get(operation.interfaceName)
+      const { interfaceName, protocol } = operation
+      const segment = segments.get(interfaceName)
+      if (segment === undefined) {
+        drops['send-without-interface'] += 1
+        return
+      }
+      if (!isSendable(operation)) {
+        drops['send-without-address'] += 1
+        return
+      }
       try {
-        if (segment === undefined || !isSendable(operation)) throw new Error('nowhere to send it')
         addon.sendFrame(segment.site.index, segmentFrame(operation, segment.site.mac))
-        counters.sent += 1
+        packets[`${protocol}-sent`] += 1
       } catch (error) {
-        counters['send-failed'] += 1
-        const { interfaceName, protocol } = operation
+        drops['send-failed'] += 1
         log('debug', 'segment-send-failed', { interfaceName, protocol, why: String(error) })
       }
     },
     counters() {
-      let { dropped } = counters
+      let full = drops['segment-queue-full']
       for (const { frames } of segments.values())
-        dropped += addon.frameStatistics(frames).droppedByKernel
-      return { ...counters, dropped }
+        full += addon.frameStatistics(frames).droppedByKernel
+      return { packets: { ...packets }, drops: { ...drops, 'segment-queue-full': full } }
     },
     close() {
       for (const [name, one] of [...segments]) shut(name, one)

@@ -8,6 +8,7 @@
 import type { SegmentOperation, SegmentProtocol } from '../control/segment-vocabulary.js'
 import { type IpAddress, ipAddress, isMulticast, type MacAddress } from '../lisp/address.js'
 import { classicFilter, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN } from './classic-filter.js'
+import type { GroupPacketDrop } from './group-packet-counters.js'
 import { internetChecksum } from './internet-checksum.js'
 
 export interface SegmentPacket {
@@ -20,14 +21,19 @@ export interface SegmentPacket {
   readonly payload: Uint8Array
 }
 
-/** What an arriving frame carries; undefined for anything else or cut short. Copies nothing. */
-export function parseSegmentFrame(frame: Uint8Array): SegmentPacket | undefined {
-  if (frame.length < ETHERNET_BYTES + IPV4_BYTES) return undefined
+export type UnreadSegmentFrame = Extract<
+  GroupPacketDrop,
+  'segment-cut-short' | 'segment-fragment' | 'segment-ip-header' | 'segment-other-protocol'
+>
+
+/** What an arriving frame carries, or why it is not read. Copies nothing. */
+export function parseSegmentFrame(frame: Uint8Array): SegmentPacket | UnreadSegmentFrame {
+  if (frame.length < ETHERNET_BYTES + IPV4_BYTES) return 'segment-cut-short'
   const packet = frame.subarray(ETHERNET_BYTES)
   const mac = frame.subarray(6, 12)
   const type = (frame[12]! << 8) | frame[13]!
   if (type === ETHERTYPE_IPV4) return parseIpv4(packet, mac)
-  return type === ETHERTYPE_IPV6 ? parseIpv6(packet, mac) : undefined
+  return type === ETHERTYPE_IPV6 ? parseIpv6(packet, mac) : 'segment-other-protocol'
 }
 
 /** The frame of an operation, sent by `from`. Throws RangeError for a payload that fits no frame. */
@@ -94,14 +100,15 @@ const IPV6_ROUTER_ALERT_TYPE = 5
 /** Precedence 6, internetwork control (RFC 3376 §4). */
 const INTERNETWORK_CONTROL = 0xc0
 
-function parseIpv4(packet: Uint8Array, mac: MacAddress): SegmentPacket | undefined {
+function parseIpv4(packet: Uint8Array, mac: MacAddress): SegmentPacket | UnreadSegmentFrame {
   const headerBytes = (packet[0]! & 0xf) * 4
   const end = (packet[2]! << 8) | packet[3]!
   const fragment = ((packet[6]! & 0x3f) << 8) | packet[7]!
-  if (packet[0]! >> 4 !== 4 || headerBytes < IPV4_BYTES || fragment !== 0) return undefined
-  if (end < headerBytes || end > packet.length) return undefined
+  if (packet[0]! >> 4 !== 4 || headerBytes < IPV4_BYTES) return 'segment-ip-header'
+  if (end < headerBytes || end > packet.length) return 'segment-cut-short'
+  if (fragment !== 0) return 'segment-fragment'
   const protocol = packet[9] === IGMP ? 'igmp' : packet[9] === PIM ? 'pim' : undefined
-  if (protocol === undefined) return undefined
+  if (protocol === undefined) return 'segment-other-protocol'
   return {
     protocol,
     mac,
@@ -124,10 +131,11 @@ function hasIpv4Alert(options: Uint8Array): boolean {
   return false
 }
 
-function parseIpv6(packet: Uint8Array, mac: MacAddress): SegmentPacket | undefined {
-  if (packet.length < IPV6_BYTES || packet[0]! >> 4 !== 6) return undefined
+function parseIpv6(packet: Uint8Array, mac: MacAddress): SegmentPacket | UnreadSegmentFrame {
+  if (packet[0]! >> 4 !== 6) return 'segment-ip-header'
+  if (packet.length < IPV6_BYTES) return 'segment-cut-short'
   const end = IPV6_BYTES + ((packet[4]! << 8) | packet[5]!)
-  if (end > packet.length) return undefined
+  if (end > packet.length) return 'segment-cut-short'
   const about = {
     mac,
     source: ipAddress(packet.subarray(8, 24)),
@@ -138,9 +146,11 @@ function parseIpv6(packet: Uint8Array, mac: MacAddress): SegmentPacket | undefin
     const payload = packet.subarray(IPV6_BYTES, end)
     return { protocol: 'pim', ...about, routerAlert: false, payload }
   }
-  if (packet[6] !== HOP_BY_HOP || end < IPV6_BYTES + 8) return undefined
+  if (packet[6] !== HOP_BY_HOP) return 'segment-other-protocol'
+  if (end < IPV6_BYTES + 8) return 'segment-cut-short'
   const payloadAt = IPV6_BYTES + 8 + packet[IPV6_BYTES + 1]! * 8
-  if (packet[IPV6_BYTES] !== ICMPV6 || payloadAt > end) return undefined
+  if (packet[IPV6_BYTES] !== ICMPV6) return 'segment-other-protocol'
+  if (payloadAt > end) return 'segment-cut-short'
   const routerAlert = hasIpv6Alert(packet.subarray(IPV6_BYTES + 2, payloadAt))
   return { protocol: 'mld', ...about, routerAlert, payload: packet.subarray(payloadAt, end) }
 }

@@ -22,7 +22,14 @@ import type {
 } from '../../src/api/views.js'
 import type { Event } from '../../src/control/event.js'
 import type * as Snapshot from '../../src/control/snapshot.js'
-import { aConfig, aDatapath, aMove, createFakeNode, type FakeNode } from '../support/fake-node.js'
+import {
+  aConfig,
+  aDatapath,
+  aMove,
+  createFakeNode,
+  type FakeNode,
+  someGroupPackets,
+} from '../support/fake-node.js'
 
 interface Answer {
   readonly status: number
@@ -46,7 +53,8 @@ let document: Document
 
 t.before(async () => {
   const startedAt = new Date(Date.now() - 5000)
-  api = await startApi({ node, datapath: aDatapath, config, version: '1.2.3', startedAt })
+  const counted = { datapath: aDatapath, groupPackets: someGroupPackets }
+  api = await startApi({ node, ...counted, config, version: '1.2.3', startedAt })
   document = (await call('GET', '/openapi.json')).json as Document
 })
 t.teardown(() => api.close())
@@ -445,6 +453,9 @@ t.test('metrics count events by reason and read datapath and tables when asked',
   t.equal(value('godwit_datapath_drops_total', 'reason="malformed-inner"'), '0')
   t.equal(value('godwit_datapath_packets_total', 'kind="encapsulated"'), '1200')
   t.equal(value('godwit_datapath_hold_packets'), '2')
+  t.equal(value('godwit_group_control_packets_total', 'kind="igmp-received"'), '12')
+  t.equal(value('godwit_group_control_drops_total', 'reason="segment-fragment"'), '2')
+  t.equal(value('godwit_group_control_drops_total', 'reason="join-cut-short"'), '0')
   t.equal(value('godwit_datapath_hold_released_total'), '37')
   t.equal(value('godwit_datapath_hold_dropped_total', 'endpoint-absent'), '1')
   t.equal(value('godwit_map_cache_entries'), '3')
@@ -494,7 +505,6 @@ t.test('metrics show what became of control datagrams', async (t) => {
     sockets: () => ({
       control: { received: 3, 'dropped-by-kernel': 2 },
       unsent: { EINVAL: 4 },
-      segment: {},
     }),
   })
   for (let scrape = 0; scrape < 2; scrape += 1) {

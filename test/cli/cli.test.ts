@@ -25,6 +25,7 @@ import {
   aDatapath,
   aMove,
   createFakeNode,
+  someGroupPackets,
   temporaryDirectory,
 } from '../support/fake-node.js'
 
@@ -43,7 +44,8 @@ interface Run {
 
 t.before(async () => {
   const startedAt = new Date(Date.now() - 65_000)
-  const api = await startApi({ node, datapath: aDatapath, config, version: '1.2.3', startedAt })
+  const counted = { datapath: aDatapath, groupPackets: someGroupPackets }
+  const api = await startApi({ node, ...counted, config, version: '1.2.3', startedAt })
   t.teardown(() => api.close())
 })
 
@@ -96,10 +98,23 @@ MOVE              STATE      TRIGGER       EIDS            FROM        TO       
                                            [7]fd00:10::5
 `,
     ],
-    ['drops', '\nREASON       PACKETS  BYTES\nunknown-eid        3    252\n'],
+    [
+      'drops',
+      `
+REASON                           PACKETS  BYTES
+unknown-eid                            3    252
+group control: segment-fragment        2      -
+`,
+    ],
     [
       'drops --all',
-      '\nREASON           PACKETS  BYTES\nmalformed-inner        0      0\nunknown-eid            3    252\n',
+      `
+REASON                           PACKETS  BYTES
+malformed-inner                        0      0
+unknown-eid                            3    252
+group control: segment-fragment        2      -
+group control: join-cut-short          0      -
+`,
     ],
     [
       'counters',
@@ -132,6 +147,8 @@ t.test('show multicast tells groups, segments, listeners and routers', async (t)
   const json = JSON.parse((await godwit('show', 'multicast', '--json')).out)
   t.match(json, { groups: Array, listeners: Array, segments: Array })
   t.same(json.routers[0].neighbours, ['10.10.0.9'])
+  t.match(out, /CONTROL PACKETS +COUNT\nigmp-received +12\npim-sent +3\nsegment-fragment +2\n$/)
+  t.same(json.control.drops, { 'segment-fragment': 2, 'join-cut-short': 0 })
 })
 
 t.test('columns line up: a cell begins where its title begins', async (t) => {
@@ -150,7 +167,9 @@ t.test('--json prints what the API said', async (t) => {
   t.equal(cache.total, 1)
   t.equal(cache.mapCache[0].counters.packets, 1200)
   t.equal(JSON.parse((await godwit('show', 'sites', '--json')).out).sites[0].name, 'clouds')
-  t.equal(JSON.parse((await godwit('show', 'drops', '--json')).out)['unknown-eid'].bytes, 252)
+  const drops = JSON.parse((await godwit('show', 'drops', '--json')).out)
+  t.equal(drops['unknown-eid'].bytes, 252)
+  t.same(drops['group control: segment-fragment'], { packets: 2 })
   t.equal(JSON.parse((await godwit('show', 'counters', '--json')).out).hold.heldTotal, 40)
   t.equal(JSON.parse((await godwit('show', 'node', '--json')).out).node, 'cloud-b')
   t.equal(JSON.parse((await godwit('show', 'moves', '--json')).out).moves.length, 1)

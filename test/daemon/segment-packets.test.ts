@@ -8,10 +8,18 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { MembershipPolicy } from '../../src/config/node-config.js'
 import { loadNativeAddon } from '../../src/datapath/native-addon.js'
+import { segmentFrame } from '../../src/datapath/segment-frames.js'
+import { encodeIgmp } from '../../src/lisp/multicast/igmp.js'
 import { isInsideNamespace, runInsideNamespace } from '../datapath/addon-fixture.js'
-import { aMembershipPolicy, aMulticastPolicy } from '../support/builders.js'
+import { aMembershipPolicy, aMulticastPolicy, anAddress } from '../support/builders.js'
 import { xtrConfig } from '../support/group-world.js'
-import { ip, type SegmentHost, startHost, startSegmentNode } from '../support/segment-hosts.js'
+import {
+  interfaceNamed,
+  ip,
+  type SegmentHost,
+  startHost,
+  startSegmentNode,
+} from '../support/segment-hosts.js'
 
 // On a busy machine; alone it takes a sixth of it.
 t.setTimeout(120_000)
@@ -26,6 +34,14 @@ const TIMING = {
   lastMemberQueryMs: 200,
 }
 const HOST_MAC = '02:00:00:00:00:07'
+const GREEDY_GROUPS = 100_000
+/** As many as a frame of 1,280 bytes takes, and a divisor of the groups. */
+const RECORDS_OF_REPORT = 100
+const BURST_GROUPS = 2000
+const ETHERNET_BYTES = 14
+/** Of 239.16.0.0 and what follows. */
+const groupBytes = (index: number): Uint8Array =>
+  Uint8Array.of(239, 16 + (index >> 16), (index >> 8) & 0xff, index & 0xff)
 const LEAVE_MS = TIMING.lastMemberQueryMs * TIMING.robustness
 
 function configOf(about: Partial<MembershipPolicy> = {}) {
@@ -173,6 +189,86 @@ function testInside(): void {
     },
   )
 
+  t.test('a host that joins 100,000 groups meets its limit, and the others go on', async (t) => {
+    const [host] = await aSegment(t, 'mcast_snooping 1')
+    ip('link add greedy type veth peer name port3')
+    ip('link set dev port3 master site')
+    for (const link of ['port3', 'greedy']) ip(`link set dev ${link} up`)
+    t.teardown(() => ip('link del dev greedy'))
+    const node = startSegmentNode(configOf(), addon)
+    t.teardown(() => node.stop())
+    const { index, mac } = interfaceNamed('greedy')
+    const [source, destination] = [anAddress('10.1.0.99'), anAddress('224.0.0.22')]
+    for (let first = 0; first < GREEDY_GROUPS; first += RECORDS_OF_REPORT) {
+      const records = Array.from({ length: RECORDS_OF_REPORT }, (_, at) => ({
+        type: 'change-to-exclude' as const,
+        group: { family: 4 as const, bytes: groupBytes(first + at) },
+        sources: [],
+      }))
+      const message = { kind: 'source-membership-report', protocol: 'igmp', records } as const
+      const about = { interfaceName: 'greedy', protocol: 'igmp', source, destination } as const
+      const payload = encodeIgmp(message)
+      addon.sendFrame(index, segmentFrame({ kind: 'send-on-segment', ...about, payload }, mac))
+      // A burst of all of them would fill the kernel's queues, not our tables.
+      if (first % BURST_GROUPS === 0) await new Promise(setImmediate)
+    }
+    await host!.tell('join 239.1.1.1')
+    await node.until(() => node.joined().includes('(*,239.1.1.1)'))
+    const [four] = node.segments()
+    const greedy = node.listeners().filter(({ hosts }) => hosts.includes('10.1.0.99'))
+    t.equal(greedy.length, aMembershipPolicy().maximumGroupsPerHost)
+    t.ok(four!.refused > GREEDY_GROUPS / 2, `${four!.refused} joins refused of ${GREEDY_GROUPS}`)
+    const refusals = node.moments.filter(({ event }) => event.name === 'group-refused')
+    t.same(new Set(refusals.map(({ event }) => event.reason)), new Set(['too-many-groups-of-host']))
+  })
+
+  t.test(
+    'what is no IGMP, MLD or PIM, or too short for it, is counted by its reason',
+    async (t) => {
+      await aSegment(t)
+      const node = startSegmentNode(configOf(), addon)
+      t.teardown(() => node.stop())
+      ip('link add stranger type veth peer name site2')
+      t.teardown(() => ip('link del dev stranger'))
+      for (const link of ['stranger', 'site2']) ip(`link set dev ${link} up`)
+      const config = configOf()
+      const [site] = config.siteInterfaces
+      node.packets.follow({ ...config, siteInterfaces: [{ ...site!, name: 'site2' }] }, [
+        interfaceNamed('site2'),
+      ])
+      const { index, mac } = interfaceNamed('stranger')
+      const about = { interfaceName: 'site2', source: anAddress('10.1.0.9') } as const
+      const destination = anAddress('224.0.0.13')
+      const payload = new Uint8Array(8)
+      const pim = {
+        kind: 'send-on-segment',
+        protocol: 'pim',
+        ...about,
+        destination,
+        payload,
+      } as const
+      const frame = segmentFrame(pim, mac)
+      const spoiled = (at: number, byte: number): Uint8Array => {
+        const copy = frame.slice()
+        copy[at] = byte
+        return copy
+      }
+      addon.sendFrame(index, frame)
+      addon.sendFrame(index, spoiled(ETHERNET_BYTES + 6, 0x20))
+      addon.sendFrame(index, spoiled(ETHERNET_BYTES, 0x41))
+      addon.sendFrame(index, spoiled(ETHERNET_BYTES + 3, 200))
+      const drops = () => node.packets.counters().drops
+      await node.until(() => drops()['segment-cut-short'] === 1)
+      t.match(drops(), { 'segment-fragment': 1, 'segment-ip-header': 1, 'segment-cut-short': 1 })
+      const before = node.packets.counters().packets['pim-sent'] ?? 0
+      node.packets.send({ ...pim, interfaceName: 'site9' })
+      node.packets.send({ ...pim, destination: anAddress('10.1.0.1') })
+      t.match(drops(), { 'send-without-interface': 1, 'send-without-address': 1 })
+      node.packets.send(pim)
+      t.equal(node.packets.counters().packets['pim-sent'], before + 1)
+    },
+  )
+
   t.test(
     'a host that has come without a word is known by the answer to its greeting',
     async (t) => {
@@ -185,7 +281,10 @@ function testInside(): void {
       const node = startSegmentNode(configOf({ timing, enabled: true }), addon)
       t.teardown(() => node.stop())
       await node.until(() => node.joined().length === 2)
-      const answered = (): number => node.packets.counters().received
+      const answered = (): number => {
+        const { packets } = node.packets.counters()
+        return (packets['igmp-received'] ?? 0) + (packets['mld-received'] ?? 0)
+      }
       const before = answered()
       const eid = {
         instanceId: 0,

@@ -60,15 +60,15 @@ async function groupAt(lab: RunningLab, node: string, name: string): Promise<Gro
   return groups.find(({ group }) => group === name)
 }
 
-/** Data packets on a link until `stop`, by outer destination. */
-async function watch(lab: RunningLab, node: string, link: string) {
+/** Packets to a UDP port that come in on a link, by destination, until what it returns is called. */
+async function watch(lab: RunningLab, node: string, link: string, port = 4341) {
   const options = ['-i', link, '-n', '-q', '-l', '-Q', 'in', '--immediate-mode']
-  const capture = lab.start(node, 'tcpdump', ...options, 'udp dst port 4341')
+  const capture = lab.start(node, 'tcpdump', ...options, `udp dst port ${port}`)
   await capture.says('listening')
   return async (): Promise<Map<string, number>> => {
     const { stdout } = await capture.stop()
     const counts = new Map<string, number>()
-    for (const [, to = ''] of stdout.matchAll(/> ([\d.]+)\.4341: UDP/g))
+    for (const [, to = ''] of stdout.matchAll(/> ([\d.]+)\.\d+: UDP/g))
       counts.set(to, (counts.get(to) ?? 0) + 1)
     return counts
   }
@@ -99,6 +99,7 @@ function figuresOf(lab: RunningLab, phase: Phase, { recordFile }: Listener) {
 async function checkCopies(t: Test, lab: RunningLab): Promise<void> {
   const first = await watch(lab, 'core1', 'origin')
   const second = await watch(lab, 'core2', 'middle')
+  const idle = await watch(lab, 'east-guest', 'eth0', 5000)
   await send(lab, 'joined', RATE).finished
   // What the capture has not yet read.
   await pause(500)
@@ -109,6 +110,7 @@ async function checkCopies(t: Test, lab: RunningLab): Promise<void> {
   }
   t.equal(onFirst.get(NORTH), RATE * GROUPS.length, 'one by unicast')
   t.equal(onFirst.size, GROUPS.length + 1, 'and no other')
+  t.same([...(await idle())], [], 'none to a host beside a listener, on a bridge that snoops')
 }
 
 const skip = labSkip || (missingRouter() ?? false)

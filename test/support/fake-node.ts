@@ -12,6 +12,7 @@ import type { Event } from '../../src/control/event.js'
 import type { Command, CommandResult } from '../../src/control/input-output.js'
 import type { MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
 import { pageOf, type ReadTables, type TableQuery } from '../../src/control/table-pages.js'
+import type { GroupPacketCounters } from '../../src/datapath/group-packet-counters.js'
 import type { Eid, EidPrefix } from '../../src/lisp/eid.js'
 import { createEidTrie } from '../../src/tables/eid-trie.js'
 import { aPrefix } from './builders.js'
@@ -118,6 +119,12 @@ export function aMove(overrides: Partial<MoveView> = {}): MoveView {
     ...overrides,
   }
 }
+
+/** Of IGMP, MLD, PIM and joins between xTRs. */
+export const someGroupPackets = (): GroupPacketCounters => ({
+  packets: { 'igmp-received': 12, 'pim-sent': 3, 'join-received': 0 },
+  drops: { 'segment-fragment': 2, 'join-cut-short': 0 },
+})
 
 export const aDatapath: ApiDatapath = {
   counters: () => ({

@@ -54,6 +54,9 @@ export const nodeRoutes: FastifyPluginCallbackTypebox<RouteOptions> = (app, opti
           moves: sizes.moves,
         },
         ...(counters === undefined ? {} : { datapath: asJson(counters) }),
+        ...(context.groupPackets === undefined
+          ? {}
+          : { groupPackets: asJson(context.groupPackets()) }),
       }
     },
   )

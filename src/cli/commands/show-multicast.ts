@@ -2,7 +2,13 @@
  * `godwit show multicast`: groups, the segments and listeners behind them, and the routers that speak PIM.
  */
 import type { Static } from 'typebox'
-import type { ListenerView, MulticastGroupView, PimLinkView, SegmentView } from '../../api/views.js'
+import type {
+  ListenerView,
+  MulticastGroupView,
+  NodeInformation,
+  PimLinkView,
+  SegmentView,
+} from '../../api/views.js'
 import { type Column, formatDuration, formatTable } from '../columns.js'
 import {
   type CliCommand,
@@ -77,6 +83,12 @@ const routerColumns: readonly Column<Static<typeof PimLinkView>>[] = [
   { title: 'BY US', text: ({ joinedByUs }) => String(joinedByUs), align: 'right' },
 ]
 
+/** What was taken, sent and dropped; what never happened is left out. */
+const controlColumns: readonly Column<readonly [string, number]>[] = [
+  { title: 'CONTROL PACKETS', text: ([name]) => name },
+  { title: 'COUNT', text: ([, count]) => String(count), align: 'right' },
+]
+
 export const showMulticastCommand: CliCommand = {
   usage: 'show multicast',
   summary: 'multicast groups: listeners, copies, receiver sites (RFC 8378)',
@@ -95,9 +107,11 @@ async function showMulticast(context: CommandContext): Promise<void> {
     .client()
     .get<ListenersAnswer>('/v1/multicast/listeners')
   const { links } = await context.client().get<RoutersAnswer>('/v1/multicast/routers')
+  const { groupPackets } = await context.client().get<NodeInformation>('/v1/node')
+  const control = groupPackets === undefined ? {} : { control: groupPackets }
   if (context.json)
     return context.print(
-      JSON.stringify({ ...answer, segments, listeners, routers: links }, null, 2),
+      JSON.stringify({ ...answer, segments, listeners, routers: links, ...control }, null, 2),
     )
   const { groups, total, next } = answer
   context.print(formatTable(groupColumns, groups, 'no multicast groups', context.colour))
@@ -105,6 +119,10 @@ async function showMulticast(context: CommandContext): Promise<void> {
   printMore(context, segmentColumns, segments)
   printMore(context, listenerColumns, listeners)
   printMore(context, routerColumns, links)
+  if (groupPackets === undefined) return
+  const { packets, drops } = groupPackets
+  const counted = Object.entries({ ...packets, ...drops }).filter(([, count]) => count > 0)
+  printMore(context, controlColumns, counted)
 }
 
 /** A further table, where there is anything to say. */

@@ -250,17 +250,30 @@ async function showCounters(context: CommandContext): Promise<void> {
 }
 
 async function showDrops(context: CommandContext): Promise<void> {
-  const { datapath } = await context.client().get<NodeInformation>('/v1/node')
-  if (context.json) return printJson(context, datapath?.drops ?? null)
+  const { datapath, groupPackets } = await context.client().get<NodeInformation>('/v1/node')
+  // Of IGMP, MLD, PIM and joins between xTRs; how long they were is not counted.
+  const control = Object.entries(groupPackets?.drops ?? {}).map(
+    ([reason, packets]): [string, Drop] => [`group control: ${reason}`, { packets }],
+  )
+  if (context.json) {
+    const drops = datapath && { ...datapath.drops, ...Object.fromEntries(control) }
+    return printJson(context, drops ?? null)
+  }
   if (datapath === undefined) return context.print(NO_DATAPATH)
   const all = context.options['all'] === true
-  const rows = Object.entries(datapath.drops).filter(([, drop]) => all || drop.packets > 0)
-  const columns: Column<[string, { packets: number; bytes: number }]>[] = [
+  const counted: [string, Drop][] = [...Object.entries(datapath.drops), ...control]
+  const rows = counted.filter(([, drop]) => all || drop.packets > 0)
+  const columns: Column<[string, Drop]>[] = [
     { title: 'REASON', text: ([reason]) => reason },
     { title: 'PACKETS', text: ([, drop]) => String(drop.packets), align: 'right' },
-    { title: 'BYTES', text: ([, drop]) => String(drop.bytes), align: 'right' },
+    { title: 'BYTES', text: ([, drop]) => String(drop.bytes ?? '-'), align: 'right' },
   ]
   context.print(formatTable(columns, rows, 'nothing dropped', context.colour))
+}
+
+interface Drop {
+  readonly packets: number
+  readonly bytes?: number
 }
 
 async function showNode(context: CommandContext): Promise<void> {
