@@ -46,6 +46,8 @@ export interface DatabaseEntry {
   awayLocators: readonly Locator[]
   committed: boolean
   departedAt: number
+  /** Since when it is at home here; -Infinity: an orchestrated move brought it, Infinity: took it away. */
+  rootedAt: number
   /** The last frame of it that was seen here since, and not believed. */
   strayFrameAt: number
   lastHitAt: number
@@ -182,6 +184,7 @@ function newEntry(
     awayLocators: [],
     committed: true,
     departedAt: Number.NEGATIVE_INFINITY,
+    rootedAt: now,
     strayFrameAt: Number.NEGATIVE_INFINITY,
     lastHitAt: Number.NEGATIVE_INFINITY,
     solicitAfter: Number.NEGATIVE_INFINITY,

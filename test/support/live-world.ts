@@ -60,6 +60,8 @@ export interface CourseOptions {
   /** Senders subscribe to what they use (RFC 9437). */
   readonly subscribe?: boolean
   readonly clocks?: Readonly<Record<string, number>>
+  /** The machine sends nothing of its own accord. */
+  readonly mute?: boolean
   /** Least delay of every path, in ms. */
   readonly delayMs?: number
   /** Instead of the default. */
@@ -68,7 +70,7 @@ export interface CourseOptions {
 
 /** Traffic begins half a second before `BEGIN` and never ends. */
 export function liveWorld(carry?: Carry, options: CourseOptions = {}): Course {
-  const { subscribe = false, clocks, delayMs = 2, live = {} } = options
+  const { subscribe = false, mute = false, clocks, delayMs = 2, live = {} } = options
   const delays = {
     leastDelayMs: { from: delayMs, to: delayMs },
     meanJitterMs: 0,
@@ -105,7 +107,7 @@ export function liveWorld(carry?: Carry, options: CourseOptions = {}): Course {
   const { hosts, timeline } = world
   const [vm, other] = [hosts.byName('vm-1'), hosts.byName('host-1')]
   const traffic = hosts.traffic(other, vm, 4)!
-  for (const one of [traffic, hosts.traffic(vm, other, 4)!]) {
+  for (const one of mute ? [traffic] : [traffic, hosts.traffic(vm, other, 4)!]) {
     const next = (): void => {
       hosts.send(one, 200)
       timeline.after(2, next)

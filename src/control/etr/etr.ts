@@ -7,7 +7,9 @@
  * null version. A Map-Notify that names another place is a departure: redirect, tell the segment, and
  * believe frames of that EID again only after 300 ms (stragglers). Frames that never cease mean that
  * there are two of it: they are believed ever more slowly, while an endpoint that left and comes back
- * was silent here meanwhile and is believed at once, however often it moves. Orchestrated moves are in
+ * was silent here meanwhile and is believed at once, however often it moves. Where it was rooted (here
+ * for a minute, or brought by an orchestrated move) it is asked for when somebody else claims it, and
+ * believed each time: a forger elsewhere is slowed down, who is at home is not. Orchestrated moves are in
  * moves.ts; Map-Registers and their repetition in registrar.ts; what a Map-Notify says and whether it
  * counts in notify-reception.ts.
  */
@@ -93,6 +95,10 @@ export interface Etr {
 const STRAGGLER_MS = 300
 /** An endpoint that has left says nothing here for so long; one that is still here hardly can. */
 const SILENCE_MS = 1000
+/** Our choice: who is here for so long is at home. */
+const ROOTED_MS = 60_000
+/** Who is back this soon had not left: it stays at home. */
+const KEPT_MS = 2000
 /** Evidence this fresh entitles to claim against a refusal. */
 const STRONG_EVIDENCE_MS = 3000
 const CONFLICT_WINDOW_MS = 60_000
@@ -144,6 +150,8 @@ export function createEtr(
     if (entry.heardVersion === 0) hear(entry, itr.knownVersion(eid, now))
     smr.forget(entry)
     deadlines.cancel(`age/${entry.key}`)
+    const isKept = isRooted(entry) && now - entry.departedAt < KEPT_MS
+    if (!isKept) entry.rootedAt = now
     // Null version: nobody told us one, and the Map-Server orders such claims by arrival.
     entry.claimVersion = 0
     placement.local(entry, mac, interfaceName, now, outputs)
@@ -166,7 +174,8 @@ export function createEtr(
   function isReturn(entry: DatabaseEntry, now: Instant, outputs: Output[]): boolean {
     const contested = now - entry.strayFrameAt < SILENCE_MS
     const recent = now - entry.lastConflictAt < CONFLICT_WINDOW_MS
-    const quietMs = contested && recent ? backOffMs(entry.conflicts) : STRAGGLER_MS
+    const isSlow = contested && recent && !isRooted(entry)
+    const quietMs = isSlow ? backOffMs(entry.conflicts) : STRAGGLER_MS
     if (now - entry.departedAt < quietMs) {
       entry.strayFrameAt = now
       ignoreFrame(entry.eid, 'straggler', outputs)
@@ -175,6 +184,11 @@ export function createEtr(
     if (contested) countConflict(entry, now, outputs)
     entry.strayFrameAt = Number.NEGATIVE_INFINITY
     return true
+  }
+
+  /** Whether it was at home here when it left. */
+  function isRooted(entry: DatabaseEntry): boolean {
+    return entry.departedAt - entry.rootedAt >= ROOTED_MS
   }
 
   function countConflict(entry: DatabaseEntry, now: Instant, outputs: Output[]): void {
@@ -210,6 +224,7 @@ export function createEtr(
     deadlines.cancel(`claim/${entry.key}`)
     registrar.forget(entry)
     smr.departed(entry)
+    if (isRooted(entry)) deadlines.set(`ask/${entry.key}`, now + STRAGGLER_MS)
     push(outputs, { kind: 'announce-gateway', eid: entry.eid, interfaceName: entry.interfaceName })
     report(outputs, 'eid-departed', 'notice', {
       eid: formatEid(entry.eid),
@@ -234,6 +249,11 @@ export function createEtr(
       placement.forget(entry, outputs)
       report(outputs, 'eid-removed', 'info', { reason: 'aged', eid: formatEid(entry.eid) })
     }
+  }
+
+  /** If somebody else only said so, it is here still and answers. */
+  function ask({ eid, interfaceName, state }: DatabaseEntry, outputs: Output[]): void {
+    if (state === 'away') push(outputs, { kind: 'solicit-endpoint', eid, interfaceName })
   }
 
   function handleRefusal(
@@ -361,6 +381,7 @@ export function createEtr(
         const entry = database.byKey(key.slice(key.indexOf('/') + 1))
         if (entry === undefined) continue
         if (key.startsWith('age/')) age(entry, now, outputs)
+        else if (key.startsWith('ask/')) ask(entry, outputs)
         else if (entry.registering) registrar.register([entry], now, outputs)
       }
       registrar.handleDeadline(now, outputs)

@@ -90,7 +90,10 @@ export function createMoveSource(config: NodeConfig, parts: MoveParts): MoveSour
       if (follow(entry, record, underWay, now, outputs)) gone.push(entry)
     }
     // Only when all are redirected: until then packets are lost.
-    for (const entry of gone) etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
+    for (const entry of gone) {
+      if (underWay !== undefined) entry.rootedAt = Number.POSITIVE_INFINITY
+      etr.settleDeparture(entry, now + MAPPING_SYSTEM_MS, now, outputs)
+    }
     if (underWay !== undefined) {
       if (underWay.entries.every(({ key }) => underWay.confirmed.has(key)))
         departures.conclude(underWay, now)

@@ -199,6 +199,7 @@ export function createMoves(
       entries.push(entry)
       smr.forget(entry)
       returns.arrived(entry)
+      entry.rootedAt = Number.NEGATIVE_INFINITY
       // Told by the source: the version after it is a claim that fences off whatever was before.
       entry.claimVersion = entry.heardVersion === 0 ? 0 : nextMapVersion(entry.heardVersion)
       placement.local(entry, mac, interfaceName, now, outputs)

@@ -180,6 +180,8 @@ export function createSourcePreparation(
   ): void {
     const options = { committed, mapVersion: record.mapVersion, release: false }
     etr.registrar.forget(entry)
+    // Announced: it has no home here any more.
+    if (!committed) entry.rootedAt = Number.POSITIVE_INFINITY
     placement.away(entry, record.locators, options, now, outputs)
     entry.solicitAfter = Number.POSITIVE_INFINITY
   }

@@ -34,6 +34,7 @@ export function createSourceReturn(parts: MoveParts, departures: Departures): So
   function deliverAgain(entries: readonly DatabaseEntry[], now: Instant, outputs: Output[]): void {
     for (const entry of entries) {
       smr.forget(entry)
+      entry.rootedAt = Number.NEGATIVE_INFINITY
       placement.local(entry, entry.mac, entry.interfaceName, now, outputs)
     }
     etr.registrar.register(entries, now, outputs)
