@@ -83,6 +83,54 @@ t.test('a changed byte shows in the checksum', async (t) => {
   }
 })
 
+/** Captured: FRR 10.3's pim6d as the neighbour of an xTR, with a host behind it that joins and leaves. */
+const PIM6D = {
+  hello: '200035820001000200030002000401f409c400130004000000010014000414b9b5ef',
+  join: '2300c3750200fe8000000000000038e72bfffeb4da1e000100d202000080ff3e00000000000000000000000001020001000002000480fd000032000000000000000000000002',
+  prune:
+    '2300c3750200fe8000000000000038e72bfffeb4da1e000100d202000080ff3e00000000000000000000000001020000000102000480fd000032000000000000000000000002',
+  goodbye: '200035850001000200000002000401f409c400130004000000010014000414b9b5ef',
+} as const
+
+t.test(
+  'the Hello, Join, Prune and goodbye of an IPv6 router are read, checksums as well',
+  async (t) => {
+    const from = anAddress('fe80::b468:9eff:fe1a:8443')
+    const addresses = { source: from, destination: anAddress('ff02::d') }
+    const read = (name: keyof typeof PIM6D) => decodePim(bytesOf(PIM6D[name]), addresses)
+    t.match(read('hello'), {
+      kind: 'pim-hello',
+      options: [
+        { kind: 'holdtime', seconds: 3 },
+        { kind: 'lan-prune-delay', propagationDelay: 500, overrideInterval: 2500 },
+        { kind: 'dr-priority', priority: 1 },
+        { kind: 'generation-id', id: 0x14b9b5ef },
+      ],
+    })
+    t.match(read('goodbye'), { options: [{ kind: 'holdtime', seconds: 0 }] })
+    const source = {
+      address: anAddress('fd00:32::2'),
+      sparse: true,
+      wildcard: false,
+      rpTree: false,
+    }
+    for (const [name, joined, pruned] of [
+      ['join', [source], []],
+      ['prune', [], [source]],
+    ] as const) {
+      const message = read(name)
+      t.match(message, {
+        kind: 'pim-join-prune',
+        upstreamNeighbor: { address: anAddress('fe80::38e7:2bff:feb4:da1e') },
+        holdtime: 210,
+        groups: [{ group: { address: anAddress('ff3e::102') }, joined, pruned }],
+      })
+      if (message.kind === 'pim-join-prune')
+        t.equal(hexOf(encodePim(message, addresses)), PIM6D[name], 'and written alike')
+    }
+  },
+)
+
 const group = { kind: 'membership-query' as const, group: V4.destination }
 
 t.test('response and interval codes mean what their RFCs say', async (t) => {
