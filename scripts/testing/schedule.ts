@@ -12,6 +12,7 @@ export interface TestGroup {
 const NEEDS_QUIET = /\/test\/(bench|demo|e2e|store|tables)\/|\/api\/large-tables|\/native-hold/
 /** … but for these, which build networks and are indifferent to what runs beside them. */
 const INDIFFERENT = [
+  'bad-input',
   'capture',
   'closed-network',
   'hold-limits',
@@ -25,7 +26,7 @@ const INDIFFERENT = [
   'why-and-replay',
 ].map((name) => `/e2e/${name}.test.js`)
 /** The longest begin first, so that none is left over when all others are done. */
-const LONGEST = ['e2e/kill', 'fuzz/decoders', 'e2e/why-and-replay', 'e2e/reload']
+const LONGEST = ['e2e/kill', 'fuzz/decoders', 'e2e/bad-input', 'e2e/reload', 'fuzz/native']
 
 /** The groups in which `files` run, one group after the other. */
 export function groupsOf(files: readonly string[]): TestGroup[] {
