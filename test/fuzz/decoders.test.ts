@@ -14,7 +14,7 @@ import { createChance } from './random-bytes.js'
 import { createTargets } from './targets.js'
 
 const FIXED_SEED = 9301
-const FIXED_INPUTS = 200_000
+const FIXED_INPUTS = 120_000
 const FRESH_CPU_SECONDS = 5
 const COVERAGE_INPUTS = 60_000
 
