@@ -28,8 +28,9 @@ static __always_inline int write_macs(struct __sk_buff *skb, const __u8 *destina
 
 /*
  * Out of the interface. A veth into another namespace is stepped over: the frame goes on as if its far
- * end had received it (measured: a fifth of UDP in small packets). Not with TCP: it waits in the queue
- * behind the veth, so that its receiver is woken for more at once.
+ * end had received it (measured: a fifth of UDP in small packets). Not with TCP: through the veth's queue
+ * MTU-sized TCP gains 8 to 17 % (measured), presumably because its receiver then runs after GRO and not in
+ * the middle of it. By protocol, so that a flow keeps one way and its order.
  */
 static __always_inline int send_out(__u32 interface_index, int is_peer, __u8 protocol)
 {

@@ -96,7 +96,7 @@ static bool fill_site(struct lisp_site_interface *site)
 	uint8_t choice = is_receiver ? 0 : shim_choose();
 
 	site->instance_id = choice & 0x10 ? 0xffffff : choice & 3;
-	site->flags = (~choice & 3) | (choice & 0x60 ? 0 : LISP_SITE_PROXY);
+	site->flags = (~choice & 3) | (choice & 0x60 ? 0 : LISP_SITE_PROXY) | (choice & 8 ? LISP_SITE_PEER : 0);
 	memset(site->mac, 0x02, sizeof(site->mac));
 	return !(choice & 0x80);
 }
