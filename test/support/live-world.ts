@@ -60,6 +60,8 @@ export interface CourseOptions {
   /** Senders subscribe to what they use (RFC 9437). */
   readonly subscribe?: boolean
   readonly clocks?: Readonly<Record<string, number>>
+  /** Machines in the clouds; 1 without it. */
+  readonly endpoints?: number
   /** The machine sends nothing of its own accord. */
   readonly mute?: boolean
   /** Least delay of every path, in ms. */
@@ -78,7 +80,7 @@ export function liveWorld(carry?: Carry, options: CourseOptions = {}): Course {
     meanEventMs: 0.1,
     meanHoldMs: 0.02,
   }
-  const topology = simulatedSize()
+  const topology = simulatedSize({ endpoints: options.endpoints ?? 1 })
   const nodes = topology.nodes.map((node) => ({
     ...node,
     nodeConfig: {
