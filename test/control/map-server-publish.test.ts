@@ -67,7 +67,12 @@ function registers(system: System, at: number, eidPrefix: string, rloc = ETR, tt
   registerNonce += 1n
   const locators = ttlMinutes === 0 ? [] : [aLocator(rloc, { local: true })]
   const records = [aMapping({ eidPrefix, locators, ttlMinutes })]
-  return system.register(at, rloc, { nonce: registerNonce, identity: OTHER, records })
+  const registered = system.register(at, rloc, { nonce: registerNonce, identity: OTHER, records })
+  // Where a former RLOC is told, subscribers are told behind it.
+  const behind = system.mapServer.deadline() === at ? system.deadline(at) : undefined
+  if (behind === undefined) return registered
+  const { sent, names } = registered
+  return { ...registered, sent: [...sent, ...behind.sent], names: [...names, ...behind.names] }
 }
 
 /** Map-Notifies to the subscriber, in words. */
@@ -123,6 +128,22 @@ t.test('every change is published with the next nonce', async (t) => {
   t.match(told(again.sent), [/^192\.0\.2\.1 502 10\.1\.0\.5\/32 → 192\.0\.2\.7/], 'unacknowledged')
   const refreshed = registers(system, 4, '10.1.0.5/32', '192.0.2.7')
   t.same(told(refreshed.sent), [], 'a refresh is no news')
+})
+
+t.test('who still delivers is told of a move before those who only send there', async (t) => {
+  const system = aSystem()
+  registers(system, 0, '10.1.0.5/32')
+  subscribed(system, 1, 500n)
+  const records = [aMapping({ eidPrefix: '10.1.0.5/32', locators: ['192.0.2.8'] })]
+  registerNonce += 1n
+  const moved = system.register(2, '192.0.2.8', { nonce: registerNonce, identity: OTHER, records })
+  t.same(
+    moved.notices.map(({ to }) => to),
+    [ETR],
+  )
+  t.same(told(moved.sent), [])
+  t.equal(system.mapServer.deadline(), 2, 'at once, but as work of its own')
+  t.match(told(system.deadline(2).sent), [/^192\.0\.2\.1 501 /])
 })
 
 t.test('a nonce that does not rise is dropped silently', async (t) => {

@@ -103,8 +103,8 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
   const described = createDescribedEidServer(config, capabilities, guard)
   const listening: Publisher = {
     ...publisher,
-    changed(eidPrefix, now, outputs) {
-      publisher.changed(eidPrefix, now, outputs)
+    changed(eidPrefix, now, outputs, later) {
+      publisher.changed(eidPrefix, now, outputs, later)
       groups.sourceChanged(eidPrefix, now, outputs)
     },
   }
