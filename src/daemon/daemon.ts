@@ -32,10 +32,13 @@ import { createUdpWire, type UdpWire } from './udp-wire.js'
 export interface Daemon {
   /** Read the configuration again; an invalid one changes nothing and is logged whole. */
   reload(): Promise<void>
-  /** Graceful end; what stays in the kernel says `datapath.onStop`. */
-  stop(): Promise<void>
+  /** Graceful end; `onStop` is `datapath.onStop` of the configuration unless it is given. */
+  stop(onStop?: OnStop): Promise<void>
   readonly log: Log
 }
+
+/** Whether programs and tables leave the kernel with the daemon, and registrations the Map-Servers. */
+type OnStop = Config['datapath']['onStop']
 
 interface Loaded {
   readonly config: Config
@@ -215,18 +218,18 @@ export async function startDaemon(options: {
     onFailure: interfaceTrouble,
   })
 
-  const stop = async (): Promise<void> => {
+  const stop = async (onStop: OnStop = config.datapath.onStop): Promise<void> => {
     endRehearsal()
     watch?.close()
     // With the programs gone nobody shall send us packets; with `keep` we forward on.
-    const withdraw = config.datapath.onStop === 'detach'
+    const withdraw = onStop === 'detach'
     await running.command({ kind: 'shutdown', withdraw })
     running.raise({ name: 'node-stopped', severity: 'notice' })
     running.stop()
     unsubscribe()
     await closeQuietly(api, log)
     wire.close()
-    hands?.close()
+    hands?.close(onStop)
     await recorder?.close()
     await store.close()
     log.close()

@@ -29,7 +29,7 @@ export interface Hands {
   followSegments(nodeConfig: NodeConfig): void
   /** Of IGMP, MLD, PIM and joins between xTRs. */
   groupPackets(): GroupPacketCounters
-  close(): void
+  close(onStop: Config['datapath']['onStop']): void
 }
 
 /** The datapath with its maps; nothing attached yet. Throws what `createBpfDatapath` throws. */
@@ -94,12 +94,12 @@ export function createHands(options: {
         onFailure: (error) => log.say('warning', 'neighbour-watch-failed', { why: String(error) }),
       })
     },
-    close() {
+    close(onStop) {
       neighbours?.close()
       segments.close()
       joins.close()
       icmp.close()
-      datapath.close(config.datapath.onStop)
+      datapath.close(onStop)
     },
   }
 }

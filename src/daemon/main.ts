@@ -43,14 +43,16 @@ function handleSignals(daemon: Daemon): void {
     reloading = reloading.then(() => daemon.reload())
   })
   let stopping = false
-  const stop = (): void => {
+  const stop = (onStop?: 'keep'): void => {
     if (stopping) return
     stopping = true
     setTimeout(() => process.exit(0), STOP_MS).unref()
-    daemon.stop().then(() => process.exit(0), crash)
+    daemon.stop(onStop).then(() => process.exit(0), crash)
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
+  process.on('SIGTERM', () => stop())
+  process.on('SIGINT', () => stop())
+  // Choice: the one signal left that Node does not use itself. What starts next takes over.
+  process.on('SIGUSR2', () => stop('keep'))
 }
 
 function checkConfig(configPath: string): void {

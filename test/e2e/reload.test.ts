@@ -79,6 +79,17 @@ t.test('a running system takes changes without losing a packet', { skip: labSkip
 
   t.test('interfaces that were deleted and made again forward again', (t) => checkRenewed(t, lab))
 
+  t.test('a stop for a restart (SIGUSR2) leaves everything forwarding', async (t) => {
+    await flowing(t, lab, async () => {
+      await stopDaemon(lab, 'cloud-a', 'SIGUSR2')
+      await pause(200)
+      reviveDaemon(lab, 'cloud-a')
+      await untilHealthy(lab, 'cloud-a')
+    })
+    t.match(daemonLog(lab, 'cloud-a'), /"node-stopped"/, 'it ended by itself')
+    t.same(await tableDifferences(lab, 'cloud-a', GATEWAYS), [], 'kernel and daemon agree')
+  })
+
   t.test('a graceful stop with onStop: keep leaves everything forwarding', async (t) => {
     await changeConfig(lab, 'cloud-a', ({ datapath, ...config }) => ({
       ...config,

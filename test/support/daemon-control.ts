@@ -23,11 +23,15 @@ export async function killDaemon(lab: RunningLab, node: string): Promise<void> {
   await poll(5_000, async () => (startTimeOf(pid) === undefined ? undefined : `${pid} lives`))
 }
 
-/** SIGTERM; the milliseconds until it was gone. */
-export async function stopDaemon(lab: RunningLab, node: string): Promise<number> {
+/** A signal that ends it gracefully; the milliseconds until it was gone. */
+export async function stopDaemon(
+  lab: RunningLab,
+  node: string,
+  signal: 'SIGTERM' | 'SIGUSR2' = 'SIGTERM',
+): Promise<number> {
   const pid = daemonPid(lab, node)
   const began = performance.now()
-  signalProcess(pid, 'SIGTERM')
+  signalProcess(pid, signal)
   await poll(5_000, async () => (startTimeOf(pid) === undefined ? undefined : `${pid} lives`))
   return performance.now() - began
 }
