@@ -8,6 +8,7 @@
 #
 # --lab: what is to run afterwards builds networks, so a machine that cannot is told so at once and
 # not after minutes of installing (src/lab/requirements.ts asks the same for who comes without this).
+# --deploy: without what only tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec 1>&2
@@ -25,6 +26,12 @@ node -e 'const [a,b]=process.versions.node.split(".").map(Number);process.exit(a
   fail "Node $node_version is too old: 20.19 or newer is needed (Debian 13 has it; elsewhere install it from nodejs.org)"
 command -v npm >/dev/null || fail 'npm is missing: as root: apt-get install npm, or install Node with its npm'
 
+deploy=no
+case ${1:-} in
+  '' | --lab) ;;
+  --deploy) deploy=yes ;;
+  *) fail "$1 is unknown: --lab or --deploy" ;;
+esac
 if [ "${1:-}" = --lab ]; then
   kernel=$(uname -r)
   # The older of the two comes first.
@@ -68,13 +75,17 @@ fi
 try_package() { # PACKAGE, COMMAND that succeeds when it is there
   local package=$1 refused=/var/tmp/godwit-no-$1
   shift
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  [ "$deploy" = no ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
   [ -z "$(find "$refused" -mtime -1 2>/dev/null)" ] || return 0
   "$@" >/dev/null 2>&1 && return 0
   say "installing the Debian package $package"
   export DEBIAN_FRONTEND=noninteractive
   local install=(apt-get install -y -qq --no-install-recommends "$package")
-  ("${install[@]}" || { apt-get update -qq && "${install[@]}"; }) >/dev/null 2>&1 && return 0
+  if ("${install[@]}" || { apt-get update -qq && "${install[@]}"; }) >/dev/null 2>&1; then
+    # Started by its package; the laboratory starts its own, and a router of ours needs none.
+    [ "$package" != frr ] || systemctl -q disable --now frr >/dev/null 2>&1 || true
+    return 0
+  fi
   touch "$refused"
   say "$package could not be installed: tests that need it are skipped by name"
 }
