@@ -8,7 +8,7 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import { equalIpAddresses } from '../../src/lisp/address.js'
+import { equalIpAddresses, parseMac } from '../../src/lisp/address.js'
 import { decodeMessage } from '../../src/lisp/message.js'
 import {
   aKey,
@@ -51,9 +51,10 @@ function aCloud(number: number, about: Partial<NodeConfig> = {}): NodeConfig {
     mapServers: [aMapServer(MAP_SERVER)],
     mapResolvers: [anAddress(MAP_SERVER)],
     mobility: { ...aNodeConfig().mobility, key: aKey('mobility domain') },
+    // A segment for each instance-ID, and an interface of the machine in each.
     dynamicEidPrefixes: PREFIXES.map((text) => ({
       eidPrefix: aPrefix(text),
-      interfaceName: 'site',
+      interfaceName: text.startsWith('[7]') ? 'site7' : 'site8',
     })),
     ...about,
   })
@@ -73,7 +74,7 @@ function aWorld(options: WorldOptions = {}, aboutA: Partial<NodeConfig> = {}) {
     },
     options,
   )
-  world.attach(MANY, 'a')
+  attachAll(world, 'a')
   world.at(10, () => {
     for (const eid of MANY) world.speak(eid)
   })
@@ -81,6 +82,13 @@ function aWorld(options: WorldOptions = {}, aboutA: Partial<NodeConfig> = {}) {
 }
 
 type World = ReturnType<typeof aWorld>
+
+const macOf = (eid: string): string =>
+  eid.startsWith('[7]') ? '02:00:00:00:00:07' : '02:00:00:00:00:08'
+
+function attachAll(world: Pick<ReturnType<typeof createWorld>, 'attach'>, site: string): void {
+  for (const eid of MANY) world.attach([eid], site, parseMac(macOf(eid)))
+}
 
 function startMove(world: World, mode: 'live' | 'switch', id = mode): void {
   const command = { kind: 'start-move', eids: MANY.map(anEid), source: undefined, mode } as const
@@ -107,7 +115,7 @@ function registeredAt(world: World, number: number): number {
 }
 
 function arriveAtB(world: World): void {
-  world.attach(MANY, 'b')
+  attachAll(world, 'b')
   world.command('b', 'running', { kind: 'endpoint-running', eids: MANY.map(anEid) })
 }
 
@@ -129,6 +137,13 @@ for (const mode of ['switch', 'live'] as const)
     t.same(statesAt(world, 'a'), { [mode === 'live' ? 'local' : 'away']: MANY.length })
     arriveAtB(world)
     t.same(statesAt(world, 'b'), { local: MANY.length }, 'all in the same step')
+    const wrong = world
+      .siteOf('b')
+      .node.snapshot(world.now())
+      .mappingDatabase.filter(({ kind, eidPrefix, mac }) => {
+        return kind === 'dynamic-eid' && mac !== macOf(eidPrefix)
+      })
+    t.same(wrong, [], 'and each with the MAC address of its interface')
     world.run(1200)
     t.same(statesAt(world, 'a'), { away: MANY.length })
     world.run(3000)
@@ -239,25 +254,31 @@ t.test('a register of several is lost: it is repeated, and the move waits for al
   t.equal(registeredAt(world, 2), MANY.length)
 })
 
-t.test('a machine with 64 EIDs that comes by itself is one move', async (t) => {
-  const world = aWorld()
-  world.run(900)
-  startMove(world, 'switch')
-  world.run(1100)
-  arriveAtB(world)
-  world.run(5000)
-  world.attach(MANY, 'a')
-  for (const eid of MANY) world.speak(eid)
-  world.run(7000)
-  t.same(statesAt(world, 'a'), { local: MANY.length })
-  t.same(statesAt(world, 'b'), { away: MANY.length })
-  t.equal(registeredAt(world, 1), MANY.length)
-  const detected = world
-    .siteOf('a')
-    .node.snapshot(7000)
-    .moves.filter(({ trigger }) => trigger === 'detected')
-  t.equal(detected.at(-1)?.eids.length, MANY.length)
-})
+t.test(
+  'a machine with 64 EIDs that comes by itself is one move for each of its interfaces',
+  async (t) => {
+    const world = aWorld()
+    world.run(900)
+    startMove(world, 'switch')
+    world.run(1100)
+    arriveAtB(world)
+    world.run(5000)
+    attachAll(world, 'a')
+    for (const eid of MANY) world.speak(eid)
+    world.run(7000)
+    t.same(statesAt(world, 'a'), { local: MANY.length })
+    t.same(statesAt(world, 'b'), { away: MANY.length })
+    t.equal(registeredAt(world, 1), MANY.length)
+    const detected = world
+      .siteOf('a')
+      .node.snapshot(7000)
+      .moves.filter(({ trigger }) => trigger === 'detected')
+    t.same(
+      detected.slice(-2).map(({ eids }) => eids.length),
+      [MANY.length / 2, MANY.length / 2],
+    )
+  },
+)
 
 t.test('65 EIDs are too many for one move or one event', async (t) => {
   const world = aWorld()

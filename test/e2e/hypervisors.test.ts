@@ -8,6 +8,7 @@
  */
 import { request } from 'node:http'
 import t from 'tap'
+import type { Topology } from '../../src/config/topology-schema.js'
 import { createDomainWatch, type DomainWatch } from '../../src/hypervisor/domain-watch.js'
 import { createNodeClient } from '../../src/hypervisor/node-client.js'
 import { listIn } from '../../src/lab/api-request.js'
@@ -28,7 +29,7 @@ const QUIET_MS = 2_000
 t.setTimeout(180_000)
 
 t.test('hypervisors of two clouds', { skip: labSkip }, async (t) => {
-  const lab = await startLab(t, 'two-clouds.yaml', NAME)
+  const lab = await startLab(t, 'two-clouds.yaml', NAME, { reshape: withSecondSegment })
   await untilVm1Is(lab, 'cloud-a')
 
   await t.test('an announced machine outlives kill -9 of its daemon', async (t) => {
@@ -67,7 +68,112 @@ t.test('hypervisors of two clouds', { skip: labSkip }, async (t) => {
     t.equal(await stateOf(lab, 'cloud-b', VM1[0]!), 'away', 'the loser knows')
     t.same(warnings, [])
   })
+
+  await t.test('16 EIDs of two interfaces and two instance-IDs move as one', async (t) => {
+    await addInterface(lab, 'vm2', 'cloud-a')
+    await addInterface(lab, 'vm3', 'cloud-b')
+    for (const one of MACHINE) await lab.run('vm2', ...one.add)
+    await poll(PATIENCE_MS, async () => {
+      for (const { ping } of MACHINE) await lab.run('vm2', ...ping)
+      const states = await Promise.all(MACHINE.map(({ eid }) => stateOf(lab, 'cloud-a', eid)))
+      return states.every((one) => one === 'local') ? undefined : `at home: ${states}`
+    })
+    const eids = MACHINE.map(({ eid }) => eid)
+    const post = (node: string, path: string, body: object) =>
+      lab.api(node, path, { method: 'POST', body })
+    const begun = await post('cloud-b', '/v1/moves', { eids, mode: 'live' })
+    t.match(begun.body, { state: 'ready' })
+    await post('cloud-a', '/v1/endpoints/events', { event: 'stopped', eids })
+    for (const one of MACHINE) await lab.run('vm2', ...one.remove)
+    for (const one of MACHINE) await lab.run('vm3', ...one.add)
+    await post('cloud-b', '/v1/endpoints/events', { event: 'running', eids })
+    await poll(PATIENCE_MS, async () => {
+      const moves = listIn((await lab.api('cloud-b', '/v1/moves')).body)
+      const move = moves.find((one) => (one['eids'] as string[]).length === eids.length)
+      return move?.['state'] === 'converged' ? undefined : JSON.stringify(move)
+    })
+    const entries = listIn((await lab.api('mapping', '/v1/registrations')).body)
+    const rlocs = entries
+      .filter(({ eidPrefix }) => eids.some((one) => String(eidPrefix).startsWith(`${one}/`)))
+      .map(({ locators }) =>
+        (locators as { rloc: string }[]).some(({ rloc }) => rloc === RLOC['cloud-b']),
+      )
+    t.same(
+      rlocs,
+      eids.map(() => true),
+      'all are registered there',
+    )
+    for (const { eid } of MACHINE) t.equal(await stateOf(lab, 'cloud-a', eid), 'away')
+    for (const { address, instanceId } of MACHINE) {
+      if (instanceId !== 7) continue
+      const { code } = await lab.run('host1', 'ping', '-c', '3', '-W', '2', '-q', address)
+      t.equal(code, 0, `${address} answers from where it is`)
+    }
+  })
 })
+
+/** A machine of two interfaces, each with four addresses of each family. */
+const MACHINE = [
+  { instanceId: 7, link: 'eth0', ipv4: '10.10.0.', ipv6: 'fd00:10::', gateway: '10.10.0.1' },
+  { instanceId: 8, link: 'nic1', ipv4: '10.11.0.', ipv6: 'fd00:11::', gateway: '10.11.0.1' },
+].flatMap(({ instanceId, link, ipv4, ipv6, gateway }) =>
+  [101, 102, 103, 104].flatMap((number) =>
+    [
+      { address: `${ipv4}${number}`, bits: 24, to: gateway },
+      { address: `${ipv6}${number}`, bits: 64, to: `${ipv6}1` },
+    ].map(({ address, bits, to }) => {
+      const words = [`${address}/${bits}`, 'dev', link]
+      return {
+        instanceId,
+        address,
+        eid: `[${instanceId}]${address}`,
+        add: ['ip', 'addr', 'add', ...words, ...(bits === 64 ? ['nodad'] : [])],
+        remove: ['ip', 'addr', 'del', ...words],
+        ping: ['ping', '-c', '1', '-W', '1', '-q', '-I', address, to],
+      }
+    }),
+  ),
+)
+
+/**
+ * A second interface of `host`, on the second segment of `cloud`; both with the MAC addresses of the
+ * machine, which go where it goes.
+ */
+async function addInterface(lab: RunningLab, host: string, cloud: string): Promise<void> {
+  const peer = ['peer', 'name', 'nic1', 'netns', `gw-${NAME}.${cloud}`]
+  await lab.run(host, 'ip', 'link', 'set', 'eth0', 'address', '02:00:0a:0a:00:16')
+  const own = ['address', '02:00:0a:0a:00:17']
+  await lab.run(host, 'ip', 'link', 'add', 'nic1', ...own, 'type', 'veth', ...peer)
+  await lab.run(host, 'ip', 'link', 'set', 'nic1', 'up')
+  await lab.run(cloud, 'ip', 'link', 'set', 'nic1', 'master', 'br1', 'up')
+}
+
+/** Both clouds with a segment for instance-ID 8 as well. */
+function withSecondSegment(topology: Topology): Topology {
+  const changed = structuredClone(topology) as Changeable
+  const { nodes } = changed.topology
+  const prefixes = ['10.11.0.0/24', 'fd00:11::/64'].map((prefix) => ({ prefix, instanceId: 8 }))
+  for (const cloud of ['cloud-a', 'cloud-b']) {
+    const { bridges, config } = nodes[cloud]!
+    const addresses = ['10.11.0.1/24', 'fd00:11::1/64']
+    bridges['br1'] = { mac: '02:00:5e:10:00:02', addresses, ports: [] }
+    config['siteInterfaces'].push({ name: 'br1', instanceId: 8 })
+    for (const one of prefixes) config['dynamicEidPrefixes'].push({ ...one, interface: 'br1' })
+  }
+  const [clouds] = nodes['mapping']!.config['mapServer'].sites
+  for (const one of prefixes) clouds.prefixes.push({ ...one, acceptMoreSpecifics: true })
+  return changed as unknown as Topology
+}
+
+interface Changeable {
+  readonly topology: {
+    readonly nodes: Record<
+      string,
+      // biome-ignore lint/suspicious/noExplicitAny: what a topology file holds, before it is checked
+      { readonly bridges: Record<string, object>; readonly config: Record<string, any> }
+    >
+  }
+}
 
 /** An agent whose hypervisor says what the test says. */
 function anAgent(node: string, warnings: string[]): DomainWatch {

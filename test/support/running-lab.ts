@@ -47,11 +47,12 @@ export async function startLab(
   t: { teardown(action: () => Promise<void>): unknown },
   file: string,
   name: string,
-  options: UpOptions = {},
+  options: UpOptions & { readonly reshape?: (topology: Topology) => Topology } = {},
 ): Promise<RunningLab> {
   const result = loadTopology(packageFile('topologies', file))
   if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  const loaded = { ...result, topology: { ...result.topology, name } }
+  const { reshape = (topology) => topology } = options
+  const loaded = { ...result, topology: { ...reshape(result.topology), name } }
   const directory = mkdtempSync(join(tmpdir(), 'godwit-test-'))
   const unlock = lockTopology(name)
   t.teardown(async () => {

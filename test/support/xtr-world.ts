@@ -232,7 +232,9 @@ export function createWorld(
     const entry = site.localEids.get(formatEidPrefix({ ...anEid(eid), maskLength: bits(eid) }))
     if (entry?.state === 'local' && !entry.dynamicPrefix) return
     if (!mayReport(site, `seen ${eid}`, 50)) return
-    const what = { eid: anEid(eid), mac, interfaceName: 'site', how: 'arp' } as const
+    const place = site.config.dynamicEidPrefixes.find((one) => coversEid(one.eidPrefix, anEid(eid)))
+    const interfaceName = place?.interfaceName ?? 'site'
+    const what = { eid: anEid(eid), mac, interfaceName, how: 'arp' } as const
     raise(site, { kind: 'local-eid-seen', ...what })
   }
 
@@ -376,8 +378,8 @@ export function createWorld(
       now = until
     },
     /** Connects the endpoint of these EIDs to a site, or to none. */
-    attach(eids: readonly string[], site: string | undefined): void {
-      for (const eid of eids) endpoints.set(eid, { site, mac: MAC })
+    attach(eids: readonly string[], site: string | undefined, mac: MacAddress = MAC): void {
+      for (const eid of eids) endpoints.set(eid, { site, mac })
     },
     /** The endpoint says something at the site it is attached to: what a gratuitous ARP does. */
     speak(eid: string): void {

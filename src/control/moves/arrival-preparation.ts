@@ -26,6 +26,7 @@ import {
   recordsFor,
   sourcesOf,
 } from './move-arrival.js'
+import type { OnMoveAnswer } from './move-exchange.js'
 import { moveView, stamp } from './move-log.js'
 import { chooseMovePeer, noAnswer } from './move-objections.js'
 import type { MoveParts } from './move-parts.js'
@@ -144,20 +145,32 @@ export function createArrivalPreparation(
     return true
   }
 
+  /** A source names one MAC address per message: what is on different segments here has several. */
+  function perInterface(passengers: readonly Passenger[]): Passenger[][] {
+    const groups = new Map<string, Passenger[]>()
+    for (const one of passengers) {
+      const name = database.dynamicPrefixOf(one.eid)!.interfaceName
+      groups.set(name, [...(groups.get(name) ?? []), one])
+    }
+    return [...groups.values()]
+  }
+
   function prepare(arrival: Arrival, source: Rloc, now: Instant, outputs: Output[]): void {
     const name = formatIpAddress(source)
     const passengers = passengersFrom(arrival, source)
-    const records = recordsFor(config, passengers).map((one) => ({ ...one, mapVersion: 0 }))
     const phase = arrival.mode === 'live' ? ('prepare-live' as const) : ('prepare' as const)
-    const content = { phase, moveId: arrival.record.id, records }
+    const contents = perInterface(passengers).map((some) => {
+      const records = recordsFor(config, some).map((one) => ({ ...one, mapVersion: 0 }))
+      return { phase, moveId: arrival.record.id, records }
+    })
     const giveUpAt = now + config.mobility.endpointTimeoutMs
-    const onAnswer = (answer: MoveMessage | undefined, then: Instant, more: Output[]): void => {
+    const onAnswer: OnMoveAnswer = (answer, then, more, parcels) => {
       if (arrival.phase !== 'preparing') return
       if (answer === undefined) {
         const isKnown = passengers.every((one) => !one.named) || exchange.hasHeard(source)
         const result = noAnswer(config, name, isKnown)
         fail(arrival, result, 'source-unreachable', then, more)
-      } else if (answer.phase === 'prepared') accept(arrival, source, answer, then, more)
+      } else if (answer.phase === 'prepared') accept(arrival, source, answer, parcels, then, more)
       else if (answer.reason === 'not-local' && passengers.some((one) => one.guessed)) {
         arrival.phase = 'locating'
         for (const one of passengers) locate(arrival, one, then, more)
@@ -175,7 +188,7 @@ export function createArrivalPreparation(
     exchange.ask(
       `prepare/${arrival.record.name}/${name}`,
       source,
-      content,
+      contents,
       giveUpAt,
       onAnswer,
       now,
@@ -187,14 +200,20 @@ export function createArrivalPreparation(
     arrival: Arrival,
     source: Rloc,
     answer: MoveMessage,
+    parcels: readonly MoveMessage[],
     now: Instant,
     outputs: Output[],
   ): void {
-    if (answer.endpointMac.some((byte) => byte !== 0)) arrival.mac = answer.endpointMac
     for (const sender of answer.senders)
       if (arrival.senders.size < MAXIMUM_SENDERS)
         arrival.senders.set(formatIpAddress(sender), sender)
     const passengers = passengersFrom(arrival, source)
+    for (const { endpointMac, records } of parcels) {
+      const named = new Set(records.map((one) => formatEid(one.eidPrefix)))
+      for (const one of passengers)
+        if (named.has(formatEid(one.eid)) && endpointMac.some((byte) => byte !== 0))
+          one.mac = endpointMac
+    }
     for (const one of passengers) {
       const told = answer.records.find((each) => formatEid(each.eidPrefix) === formatEid(one.eid))
       if (told === undefined) continue

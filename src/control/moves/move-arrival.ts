@@ -26,6 +26,8 @@ export interface Passenger {
   /** The source was read from our own tables, which may be out of date. */
   guessed: boolean
   wasAway: boolean
+  /** Of the interface that has this EID, as far as the source knows it. */
+  mac: MacAddress | undefined
 }
 
 /** A move to here, as long as it is under way. */
@@ -39,7 +41,6 @@ export interface Arrival {
   /** Sources that have redirected, by name. */
   readonly prepared: Set<string>
   readonly mode: MoveMode
-  mac: MacAddress | undefined
   /** Who sent to its EIDs lately, as their sources say; by name. */
   readonly senders: Map<string, Rloc>
 }

@@ -28,19 +28,26 @@ export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
     >
   >
 
-/** Called once: with the answer, or with undefined when there was none in time. */
+/**
+ * Called once: with the answer, or with undefined when there was none in time; and with the answers of
+ * the parcels that it was joined from.
+ */
 export type OnMoveAnswer = (
   answer: MoveMessage | undefined,
   now: Instant,
   outputs: Output[],
+  parcels: readonly MoveMessage[],
 ) => void
 
 export interface MoveExchange {
-  /** Sends and repeats until answered. Asking again under the same key replaces the former question. */
+  /**
+   * Sends and repeats until answered. Asking again under the same key replaces the former question.
+   * Several contents are one question whose parts must not share a message.
+   */
   ask(
     key: string,
     to: Rloc,
-    content: MoveContent,
+    content: MoveContent | readonly MoveContent[],
     giveUpAt: Instant,
     onAnswer: OnMoveAnswer,
     now: Instant,
@@ -146,7 +153,8 @@ export function createMoveExchange(
     if (!refused && question.parcels.size > 0) return
     abandon(question.key)
     const [first = answer, ...others] = question.answers
-    question.onAnswer(refused ? answer : joinAnswers([first, ...others]), now, outputs)
+    const joined = refused ? answer : joinAnswers([first, ...others])
+    question.onAnswer(joined, now, outputs, question.answers)
   }
 
   /** False for a replay; remembers the nonce durably, or a restart would open the door again. */
@@ -186,11 +194,11 @@ export function createMoveExchange(
   return {
     ask(key, to, content, giveUpAt, onAnswer, now, outputs) {
       const secret = config.mobility.key
-      if (secret === undefined) return onAnswer(undefined, now, outputs)
+      if (secret === undefined) return onAnswer(undefined, now, outputs, [])
       abandon(key)
       const question: Question = { key, to, giveUpAt, onAnswer, parcels: new Map(), answers: [] }
       questions.set(key, question)
-      for (const one of parcelsOf(content)) {
+      for (const one of [content].flat().flatMap(parcelsOf)) {
         const nonce = nonces.next(outputs)
         const bytes = sign(one, nonce, secret)
         const parcel: Parcel = { question, nonce, bytes, repetitions: 0 }
@@ -238,7 +246,7 @@ export function createMoveExchange(
         const { question } = parcel
         if (now >= question.giveUpAt) {
           abandon(question.key)
-          question.onAnswer(undefined, now, outputs)
+          question.onAnswer(undefined, now, outputs, [])
           continue
         }
         sendControl(config, question.to, parcel.bytes, outputs)

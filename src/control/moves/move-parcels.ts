@@ -34,16 +34,15 @@ export function parcelsOf(content: MoveContent): MoveContent[] {
   return [...parcels, { ...content, records: records.slice(from) }]
 }
 
-/** The answers to all parcels of one question as if it had been one: all records, any MAC address. */
+/** The answers to all parcels of one question as if it had been one: all records and senders. */
 export function joinAnswers(answers: readonly [MoveMessage, ...MoveMessage[]]): MoveMessage {
   const [first] = answers
   if (answers.length === 1) return first
   const groups = answers.flatMap(({ structuredRecords }) => structuredRecords ?? [])
-  const known = answers.find(({ endpointMac }) => endpointMac.some((byte) => byte !== 0)) ?? first
   return {
     ...first,
-    endpointMac: known.endpointMac,
     records: answers.flatMap(({ records }) => records),
+    senders: answers.flatMap(({ senders }) => senders),
     ...(groups.length === 0 ? {} : { structuredRecords: groups }),
   }
 }

@@ -75,6 +75,13 @@ export interface Moves {
   deadline(): Instant | undefined
 }
 
+/** What a frame on our segment told of an endpoint; of which EID, if it said so. */
+interface SeenFrame {
+  readonly mac: MacAddress
+  readonly interfaceName: string
+  readonly eid: Eid | undefined
+}
+
 /** Moves to here under way at once. */
 const MAXIMUM_ARRIVALS = 256
 /** The confirmation is repeated so long. */
@@ -150,6 +157,7 @@ export function createMoves(
         named: source !== undefined,
         guessed: source === undefined,
         wasAway: returns.wasAway(database.getEid(eid)),
+        mac: undefined,
       }
     })
     const arrival: Arrival = {
@@ -160,7 +168,6 @@ export function createMoves(
       asked: new Map(),
       prepared: new Set(),
       mode,
-      mac: undefined,
       senders: new Map(),
     }
     byId.set(record.id, arrival)
@@ -179,9 +186,10 @@ export function createMoves(
 
   // -------------------------------------------------------------------- the endpoint comes
 
+  /** @param seen the frame that told of it; undefined when nothing was seen */
   function arrive(
     arrival: Arrival,
-    mac: MacAddress | undefined,
+    seen: SeenFrame | undefined,
     how: string,
     now: Instant,
     outputs: Output[],
@@ -202,6 +210,9 @@ export function createMoves(
       entry.rootedAt = Number.NEGATIVE_INFINITY
       // Told by the source: the version after it is a claim that fences off whatever was before.
       entry.claimVersion = entry.heardVersion === 0 ? 0 : nextMapVersion(entry.heardVersion)
+      const isIts = seen?.eid !== undefined && formatEid(seen.eid) === formatEid(one.eid)
+      const near = seen?.interfaceName === interfaceName ? seen.mac : undefined
+      const mac = isIts ? seen.mac : (one.mac ?? near)
       placement.local(entry, mac, interfaceName, now, outputs)
     }
     etr.registrar.register(entries, now, outputs)
@@ -210,7 +221,7 @@ export function createMoves(
     report(outputs, 'move-endpoint-seen', 'notice', {
       moveId: record.name,
       how,
-      mac: mac === undefined ? undefined : formatMac(mac),
+      mac: seen === undefined ? undefined : formatMac(seen.mac),
     })
     const locators = arrival.passengers.flatMap((one) => one.sourceLocators)
     convergence.watch(record, entries, locators, now)
@@ -262,7 +273,7 @@ export function createMoves(
     },
     endpointRunning(eids, now, outputs) {
       const found = new Set(eids.map((eid) => byEid.get(formatEid(eid))).filter(isExpecting))
-      for (const arrival of found) arrive(arrival, arrival.mac, 'hypervisor', now, outputs)
+      for (const arrival of found) arrive(arrival, undefined, 'hypervisor', now, outputs)
       return [...found].map((arrival) => arrival.record.name)
     },
     cancel(moveName, now, outputs) {
@@ -283,17 +294,22 @@ export function createMoves(
       const arrival = byEid.get(formatEid(one.eid))
       if (!isExpecting(arrival)) return false
       if (database.dynamicPrefixOf(one.eid)?.interfaceName !== one.interfaceName) return false
-      arrive(arrival, one.mac, one.how, now, outputs)
+      arrive(arrival, one, one.how, now, outputs)
       return true
     },
     handleMacSeen(one, now, outputs) {
       const name = formatMac(one.mac)
       for (const arrival of new Set(byEid.values())) {
-        if (!isExpecting(arrival) || arrival.mac === undefined || formatMac(arrival.mac) !== name)
-          continue
-        const { eid } = arrival.passengers[0]!
-        if (database.dynamicPrefixOf(eid)?.interfaceName !== one.interfaceName) continue
-        arrive(arrival, one.mac, 'rarp', now, outputs)
+        if (!isExpecting(arrival)) continue
+        const isOurs = arrival.passengers.some(
+          ({ eid, mac }) =>
+            mac !== undefined &&
+            formatMac(mac) === name &&
+            database.dynamicPrefixOf(eid)?.interfaceName === one.interfaceName,
+        )
+        if (!isOurs) continue
+        const { mac, interfaceName } = one
+        arrive(arrival, { mac, interfaceName, eid: undefined }, 'rarp', now, outputs)
         return true
       }
       return false

@@ -6,6 +6,7 @@
  * destination takes over. How an attempt ends is decided in move-source.ts.
  */
 import type { NodeConfig } from '../../config/node-config.js'
+import { formatMac, type MacAddress } from '../../lisp/address.js'
 import { eidFromPrefix, formatEidPrefix, isHostPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
@@ -100,7 +101,7 @@ export function createSourcePreparation(
     begin(departure, message.phase === 'prepare-live', now, outputs)
     departure.record.state = 'ready'
     // After the operations above: "prepared" means that they are in the datapath.
-    sendPrepared(departure, message, from, now, outputs)
+    sendPrepared(message, from, now, outputs)
   }
 
   function begin(departure: Departure, live: boolean, now: Instant, outputs: Output[]): void {
@@ -162,7 +163,7 @@ export function createSourcePreparation(
       for (const entry of namedIn(message)) copyOut(known, entry, outputs)
       departures.expectNews(known, now + leaseMs)
     }
-    sendPrepared(known, message, from, now, outputs)
+    sendPrepared(message, from, now, outputs)
   }
 
   function refuse(message: MoveMessage, to: Rloc, reason: MoveReason, outputs: Output[]): void {
@@ -199,16 +200,10 @@ export function createSourcePreparation(
     return message.records.flatMap((one) => database.get(one.eidPrefix) ?? [])
   }
 
-  function sendPrepared(
-    departure: Departure,
-    message: MoveMessage,
-    to: Rloc,
-    now: Instant,
-    outputs: Output[],
-  ): void {
+  function sendPrepared(message: MoveMessage, to: Rloc, now: Instant, outputs: Output[]): void {
     const locators = ownLocators(config)
-    const mac = departure.entries.find((entry) => entry.mac !== undefined)?.mac
     const named = namedIn(message)
+    const mac = commonMac(named)
     const records = named.map((entry) => ownMapping(entry.eidPrefix, locators, 0, newest(entry)))
     const { moveId } = message
     const eids = named.map((entry) => entry.eid)
@@ -221,4 +216,10 @@ export function createSourcePreparation(
   }
 
   return { prepare, redirectAll, redirect }
+}
+
+/** The one MAC address of those of which it is known; undefined when they have several. */
+function commonMac(entries: readonly DatabaseEntry[]): MacAddress | undefined {
+  const known = new Map(entries.flatMap(({ mac }) => (mac ? [[formatMac(mac), mac] as const] : [])))
+  return known.size === 1 ? [...known.values()][0] : undefined
 }
