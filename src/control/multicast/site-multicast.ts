@@ -15,7 +15,6 @@ import type { MapNotify, MapReply, MapRequest } from '../../lisp/message.js'
 import {
   anySource,
   formatGroup,
-  groupOf,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
@@ -30,10 +29,11 @@ import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
 import { createHeardDeliveries } from './heard-deliveries.js'
 import { createJoinedReceivers } from './joined-receivers.js'
+import { createMovingGroups } from './moving-groups.js'
 import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { createReplicationEntries, type ReplicationEntries } from './replication-entries.js'
-import { chooseCopies, listMapping, mergeCopies } from './replication-list.js'
+import { chooseCopies, mergeCopies } from './replication-list.js'
 import { believedMs, type RestoredGroup, restoreGroups } from './restored-groups.js'
 import { createSegmentDesignation } from './segment-designation.js'
 import { createSiteJoins } from './site-joins.js'
@@ -128,11 +128,6 @@ export interface SiteMulticastParts {
   solicit(eid: Eid, to: Rloc, now: Instant, outputs: Output[]): void
 }
 
-/** Groups that are handed over with one move; more are found by the first report or packet. */
-const MAXIMUM_HANDED_OVER = 32
-/** Our choice: an endpoint that was to come is given up after this. */
-const EXPECTATION_MS = 30_000
-
 export function createSiteMulticast(
   config: NodeConfig,
   capabilities: Capabilities,
@@ -184,6 +179,13 @@ export function createSiteMulticast(
     changed: (group, now, outputs) => installAll(group, now, outputs),
   })
 
+  const moving = createMovingGroups({
+    ...{ database, receivers, following, arriving, isHere, groupsOf: parts.groupsOf },
+    changed(group, now, outputs) {
+      installAll(group, now, outputs)
+      updateJoin(group, now, outputs)
+    },
+  })
   const traces = createPathTrace(config, {
     ...links,
     upstreamOf: (group) => siteJoins.upstreamOf(group) ?? siteJoins.upstreamOf(anySource(group)),
@@ -342,40 +344,10 @@ export function createSiteMulticast(
       following.handleNotify(notify, bytes, from, now, outputs)
       return true
     },
-    handOver(eids) {
-      if (!enabled) return []
-      const records: StructuredMapping[] = []
-      for (const { instanceId, address } of eids) {
-        for (const group of groupsOf({ instanceId, address }))
-          records.push(listMapping(group, [], HANDED_OVER))
-        for (const group of following.followed()) {
-          if (group.instanceId !== instanceId || group.source === undefined) continue
-          if (!equalIpAddresses(group.source, address)) continue
-          const list = following.entriesOf(group) ?? []
-          records.push(listMapping(group, list.slice(0, MAXIMUM_HANDED_ENTRIES), HANDED_OVER))
-        }
-      }
-      return records.slice(0, MAXIMUM_HANDED_OVER)
-    },
+    handOver: (eids) => (enabled ? moving.handOver(eids) : []),
     expect(records, interfaces, done, now, outputs) {
-      const listens: MulticastGroup[] = []
-      if (!enabled || relayLevel !== undefined) return done(now, outputs)
-      for (const record of records.slice(0, MAXIMUM_HANDED_OVER)) {
-        const group = groupOf(record.eid)
-        if (group === undefined) continue
-        // Groups whose source is among the EIDs that come; of any other source it listens to them.
-        if (isHere(group)) {
-          following.adopt(group, record, now, outputs)
-          install(group, now, outputs)
-        } else listens.push(group)
-      }
-      receivers.expect(listens, interfaces, now + EXPECTATION_MS, outputs)
-      receivers.flush(now, outputs)
-      for (const group of listens) {
-        installAll(group, now, outputs)
-        updateJoin(group, now, outputs)
-      }
-      arriving.waitFor(listens, done, now, outputs)
+      if (!enabled || relayLevel !== undefined) done(now, outputs)
+      else moving.expect(records, interfaces, done, now, outputs)
     },
     arrived({ instanceId, address }, now, outputs) {
       if (!enabled || relayLevel !== undefined) return
@@ -452,14 +424,6 @@ export function createSiteMulticast(
     size: () => entries.size,
   }
 
-  /** An endpoint reports IPv6 groups from a link-local address, which is no EID. */
-  function groupsOf(eid: Eid): readonly MulticastGroup[] {
-    const groups = receivers.groupsOf(eid.address, eid.instanceId, MAXIMUM_HANDED_OVER)
-    const entry = database.getEid(eid)
-    const others = entry === undefined ? [] : parts.groupsOf(entry, MAXIMUM_HANDED_OVER)
-    return [...new Map([...groups, ...others].map((one) => [formatGroup(one), one])).values()]
-  }
-
   function views(): GroupView[] {
     const listening = new Map(receivers.views().map((one) => [formatGroup(one.group), one]))
     const names = new Map(entries.names())
@@ -483,8 +447,5 @@ export function createSiteMulticast(
   }
 }
 
-const HANDED_OVER = { ttlMinutes: 1, mapVersion: 0, own: false }
-/** What fits beside the rest of a move message; the Map-Server tells all of them soon after. */
-const MAXIMUM_HANDED_ENTRIES = 32
 /** Records of one SMR that are looked at. */
 const MAXIMUM_SMR_RECORDS = 16
