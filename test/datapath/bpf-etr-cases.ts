@@ -51,13 +51,13 @@ t.test(
     t.equal(from(stranger).verdict, VERDICT.redirect, 'now the mapping says so')
     bench.putMapCache(REMOTE[4], 'forward', [{ family: 4 }])
     t.equal(from(stranger).verdict, VERDICT.redirect, 'and may stop saying so: a new doubt')
-    const passed = Array.from({ length: 400 }, (_, i) =>
+    // 256 at once and one more every 10 ms (native/bpf/closed_receive.h), however slow the machine is
+    const startedAt = performance.now()
+    const passed = Array.from({ length: 1200 }, (_, i) =>
       from(`198.51.${101 + (i >> 8)}.${i & 255}`),
-    ).filter(({ verdict }) => verdict === VERDICT.redirect)
-    t.ok(
-      passed.length >= 200 && passed.length < 300,
-      `${passed.length} of 400 invented senders pass`,
-    )
+    ).filter(({ verdict }) => verdict === VERDICT.redirect).length
+    const most = 256 + (performance.now() - startedAt) / 10 + 2
+    t.ok(passed >= 200 && passed <= most, `${passed} of 1200 invented senders pass`)
     bench.deleteMapCache(REMOTE[4])
     t.equal(from('198.51.100.67').verdict, VERDICT.redirect, 'unmapped cannot be judged')
     bench.putNode({})
