@@ -131,6 +131,8 @@ function readTag(
   for (const [name, value] of raw) {
     if (name !== 'xmlns' && !name.startsWith('xmlns:')) continue
     if (scope === outer) scope = new Map(outer)
+    // Each element has a copy of its own: what is in scope is bounded as well.
+    if (scope.size >= MAXIMUM_XML_ATTRIBUTES) throw wrong('too many namespaces', start)
     ;(scope as Map<string, string>).set(name === 'xmlns' ? '' : name.slice(6), value)
   }
   const { namespace, local } = resolve(qualified, scope, '', start)

@@ -102,6 +102,7 @@ t.test('what is malformed says where', async (t) => {
     [`${'<a>'.repeat(65)}`, /too deep/],
     [`<a>${'<b/>'.repeat(20_001)}</a>`, /too many elements/],
     [`<a ${Array.from({ length: 65 }, (_, index) => `a${index}=''`).join(' ')}/>`, /too many attributes/],
+    [`${Array.from({ length: 60 }, (_, depth) => `<a xmlns:p${depth}='' xmlns:q${depth}=''>`).join('')}`, /too many namespaces/],
   ] // biome-ignore format: one case per line
   for (const [text, problem] of cases) t.match(problemOf(text), problem, text.slice(0, 30))
 })
