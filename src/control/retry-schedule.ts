@@ -23,12 +23,3 @@ export function* retryIntervals(schedule: RetrySchedule): Generator<number, unde
     interval = Math.min(interval * schedule.factor, schedule.maximumMs)
   }
 }
-
-/**
- * The interval before repetition number `repetition` (0 = the first), in milliseconds; undefined when
- * the schedule is at its end. For states that keep a counter instead of an iterator.
- */
-export function retryInterval(schedule: RetrySchedule, repetition: number): number | undefined {
-  if (repetition >= schedule.count) return undefined
-  return Math.min(schedule.initialMs * schedule.factor ** repetition, schedule.maximumMs)
-}

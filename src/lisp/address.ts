@@ -82,13 +82,6 @@ export function isBroadcast(address: IpAddress): boolean {
   return address.family === 4 && address.bytes.every((byte) => byte === 0xff)
 }
 
-/** 127.0.0.0/8 or ::1. */
-export function isLoopback(address: IpAddress): boolean {
-  const bytes = address.bytes
-  if (address.family === 4) return bytes[0] === 127
-  return bytes[15] === 1 && bytes.subarray(0, 15).every((byte) => byte === 0)
-}
-
 /** 169.254.0.0/16 or fe80::/10. */
 export function isLinkLocal(address: IpAddress): boolean {
   const [first, second] = [address.bytes[0]!, address.bytes[1]!]

@@ -8,7 +8,6 @@
  */
 import {
   addressBits,
-  compareIpAddresses,
   equalIpAddresses,
   formatIpAddress,
   type IpAddress,
@@ -112,12 +111,6 @@ export function equalEids(a: Eid, b: Eid): boolean {
 
 export function equalEidPrefixes(a: EidPrefix, b: EidPrefix): boolean {
   return a.maskLength === b.maskLength && equalEids(a, b)
-}
-
-/** Order for sorting: instance-ID, IPv4 before IPv6, address, shorter mask first. */
-export function compareEidPrefixes(a: EidPrefix, b: EidPrefix): number {
-  if (a.instanceId !== b.instanceId) return a.instanceId - b.instanceId
-  return compareIpAddresses(a.address, b.address) || a.maskLength - b.maskLength
 }
 
 /** `address` with the bits beyond `maskLength` cleared; the same object when there are none. */
