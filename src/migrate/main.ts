@@ -33,8 +33,6 @@ interface MigrateOptions {
 /** The outcome of this run as it is published. */
 function writePage(result: MigrateResult, about: PageFacts): void {
   writeFileSync(packageFile('bench', 'migrations.md'), migrationsPage(result, about))
-  const text = JSON.stringify({ ...about, ...result }, null, 1)
-  writeFileSync(packageFile('bench', 'migrations.json'), `${text}\n`)
 }
 
 async function main(): Promise<number> {
@@ -124,7 +122,7 @@ function parseOptions(): MigrateOptions {
     )
     .option('--name <name>', 'run under this name, so that two can run at once', 'migrate')
     .option('--out <directory>', 'keep packet records and the result')
-    .option('--write', 'write bench/migrations.md and bench/migrations.json', false)
+    .option('--write', 'write bench/migrations.md', false)
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   return program.parse().opts<MigrateOptions>()
 }
