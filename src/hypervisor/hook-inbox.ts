@@ -31,7 +31,10 @@ export async function openHookInbox(
 ): Promise<HookInbox> {
   const spool = join(directory, 'spool')
   mkdirSync(spool, { recursive: true, mode: 0o700 })
+  let isClosed = false
   const look = (): void => {
+    // What a call wakes that came just before the end finds nobody, and perhaps no directory.
+    if (isClosed) return
     for (const name of readdirSync(spool).sort()) {
       if (name.startsWith('.')) continue
       const call = readCall(join(spool, name), name)
@@ -55,6 +58,7 @@ export async function openHookInbox(
   return {
     look,
     close() {
+      isClosed = true
       server.close()
       rmSync(path, { force: true })
     },

@@ -20,7 +20,9 @@ export function createNodeClient(socketPath: string, limitMs = 8_000): NodeClien
     new Promise((resolve, reject) => {
       const text = body === undefined ? undefined : JSON.stringify(body)
       const headers = text === undefined ? {} : { 'content-type': 'application/json' }
-      const outgoing = request({ socketPath, path, method, headers }, (incoming) => {
+      // A connection of its own: the daemon may have closed, or lost, one that was kept.
+      const options = { socketPath, path, method, headers, agent: false }
+      const outgoing = request(options, (incoming) => {
         let received = ''
         incoming.setEncoding('utf8')
         incoming.on('data', (part: string) => {

@@ -32,7 +32,8 @@ export function apiRequest(
   }
   return new Promise((resolve, reject) => {
     const outgoing = request(
-      { socketPath, path, method: options.method ?? 'GET', headers },
+      // A connection of its own: a daemon may have closed, or lost, one that was kept.
+      { socketPath, path, method: options.method ?? 'GET', headers, agent: false },
       (incoming) => {
         let received = ''
         incoming.setEncoding('utf8')

@@ -365,6 +365,14 @@ t.test(
   },
 )
 
+t.test('a hook that calls while the agent ends wakes nobody', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'godwit-inbox-'))
+  const inbox = await openHookInbox(directory, () => t.fail('nobody listens any more'))
+  inbox.close()
+  rmSync(directory, { recursive: true, force: true })
+  t.doesNotThrow(() => inbox.look())
+})
+
 t.test('the spool is bounded, and a directory that is gone harms nobody', async (t) => {
   const home = mkdtempSync(join(tmpdir(), 'godwit-hook-'))
   t.teardown(() => rmSync(home, { recursive: true, force: true }))

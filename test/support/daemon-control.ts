@@ -81,7 +81,8 @@ export function risen(
 function rawMetrics(lab: RunningLab, node: string): Promise<string> {
   const socketPath = socketOf(lab.topology.name, node)
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path: '/metrics' }, (incoming) => {
+    // A connection of its own: one that was kept may have been closed meanwhile.
+    const outgoing = request({ socketPath, path: '/metrics', agent: false }, (incoming) => {
       let text = ''
       incoming.setEncoding('utf8')
       incoming.on('data', (part: string) => {
