@@ -14,6 +14,8 @@ if [ "$(cat dist/.inputs 2>/dev/null || true)" != "$inputs" ]; then
   find dist -name '*.js' -delete 2>/dev/null || true
   rm -f dist/.tsbuildinfo
   node_modules/.bin/tsc -p .
+  # npx makes them so only once, and the compiler writes them anew.
+  chmod +x dist/src/cli/main.js dist/src/daemon/main.js
   node dist/scripts/compile-validators.js
   printf '%s' "$inputs" > dist/.inputs
 fi
