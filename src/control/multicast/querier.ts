@@ -51,8 +51,9 @@ export function createQuerier(configured: MembershipTiming): Querier {
    * would serve the segment meanwhile. So it hears us at once.
    */
   function contradict(now: Instant): void {
-    if (nextQueryAt === undefined || now - (askedAt ?? -CONTRADICTION_MS) < CONTRADICTION_MS) return
-    nextQueryAt = now
+    if (nextQueryAt === undefined) return
+    const soon = askedAt === undefined ? now : Math.max(now, askedAt + CONTRADICTION_MS)
+    nextQueryAt = Math.min(nextQueryAt, soon)
   }
 
   function begin(now: Instant): void {
