@@ -223,8 +223,8 @@ function secretFiles(value: unknown): string[] {
   )
 }
 
-const HEALTH_DEADLINE_MS = 20_000
-const REGISTRATION_DEADLINE_MS = 20_000
+const HEALTH_DEADLINE_MS = 60_000
+const REGISTRATION_DEADLINE_MS = 60_000
 const POLL_MS = 20
 const TURNS_PER_ANNOUNCEMENT = 50
 const LOG_LINES = 15
