@@ -4,8 +4,8 @@
  * world, a test).
  */
 import type { Config } from '../config/schema.js'
+import type { Command, CommandResult } from '../control/command.js'
 import type { Event } from '../control/event.js'
-import type { Command, CommandResult } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { ReadTables } from '../control/table-pages.js'
 import type {

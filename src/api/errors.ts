@@ -6,7 +6,7 @@
  */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
-import type { CommandResult } from '../control/input-output.js'
+import type { CommandResult } from '../control/command.js'
 import type { ErrorBody } from './views.js'
 
 export class ApiError extends Error {

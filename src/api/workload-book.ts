@@ -5,7 +5,7 @@
  * what withdrawing needs, and announcing again with other EIDs. It decides nothing: an EID that has
  * moved on meanwhile is not claimed back because it stands here. Bounded.
  */
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import type { Eid } from '../lisp/eid.js'
 
 export interface Workload {

@@ -11,7 +11,7 @@
 import type { NodeConfig } from '../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
-import type { Instant } from './input-output.js'
+import type { Instant } from './capabilities.js'
 import { createRateLimit } from './rate-limit.js'
 
 export interface AnswerLimits {

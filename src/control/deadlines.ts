@@ -5,7 +5,7 @@
  * what that means is the role's affair.
  */
 import { createExpiryHeap, type ExpirySlot } from '../tables/expiry-heap.js'
-import type { Instant } from './input-output.js'
+import type { Instant } from './capabilities.js'
 
 export interface Deadlines {
   readonly size: number

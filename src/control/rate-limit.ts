@@ -5,7 +5,7 @@
  * ITU-T I.371, equal to a token bucket). When there are too many keys the one unused longest goes; a
  * bucket that is full says nothing, so that usually nothing is forgotten. Time comes from the caller.
  */
-import type { Instant } from './input-output.js'
+import type { Instant } from './capabilities.js'
 
 export interface RateLimitOptions {
   /** Tokens in a full bucket, ≥ 1. */

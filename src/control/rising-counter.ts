@@ -6,7 +6,8 @@
  * which every number may have been used. The next block is asked for when half of the present one is
  * gone, so a message almost never waits for the disk; what is sent first after a start does.
  */
-import type { Output, StoredRecord } from './input-output.js'
+import type { Output } from './input-output.js'
+import type { StoredRecord } from './stored-record.js'
 
 export interface RisingCounter {
   /** The next number; emits the reservation of a further block in time. */

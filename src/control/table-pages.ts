@@ -6,7 +6,7 @@
  * move no other: each that stays is seen exactly once. Says nothing about what entries mean.
  */
 import { coversEid, type Eid, type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
-import type { Instant } from './input-output.js'
+import type { Instant } from './capabilities.js'
 import type { MapCacheView, MappingDatabaseView, MoveView, RegistrationView } from './snapshot.js'
 
 /** Which entries are wanted. */

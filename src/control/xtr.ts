@@ -10,7 +10,10 @@ import type { Rloc } from '../lisp/locator.js'
 import type { Mapping } from '../lisp/mapping.js'
 import type { MoveMessage } from '../lisp/message.js'
 import { createMappingDatabase, type DatabaseEntry } from '../tables/mapping-database.js'
+import type { Capabilities, Instant } from './capabilities.js'
 import { createOwnFacts, type OwnFacts } from './closed-network/own-facts.js'
+import type { Command, CommandResult } from './command.js'
+import type { DatapathEvent } from './datapath-event.js'
 import { earliest } from './deadlines.js'
 import { createDatabaseViews, locatorView } from './etr/database-views.js'
 import { createEidPlacement } from './etr/eid-placement.js'
@@ -20,15 +23,7 @@ import { createOwnLocatorChange } from './etr/own-locator-change.js'
 import { createRecentSenders } from './etr/recent-senders.js'
 import { createRestoredEids } from './etr/restored-eids.js'
 import { createSmr } from './etr/smr.js'
-import type {
-  Capabilities,
-  Command,
-  CommandResult,
-  DatapathEvent,
-  Instant,
-  Output,
-  RestoredState,
-} from './input-output.js'
+import type { Output } from './input-output.js'
 import { createItr, type Itr } from './itr/itr.js'
 import { handleEndpointEvent } from './moves/endpoint-events.js'
 import { createMoveExchange } from './moves/move-exchange.js'
@@ -42,6 +37,7 @@ import type { ListenerView, SegmentView } from './multicast/segment-views.js'
 import { createSiteMembership, type SiteMembership } from './multicast/site-membership.js'
 import { createSiteMulticast, type SiteMulticast } from './multicast/site-multicast.js'
 import { report } from './outputs.js'
+import type { RestoredState } from './restored-state.js'
 import { createRisingCounter, persist } from './rising-counter.js'
 import type {
   LocatorStateView,

@@ -4,7 +4,8 @@
  * Also where stored expiries change between wall-clock (at rest) and monotonic time (in the node).
  */
 import { randomBytes } from 'node:crypto'
-import type { Instant, Random, StoredRecord } from '../control/input-output.js'
+import type { Instant, Random } from '../control/capabilities.js'
+import type { StoredRecord } from '../control/stored-record.js'
 
 export interface Clock {
   now(): Instant

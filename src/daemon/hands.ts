@@ -7,7 +7,9 @@
 
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { DatapathEvent, DatapathOperation, Input } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { DatapathOperation } from '../control/datapath-operation.js'
+import type { Input } from '../control/input-output.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { type GroupPacketCounters, sumOf } from '../datapath/group-packet-counters.js'
 import type { NativeAddon } from '../datapath/native-addon.js'

@@ -4,7 +4,7 @@
  * They leave by the control sockets like any datagram; only their arrival needs a way of its own.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import type { DatapathEvent } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
 import type { DatapathLog } from '../datapath/datapath-log.js'
 import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
 import { joinFilter, parseJoinFrame } from '../datapath/join-frames.js'

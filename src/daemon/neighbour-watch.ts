@@ -9,7 +9,7 @@
  */
 import { createRtNetlink, type rt } from 'netlink'
 import type { NodeConfig } from '../config/node-config.js'
-import type { DatapathEvent } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
 import { formatIpAddress, ipAddress, isLinkLocal, type MacAddress } from '../lisp/address.js'
 import { coversEid } from '../lisp/eid.js'

@@ -18,7 +18,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/node-config.js'
-import type { Capabilities, Node } from '../control/input-output.js'
+import type { Capabilities } from '../control/capabilities.js'
+import type { Node } from '../control/input-output.js'
 import {
   createJournalEncoder,
   encodeJson,

@@ -5,7 +5,7 @@
  * public keys. Bytes that are no key make a signature wrong, never an exception.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
-import type { Instant, Signatures } from '../control/input-output.js'
+import type { Instant, Signatures } from '../control/capabilities.js'
 
 /** `unixMilliseconds` tells the time of day at a moment of the node's clock. */
 export function createSignatures(unixMilliseconds: (now: Instant) => number): Signatures {

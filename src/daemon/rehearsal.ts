@@ -8,7 +8,9 @@
  * this file: no datagram, no file, no event.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import type { Capabilities, DatapathEvent, Input, Node, Output } from '../control/input-output.js'
+import type { Capabilities } from '../control/capabilities.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { Input, Node, Output } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { formatIpAddress, type IpAddress, parseIpAddress } from '../lisp/address.js'
 import type { AuthenticationKey } from '../lisp/authentication.js'

@@ -8,16 +8,12 @@
  * arise while outputs are performed wait for the next round: a node is never entered twice.
  * Exceptions of a node are our own bugs and are not caught here.
  */
+
+import type { Command, CommandResult } from '../control/command.js'
 import type { Event } from '../control/event.js'
-import type {
-  Command,
-  CommandResult,
-  Input,
-  Node,
-  Output,
-  StoredRecord,
-} from '../control/input-output.js'
+import type { Input, Node, Output } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import type { ReadTables } from '../control/table-pages.js'
 import type { Datapath } from '../datapath/datapath.js'
 import type { Rloc } from '../lisp/locator.js'

@@ -10,7 +10,7 @@
  * keep reports and groups from us as long as another querier is elected.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import type { DatapathEvent } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
 import type { SegmentOperation } from '../control/segment-vocabulary.js'
 import type { DatapathLog } from '../datapath/datapath-log.js'
 import {

@@ -10,7 +10,8 @@
  */
 import type { NodeConfig } from '../config/node-config.js'
 import type { Config } from '../config/schema.js'
-import type { DatapathEvent, DatapathOperation } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { DatapathOperation } from '../control/datapath-operation.js'
 import type { MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, hostPrefix } from '../lisp/eid.js'
 import {

@@ -5,7 +5,7 @@
  * and left out. Oversize packets are not the node's business: they are handed to `onPacketTooBig`.
  */
 import type { ClosedEvent } from '../control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
 import type { IpAddress } from '../lisp/address.js'
 import type { Eid } from '../lisp/eid.js'
 import {

@@ -4,7 +4,7 @@
  * Written before the entry that refers to it (`LISP_LOCAL_EID_MOVING`) and removed after it. Leases are
  * moments of CLOCK_MONOTONIC, so that copies end by themselves when no daemon renews them.
  */
-import type { LocalMove } from '../control/input-output.js'
+import type { LocalMove } from '../control/datapath-operation.js'
 import { type EidPrefix, isHostPrefix } from '../lisp/eid.js'
 import { locator, type Rloc } from '../lisp/locator.js'
 import {

@@ -6,7 +6,8 @@
  * more outlive the packets that are being copied by `LINGER_MS`. What an earlier run left goes on until it
  * is put again or removed, at the latest after `LEFTOVER_MS`: who still wants it has said so by then.
  */
-import type { DatapathEvent, DatapathOperation, Encapsulation } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { DatapathOperation, Encapsulation } from '../control/datapath-operation.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { type MulticastGroup, parseGroup } from '../lisp/multicast/multicast-group.js'

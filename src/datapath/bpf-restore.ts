@@ -6,7 +6,7 @@
  * that the configuration no longer gives us, are removed.
  */
 import type { NodeConfig } from '../config/node-config.js'
-import type { RestoredState } from '../control/input-output.js'
+import type { RestoredState } from '../control/restored-state.js'
 import { coversPrefix, type EidPrefix, equalEidPrefixes, isHostPrefix } from '../lisp/eid.js'
 import {
   decodeBpfLocalEid,

@@ -11,7 +11,9 @@
  *   would be held are dropped by the kernel (`no-hold` or the device's own counter) until it is back.
  * - An operation that fails raises `operation-failed` and changes nothing.
  */
-import type { DatapathEvent, DatapathOperation, RestoredState } from '../control/input-output.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { DatapathOperation } from '../control/datapath-operation.js'
+import type { RestoredState } from '../control/restored-state.js'
 
 export interface Datapath {
   perform(operation: DatapathOperation): void

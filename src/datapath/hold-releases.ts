@@ -5,7 +5,8 @@
  * known, so that its end finds the entry that asked for it. Without a hold (no TUN device) releases
  * end at once with nothing released.
  */
-import type { DatapathEvent, HoldDropReason, HoldGiveUpReason } from '../control/input-output.js'
+import type { DatapathEvent, HoldDropReason } from '../control/datapath-event.js'
+import type { HoldGiveUpReason } from '../control/datapath-operation.js'
 import type { Eid } from '../lisp/eid.js'
 import { type BpfHoldPurposeName, HOLD_PURPOSE } from './abi.generated.js'
 import { HOLD_CUT } from './bpf-moves.js'

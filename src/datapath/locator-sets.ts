@@ -5,7 +5,7 @@
  * few sets of locators. An element is written before the first entry refers to it and removed after
  * the last one left: a packet never finds an id without an element. Elements are never changed.
  */
-import type { Encapsulation } from '../control/input-output.js'
+import type { Encapsulation } from '../control/datapath-operation.js'
 import { isMulticast } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { locatorBuckets } from '../tables/locator-selection.js'

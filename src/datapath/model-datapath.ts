@@ -9,7 +9,7 @@
  * Time, delivery and loss are its surroundings' part.
  */
 import type { ClosedFields, ClosedSwitches } from '../control/closed-network/closed-vocabulary.js'
-import type { DatapathOperation } from '../control/input-output.js'
+import type { DatapathOperation } from '../control/datapath-operation.js'
 import { formatIpAddress, formatMac, isMulticast, type MacAddress } from '../lisp/address.js'
 import { type Eid, type EidPrefix, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'

@@ -4,7 +4,7 @@
  * Which copies there are is asked of model-replication.ts; here is what may keep one from leaving: a source
  * that is not of the site, a scope, the TTL, the size. The first copy is the packet itself.
  */
-import type { Encapsulation } from '../control/input-output.js'
+import type { Encapsulation } from '../control/datapath-operation.js'
 import type { MacAddress } from '../lisp/address.js'
 import type { Eid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'

@@ -7,7 +7,7 @@
  * the entry, then reports. Packets that come while a release waits join its queue. A queue of
  * nothing but copies is a window: its oldest go first, by age and number (native/addon/hold_queues.h).
  */
-import type { DatapathEvent, HoldDropReason } from '../control/input-output.js'
+import type { DatapathEvent, HoldDropReason } from '../control/datapath-event.js'
 import type { Eid } from '../lisp/eid.js'
 import { formatEid } from '../lisp/eid.js'
 import { isBeforeStamp, stampBefore } from '../lisp/move-stamp.js'

@@ -4,7 +4,7 @@
  * The source delivers and copies while its lease lasts, and stamps what it redirects; the destination
  * believes stamps of its peer alone. The rate limit of copies is not modelled.
  */
-import type { LocalMove } from '../control/input-output.js'
+import type { LocalMove } from '../control/datapath-operation.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { isBeforeStamp, stampOf } from '../lisp/move-stamp.js'

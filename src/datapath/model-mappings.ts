@@ -4,7 +4,7 @@
  *
  * Two tables of model-table.ts with their forms. Whether a packet may pass is decided by those who ask.
  */
-import type { DatapathOperation, Encapsulation } from '../control/input-output.js'
+import type { DatapathOperation, Encapsulation } from '../control/datapath-operation.js'
 import { formatIpAddress, formatMac, type MacAddress } from '../lisp/address.js'
 import { coversPrefix, type Eid, type EidPrefix, equalEidPrefixes, formatEid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'

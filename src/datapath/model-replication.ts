@@ -1,11 +1,11 @@
 /**
  * Replication as an executable specification: which copies of a packet to a group leave, and where to.
  *
- * The contract of `put-replication` (input-output.ts): (S,G) before (*,G), and that one entry alone; what
- * a site sends is copied to other sites at level 0, what the core brings to others above it, never to
- * where it came from. Time, delivery and loss are its surroundings' part.
+ * The contract of `put-replication` (datapath-operation.ts): (S,G) before (*,G), and that one entry
+ * alone; what a site sends is copied to other sites at level 0, what the core brings to others above
+ * it, never to where it came from. Time, delivery and loss are its surroundings' part.
  */
-import type { DatapathOperation, Encapsulation } from '../control/input-output.js'
+import type { DatapathOperation, Encapsulation } from '../control/datapath-operation.js'
 import { equalIpAddresses } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'
 import { anySource, formatGroup, type MulticastGroup } from '../lisp/multicast/multicast-group.js'

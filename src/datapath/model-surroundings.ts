@@ -4,7 +4,7 @@
  * The simulator gives it virtual time and links that err; model-frames.ts gives it bytes.
  */
 import type { ClosedFields } from '../control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent, HoldDropReason } from '../control/input-output.js'
+import type { DatapathEvent, HoldDropReason } from '../control/datapath-event.js'
 import type { MacAddress } from '../lisp/address.js'
 import type { Eid } from '../lisp/eid.js'
 import type { Rloc } from '../lisp/locator.js'

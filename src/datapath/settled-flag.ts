@@ -6,7 +6,7 @@
  * the last one is gone. An earlier daemon's entries count as soon as they are restored; until then the
  * flag is off.
  */
-import type { DatapathOperation } from '../control/input-output.js'
+import type { DatapathOperation } from '../control/datapath-operation.js'
 import type { EidPrefix } from '../lisp/eid.js'
 import { eidPrefixKey, keyText } from './eid-keys.js'
 

@@ -9,7 +9,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { NodeConfig } from '../config/node-config.js'
-import type { Input, Instant, Output } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
+import type { Input, Output } from '../control/input-output.js'
 
 export const JOURNAL_FORMAT = 1
 

@@ -9,14 +9,8 @@
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import type { NodeConfig } from '../config/node-config.js'
-import type {
-  Capabilities,
-  Input,
-  Instant,
-  Node,
-  Output,
-  Signatures,
-} from '../control/input-output.js'
+import type { Capabilities, Instant, Signatures } from '../control/capabilities.js'
+import type { Input, Node, Output } from '../control/input-output.js'
 import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import { type Draw, decisionHash, type JournalStep, outputWords } from './journal-format.js'

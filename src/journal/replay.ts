@@ -6,7 +6,8 @@
  * have to be unequal where they were unequal. Pure: text in, what happened out.
  */
 import { createHmac } from 'node:crypto'
-import type { Capabilities, Input, Instant, Node, Output } from '../control/input-output.js'
+import type { Capabilities, Instant } from '../control/capabilities.js'
+import type { Input, Node, Output } from '../control/input-output.js'
 import { createNode } from '../control/node.js'
 import { formatIpAddress } from '../lisp/address.js'
 import { describeMessage } from '../lisp/describe.js'

@@ -6,7 +6,7 @@
  * neighbour, else through the gateway, which is the node's datapath. A neighbour that is gone is
  * remembered until the gateway announces itself for it, or until neighbour detection gives it up.
  */
-import type { Instant } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
 import type { ModelDatapath } from '../datapath/model-datapath.js'
 import { INITIAL_TTL, type ModelPacket, modelFlow } from '../datapath/model-packet.js'
 import type { Eid } from '../lisp/eid.js'

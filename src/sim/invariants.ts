@@ -9,7 +9,8 @@
  *    I7 the tables of the datapath are those of the control plane. I9 a datagram that was altered or
  *    forged changes nothing. I3, I8 and the places of all EIDs are judged at rest: see at-rest.ts.
  */
-import type { Input, Instant, Output } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
+import type { Input, Output } from '../control/input-output.js'
 import type { NodeSnapshot } from '../control/snapshot.js'
 import type { ModelDatapath } from '../datapath/model-datapath.js'
 import type { ModelPacket } from '../datapath/model-packet.js'

@@ -3,7 +3,7 @@
  * a named reason, or still under way; nothing else. Also what a person wants to know of a flow:
  * lost, duplicated, reordered, when.
  */
-import type { Instant } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
 import type { ModelFlow, ModelPacket } from '../datapath/model-packet.js'
 
 export interface FlowBooks {

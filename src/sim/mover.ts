@@ -8,7 +8,7 @@
  * runs at its source again. Its hypervisors tell of it late, and not always.
  * A move is asked for at the destination; whoever asks waits for "ready" as an API client does.
  */
-import type { Command } from '../control/input-output.js'
+import type { Command } from '../control/command.js'
 import type { Host } from './host.js'
 import type { Prng } from './prng.js'
 import type { Socket } from './topology.js'

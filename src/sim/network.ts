@@ -8,7 +8,7 @@
  * loss like any other; it passes only in messages that authenticate themselves (our choice: without
  * RFC 9303 a forged answer and a damaged one are the same to an ITR).
  */
-import type { Instant } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
 import type { ModelPacket } from '../datapath/model-packet.js'
 import { formatIpAddress } from '../lisp/address.js'
 import type { Rloc } from '../lisp/locator.js'

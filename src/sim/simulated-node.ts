@@ -6,15 +6,10 @@
  * datapath stay and forward on, as pinned maps do. A reboot takes those as well. Datapath events
  * reach the node a moment later, in their order; while nobody listens they are gone.
  */
-import type {
-  Command,
-  CommandResult,
-  DatapathEvent,
-  Input,
-  Instant,
-  Node,
-  Output,
-} from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
+import type { Command, CommandResult } from '../control/command.js'
+import type { DatapathEvent } from '../control/datapath-event.js'
+import type { Input, Node, Output } from '../control/input-output.js'
 import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createNode } from '../control/node.js'
 import type { NodeSnapshot } from '../control/snapshot.js'

@@ -2,7 +2,7 @@
  * A store that can lose what is not yet durable: writes take a while, in order, and a crash forgets
  * those under way. Expiries need no conversion here: virtual time goes on over a crash.
  */
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { isRemoval, recordKey } from '../store/store.js'
 import type { Prng } from './prng.js'
 import type { Timeline } from './timeline.js'

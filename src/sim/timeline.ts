@@ -2,7 +2,7 @@
  * Virtual time: what happens when. Earlier first, of one moment in the order in which it was asked
  * for. Nothing here is random and nothing waits.
  */
-import type { Instant } from '../control/input-output.js'
+import type { Instant } from '../control/capabilities.js'
 
 export interface Timeline {
   now(): Instant

@@ -6,7 +6,7 @@
  * goes wrong and who moves is decided elsewhere (faults.ts, mover.ts, or a script).
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
-import type { Command, CommandResult } from '../control/input-output.js'
+import type { Command, CommandResult } from '../control/command.js'
 import type { BlockCipher } from '../control/lisp-sec/lisp-sec-keys.js'
 import { createModelDatapath, type ModelDatapath } from '../datapath/model-datapath.js'
 import type { ModelPacket } from '../datapath/model-packet.js'

@@ -7,7 +7,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { ClassicLevel } from 'classic-level'
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { decodeRecord, encodeRecord } from './record-codec.js'
 import { isRemoval, recordKey, type Store } from './store.js'
 

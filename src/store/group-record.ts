@@ -1,5 +1,5 @@
 /** Receivers of groups at rest: the message `GroupReceiver`; addresses as they stand on the wire. */
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { ipAddress } from '../lisp/address.js'
 import { readAfiAddress, writeAfiAddress } from '../lisp/afi.js'
 import { byteReader } from '../lisp/byte-reader.js'

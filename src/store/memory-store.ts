@@ -1,7 +1,7 @@
 /**
  * A store that forgets at the end of the process: for tests, and for nodes that keep nothing.
  */
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { isRemoval, recordKey, type Store } from './store.js'
 
 export function createMemoryStore(): Store {

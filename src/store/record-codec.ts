@@ -2,7 +2,7 @@
  * Stored records ↔ protobuf bytes (records.proto).
  */
 import protobuf from 'protobufjs/light.js'
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { ipAddress } from '../lisp/address.js'
 import { ACTIONS } from '../lisp/mapping.js'
 import { groupReceiverMessage, groupReceiverOf, type StoredGroupReceiver } from './group-record.js'

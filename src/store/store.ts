@@ -11,7 +11,7 @@
  * - `load` gives every record that was saved and not removed, and no removal.
  * Expiries are wall-clock milliseconds here; the daemon converts them.
  */
-import type { StoredRecord } from '../control/input-output.js'
+import type { StoredRecord } from '../control/stored-record.js'
 import { formatEidPrefix } from '../lisp/eid.js'
 
 export interface Store {

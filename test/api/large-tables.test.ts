@@ -7,8 +7,8 @@ import type { ApiDatapath, ApiNode } from '../../src/api/context.js'
 import { createMetrics } from '../../src/api/metrics.js'
 import { startApi } from '../../src/api/server.js'
 import type { Event } from '../../src/control/event.js'
-import type { RestoredState } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
+import type { RestoredState } from '../../src/control/restored-state.js'
 import {
   aKey,
   aLocator,

@@ -2,7 +2,7 @@
 import { request } from 'node:http'
 import t from 'tap'
 import { type Api, startApi } from '../../src/api/server.js'
-import type { Command, CommandResult } from '../../src/control/input-output.js'
+import type { Command, CommandResult } from '../../src/control/command.js'
 import { formatEid } from '../../src/lisp/eid.js'
 import { aConfig, aDatapath, createFakeNode } from '../support/fake-node.js'
 

@@ -4,7 +4,8 @@
  * to the other, floods for unknown EIDs, and scans through the hold.
  */
 import t from 'tap'
-import type { DatapathEvent, DatapathOperation } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { DatapathOperation } from '../../src/control/datapath-operation.js'
 import { createModelDatapath } from '../../src/datapath/model-datapath.js'
 import { type ModelPacket, modelFlow } from '../../src/datapath/model-packet.js'
 import { formatIpAddress } from '../../src/lisp/address.js'

@@ -9,7 +9,7 @@ import {
   type ClosedSwitches,
   NOT_CLOSED,
 } from '../../src/control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
 import type { MapRegister, MapRequest } from '../../src/lisp/message.js'

@@ -4,8 +4,8 @@
  */
 import t from 'tap'
 import type { SiteConfig } from '../../src/config/node-config.js'
-import type { StoredRecord } from '../../src/control/input-output.js'
 import { MAXIMUM_PLACES_PER_INSTANCE } from '../../src/control/map-server/described-eid-server.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import type { AfiAddress, GeoLocation } from '../../src/lisp/afi-address.js'
 import { describedEidOf, formatDescribedEid } from '../../src/lisp/described-eid.js'
 import { structuredLocator } from '../../src/lisp/locator.js'

@@ -4,8 +4,10 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { Output, RestoredState, StoredRecord } from '../../src/control/input-output.js'
+import type { Output } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
+import type { RestoredState } from '../../src/control/restored-state.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { encodeSigned, verifyMessage } from '../../src/lisp/authentication.js'
 import { formatEidPrefix } from '../../src/lisp/eid.js'
 import type { Mapping } from '../../src/lisp/mapping.js'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { StoredRecord } from '../../src/control/input-output.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { verifyMessage } from '../../src/lisp/authentication.js'
 import {
   aKey,

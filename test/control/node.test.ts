@@ -4,8 +4,8 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { StoredRecord } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import { encodeMessage, type MapRegister, type MoveMessage } from '../../src/lisp/message.js'
 import type { MovePhase } from '../../src/lisp/move-phases.js'

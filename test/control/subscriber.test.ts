@@ -4,7 +4,7 @@
  */
 import t from 'tap'
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { StoredRecord } from '../../src/control/input-output.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { encodeSigned, verifyMessage } from '../../src/lisp/authentication.js'
 import type { Mapping } from '../../src/lisp/mapping.js'
 import type { MapRequest } from '../../src/lisp/message.js'

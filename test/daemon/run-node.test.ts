@@ -2,14 +2,10 @@
  * The loop around a node, with a node that does what the test says.
  */
 import t from 'tap'
+import type { DatapathOperation } from '../../src/control/datapath-operation.js'
 import type { Event } from '../../src/control/event.js'
-import type {
-  DatapathOperation,
-  Input,
-  Node,
-  Output,
-  StoredRecord,
-} from '../../src/control/input-output.js'
+import type { Input, Node, Output } from '../../src/control/input-output.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import {
   createClock,
   createRandom,

@@ -11,7 +11,8 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.js'
-import type { DatapathEvent, Encapsulation } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { Encapsulation } from '../../src/control/datapath-operation.js'
 import {
   ensureBpfFilesystem,
   missingCapabilities,

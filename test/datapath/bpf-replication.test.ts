@@ -11,7 +11,8 @@ import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.js'
-import type { DatapathEvent, DatapathOperation } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { DatapathOperation } from '../../src/control/datapath-operation.js'
 import {
   ensureBpfFilesystem,
   missingCapabilities,

@@ -4,7 +4,8 @@
  */
 import fc from 'fast-check'
 import t from 'tap'
-import type { DatapathEvent, Encapsulation } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { Encapsulation } from '../../src/control/datapath-operation.js'
 import * as abi from '../../src/datapath/abi.generated.js'
 import type { BpfMaps } from '../../src/datapath/bpf-maps.js'
 import {

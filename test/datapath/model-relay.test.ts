@@ -3,7 +3,7 @@
  * abstract packets.
  */
 import t from 'tap'
-import type { DatapathEvent } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
 import { createModelDatapath } from '../../src/datapath/model-datapath.js'
 import { type ModelPacket, modelFlow } from '../../src/datapath/model-packet.js'
 import { relayOf } from '../../src/datapath/model-relay.js'

@@ -6,7 +6,7 @@ import {
   type ClosedOperation,
   NOT_CLOSED,
 } from '../../src/control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
 import { createModelDatapath } from '../../src/datapath/model-datapath.js'
 import { createFrameDoor, type FrameOutcome } from '../../src/datapath/model-frames.js'
 import { parseIpAddress } from '../../src/lisp/address.js'

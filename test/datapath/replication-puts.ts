@@ -1,5 +1,5 @@
 /** Operations about groups from the short texts of the vectors; instance 7 unless said otherwise. */
-import type { DatapathOperation, Encapsulation } from '../../src/control/input-output.js'
+import type { DatapathOperation, Encapsulation } from '../../src/control/datapath-operation.js'
 import { parseIpAddress } from '../../src/lisp/address.js'
 import { locator } from '../../src/lisp/locator.js'
 import { type MulticastGroup, parseGroup } from '../../src/lisp/multicast/multicast-group.js'

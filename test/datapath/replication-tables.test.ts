@@ -3,7 +3,7 @@
  * packet that is being copied, what becomes of entries that nobody puts again.
  */
 import t from 'tap'
-import type { DatapathEvent } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
 import { decodeBpfReplication } from '../../src/datapath/abi.generated.js'
 import type { BpfMaps } from '../../src/datapath/bpf-maps.js'
 import { createReplicationTables } from '../../src/datapath/bpf-replication.js'

@@ -12,7 +12,7 @@ import type {
   SiteConfig,
   SubscriptionPolicy,
 } from '../../src/config/node-config.js'
-import type { Capabilities, Random } from '../../src/control/input-output.js'
+import type { Capabilities, Random } from '../../src/control/capabilities.js'
 import { type IpAddress, parseIpAddress } from '../../src/lisp/address.js'
 import type { AuthenticationKey, Hmac } from '../../src/lisp/authentication.js'
 import { type Eid, type EidPrefix, parseEid, parseEidPrefix } from '../../src/lisp/eid.js'

@@ -4,18 +4,15 @@
  * the store were instant. `runUntil` lets every deadline come at its moment.
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
+import type { Capabilities } from '../../src/control/capabilities.js'
+import type { Command, CommandResult } from '../../src/control/command.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { DatapathOperation } from '../../src/control/datapath-operation.js'
 import type { Event } from '../../src/control/event.js'
-import type {
-  Capabilities,
-  Command,
-  CommandResult,
-  DatapathEvent,
-  DatapathOperation,
-  Output,
-  RestoredState,
-  StoredRecord,
-} from '../../src/control/input-output.js'
+import type { Output } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
+import type { RestoredState } from '../../src/control/restored-state.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { formatEid, formatEidPrefix } from '../../src/lisp/eid.js'
 import {

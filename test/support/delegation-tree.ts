@@ -7,7 +7,7 @@
  *                                                  └─ 10.66/16 → .13, which sends back: a loop
  */
 import type { DdtConfig, NodeConfig } from '../../src/config/node-config.js'
-import type { Capabilities } from '../../src/control/input-output.js'
+import type { Capabilities } from '../../src/control/capabilities.js'
 import { encodeSigned } from '../../src/lisp/authentication.js'
 import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../../src/lisp/message.js'
 import {

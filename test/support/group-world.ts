@@ -3,17 +3,14 @@
  * after a millisecond. Replication entries are kept as the datapath would; nothing forwards packets.
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
+import type { Command } from '../../src/control/command.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { DatapathOperation } from '../../src/control/datapath-operation.js'
 import type { Event } from '../../src/control/event.js'
-import type {
-  Command,
-  DatapathEvent,
-  DatapathOperation,
-  Node,
-  Output,
-  RestoredState,
-  StoredRecord,
-} from '../../src/control/input-output.js'
+import type { Node, Output } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
+import type { RestoredState } from '../../src/control/restored-state.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { LISP_DATA_PORT } from '../../src/lisp/iana.js'
 import { decodeMessage, type Message } from '../../src/lisp/message.js'

@@ -7,9 +7,10 @@
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
 import type { Event } from '../../src/control/event.js'
-import type { Output, StoredRecord } from '../../src/control/input-output.js'
+import type { Output } from '../../src/control/input-output.js'
 import { createMapResolver } from '../../src/control/map-resolver/map-resolver.js'
 import { createMapServer } from '../../src/control/map-server/map-server.js'
+import type { StoredRecord } from '../../src/control/stored-record.js'
 import { formatIpAddress } from '../../src/lisp/address.js'
 import { type AuthenticationKey, encodeSigned } from '../../src/lisp/authentication.js'
 import { formatEidPrefix } from '../../src/lisp/eid.js'

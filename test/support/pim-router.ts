@@ -3,7 +3,7 @@
  * xTR sends there.
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
-import type { DatapathEvent } from '../../src/control/input-output.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
 import type { MulticastGroup } from '../../src/lisp/multicast/multicast-group.js'
 import {
   decodePim,

@@ -6,16 +6,11 @@
  * delivered where it is not is lost, as on a real segment. Nothing here is random: a run is its script.
  */
 import type { NodeConfig } from '../../src/config/node-config.js'
+import type { Command, CommandResult } from '../../src/control/command.js'
+import type { DatapathEvent } from '../../src/control/datapath-event.js'
+import type { DatapathOperation, Encapsulation } from '../../src/control/datapath-operation.js'
 import type { Event } from '../../src/control/event.js'
-import type {
-  Command,
-  CommandResult,
-  DatapathEvent,
-  DatapathOperation,
-  Encapsulation,
-  Node,
-  Output,
-} from '../../src/control/input-output.js'
+import type { Node, Output } from '../../src/control/input-output.js'
 import { createNode } from '../../src/control/node.js'
 import { formatIpAddress, type MacAddress } from '../../src/lisp/address.js'
 import {

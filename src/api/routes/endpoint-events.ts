@@ -6,7 +6,7 @@
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '../../config/schema-builder.js'
-import type { Command } from '../../control/input-output.js'
+import type { Command } from '../../control/command.js'
 import { OLDEST_EVENT_MS } from '../../control/moves/endpoint-events.js'
 import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import { type ApiContext, type RouteOptions, runCommand } from '../context.js'

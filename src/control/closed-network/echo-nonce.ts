@@ -10,8 +10,9 @@
 import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
 import type { Rloc } from '../../lisp/locator.js'
+import type { Instant, Random } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output, Random } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { OfKind } from '../itr/itr.js'
 
 export interface EchoNonce {

@@ -12,8 +12,9 @@ import { formatIpAddress } from '../../lisp/address.js'
 import { type EidPrefix, formatEidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { MapCacheEntry } from '../../tables/map-cache.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { statusBitsOf, USE_LSB_MS } from './use-lsb-timer.js'
 
 export interface RemoteFacts {

@@ -15,10 +15,12 @@ import { formatIpAddress } from '../../lisp/address.js'
 import { type Eid, eidFromPrefix, hostPrefix } from '../../lisp/eid.js'
 import { equalLocatorSets, type Locator, type Rloc } from '../../lisp/locator.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
+import type { Instant } from '../capabilities.js'
 import { ownLocators } from '../control-datagram.js'
 import { earliest } from '../deadlines.js'
-import type { Instant, Output, StoredRecord } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { EidPlacement } from './eid-placement.js'
 import {
   MAXIMUM_RECENT_SENDERS,

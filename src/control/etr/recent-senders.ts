@@ -8,7 +8,7 @@
 import { formatIpAddress } from '../../lisp/address.js'
 import { type Eid, formatEid } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 
 export interface RecentSender {
   readonly eid: Eid

@@ -8,7 +8,8 @@
  */
 import type { EidPrefix } from '../../lisp/eid.js'
 import type { MapCache } from '../../tables/map-cache.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { Output } from '../input-output.js'
 import type { PendingRequests } from './pending-requests.js'
 
 export interface AdoptedMappings {

@@ -11,7 +11,7 @@ import { equalIpAddresses } from '../../lisp/address.js'
 import { maskedAddress } from '../../lisp/eid.js'
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import { sourceRloc } from '../control-datagram.js'
-import type { Encapsulation } from '../input-output.js'
+import type { Encapsulation } from '../datapath-operation.js'
 import { BLIND, nextStep, type PathSight } from './explicit-path.js'
 
 /** The datapath has room for so many locators in one set. */

@@ -7,7 +7,7 @@ import type { AuthenticationKey } from '../../lisp/authentication.js'
 import { type EidPrefix, formatEidPrefix, eidPrefix as makePrefix } from '../../lisp/eid.js'
 import type { MapNotify } from '../../lisp/message.js'
 import { createEidTrie } from '../../tables/eid-trie.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 
 /** A prefix that we have asked for with the N bit. */
 export interface Followed {

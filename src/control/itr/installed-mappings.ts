@@ -20,17 +20,13 @@ import type { Rloc } from '../../lisp/locator.js'
 import type { Action, Mapping } from '../../lisp/mapping.js'
 import type { MapCacheInsertion } from '../../tables/map-cache.js'
 import { createMapCache, type MapCache, type MapCacheEntry } from '../../tables/map-cache.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { createEchoNonce, type EchoNonce } from '../closed-network/echo-nonce.js'
 import { createRemoteFacts, type RemoteFacts } from '../closed-network/remote-facts.js'
 import { namesUs } from '../control-datagram.js'
+import type { Encapsulation, HoldGiveUpReason } from '../datapath-operation.js'
 import { createDeadlines, earliest } from '../deadlines.js'
-import type {
-  Capabilities,
-  Encapsulation,
-  HoldGiveUpReason,
-  Instant,
-  Output,
-} from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 import type { MapCacheView } from '../snapshot.js'
 import { pageOf, type TablePage, type TableQuery } from '../table-pages.js'

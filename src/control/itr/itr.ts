@@ -14,20 +14,17 @@ import { type Eid, type EidPrefix, eidFromPrefix, formatEid, hostPrefix } from '
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { Action, Mapping } from '../../lisp/mapping.js'
 import type { MapNotify, MapReply, MapRequest } from '../../lisp/message.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { createSourceDoubts, type SourceDoubts } from '../closed-network/source-doubts.js'
+import type { DatapathEvent } from '../datapath-event.js'
+import type { HoldGiveUpReason } from '../datapath-operation.js'
 import { earliest } from '../deadlines.js'
-import type {
-  Capabilities,
-  DatapathEvent,
-  HoldGiveUpReason,
-  Instant,
-  Output,
-  RestoredState,
-  StoredRecord,
-} from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { createProtectedAsking, FIRST_CHOICE } from '../lisp-sec/lisp-sec-asking.js'
 import { report } from '../outputs.js'
+import type { RestoredState } from '../restored-state.js'
 import type { LocatorStateView, MapCacheView, SubscriptionView } from '../snapshot.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { TablePage, TableQuery } from '../table-pages.js'
 import { createAdoptedMappings } from './adopted-mappings.js'
 import { usableLocators } from './encapsulation-choice.js'

@@ -9,7 +9,7 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { type Eid, formatEid } from '../../lisp/eid.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { createRateLimit } from '../rate-limit.js'
 
 export interface MissLimits {

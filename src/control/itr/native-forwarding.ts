@@ -10,7 +10,7 @@ import type { NodeConfig } from '../../config/node-config.js'
 import { coversPrefix } from '../../lisp/eid.js'
 import { locator } from '../../lisp/locator.js'
 import type { MapCacheEntry } from '../../tables/map-cache.js'
-import type { Encapsulation } from '../input-output.js'
+import type { Encapsulation } from '../datapath-operation.js'
 import { chooseEncapsulations } from './encapsulation-choice.js'
 
 /** The outer headers for what this negative entry says to forward natively; empty: really native. */

@@ -8,7 +8,7 @@ import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { MapCache, MapCacheEntry } from '../../tables/map-cache.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { usableLocators } from './encapsulation-choice.js'
 
 const MAXIMUM_LOOKS = 4096

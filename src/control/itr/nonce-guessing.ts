@@ -8,7 +8,7 @@
  * N bit, with all 64 bits drawn. Our choice: no source is shut out, because sources can be forged, and
  * the Map-Server's own address would be the first to be tried.
  */
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { createRateLimit } from '../rate-limit.js'
 
 export interface NonceGuessing {

@@ -11,9 +11,10 @@ import type { NodeConfig } from '../../config/node-config.js'
 import { type Eid, type EidPrefix, formatEidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
+import type { Instant, Random } from '../capabilities.js'
 import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output, Random } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import {
   type Algorithms,
   type Asked,

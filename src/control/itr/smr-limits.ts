@@ -12,7 +12,7 @@ import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
 import { formatEidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { createRateLimit } from '../rate-limit.js'
 
 export interface SmrLimits {

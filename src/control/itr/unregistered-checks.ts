@@ -10,8 +10,9 @@
 import { type EidPrefix, formatEidPrefix } from '../../lisp/eid.js'
 import type { Mapping } from '../../lisp/mapping.js'
 import type { MapCache, MapCacheEntry } from '../../tables/map-cache.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { PendingRequests } from './pending-requests.js'
 
 export interface UnregisteredChecks {

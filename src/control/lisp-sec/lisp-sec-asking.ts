@@ -21,7 +21,7 @@ import type { Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
 import type { MapReply } from '../../lisp/message.js'
 import type { EcmAuthenticationData, MapReplySecurity } from '../../lisp/security-data.js'
-import type { Capabilities } from '../input-output.js'
+import type { Capabilities } from '../capabilities.js'
 import {
   deriveOneTimeKey,
   HMAC_ID,

@@ -14,7 +14,7 @@ import type { EidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import { type EncapsulatedControl, encodeMessage, type MapReply } from '../../lisp/message.js'
 import type { EcmAuthenticationData, EidAuthentication } from '../../lisp/security-data.js'
-import type { Capabilities } from '../input-output.js'
+import type { Capabilities } from '../capabilities.js'
 import { hexOf } from '../map-server/register-guard.js'
 import {
   deriveOneTimeKey,

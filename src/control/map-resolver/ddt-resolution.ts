@@ -30,10 +30,11 @@ import {
   type Referral,
   type ReferralKind,
 } from '../../tables/referral-cache.js'
+import type { Instant } from '../capabilities.js'
 import { isOwnRloc, sendControl, sourceRloc } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { EventName } from '../event.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { keyForMapServer, withSecurity } from '../lisp-sec/lisp-sec-requests.js'
 import {
   type EncapsulatedRequest,

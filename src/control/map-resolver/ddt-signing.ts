@@ -16,7 +16,7 @@ import {
   type ReferralRecord,
   type ReferralSignature,
 } from '../../lisp/map-referral.js'
-import type { Capabilities, Instant } from '../input-output.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { createRateLimit } from '../rate-limit.js'
 
 export interface DdtSigning {

@@ -9,7 +9,7 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import type { ReferralRecord, ReferralSignature } from '../../lisp/map-referral.js'
-import type { Capabilities, Instant } from '../input-output.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { keyTagOf, RSA_SHA256, signedBytes } from './ddt-signing.js'
 
 export interface DdtTrust {

@@ -15,8 +15,9 @@ import type { Rloc } from '../../lisp/locator.js'
 import type { MapReferral } from '../../lisp/map-referral.js'
 import { type EncapsulatedControl, encodeMessage, type MapRequest } from '../../lisp/message.js'
 import { createAnswerLimits } from '../answer-limits.js'
+import type { Instant } from '../capabilities.js'
 import { isOwnRloc } from '../control-datagram.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import {
   keyForMapServer,
   type ProtectedRequest,

@@ -5,7 +5,7 @@
 import type { SubscriptionPolicy } from '../../config/node-config.js'
 import { authenticationLength } from '../../lisp/authentication.js'
 import type { Subscription } from '../../tables/subscriptions.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { SUBSCRIBER } from './subscription-admission.js'
 import { newSubscription } from './subscription-intake.js'
 

@@ -14,7 +14,8 @@ import type {
   DescribedRegistrant,
   DescribedRegistration,
 } from '../../tables/described-registrations.js'
-import type { Instant, StoredRecord } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { StoredRecord } from '../stored-record.js'
 
 /** A stored registrant, read back. */
 export interface RestoredRegistrant {

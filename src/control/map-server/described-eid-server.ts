@@ -30,10 +30,12 @@ import {
   type DescribedRegistrant,
   type DescribedRegistration,
 } from '../../tables/described-registrations.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { sendControl } from '../control-datagram.js'
-import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
+import type { StoredRecord } from '../stored-record.js'
 import { createDescribedAnswers } from './described-eid-answers.js'
 import {
   describedRecordsToStore,

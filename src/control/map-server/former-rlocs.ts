@@ -13,7 +13,8 @@ import { type AuthenticationKey, authenticationLength } from '../../lisp/authent
 import type { Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
 import type { Registrations } from '../../tables/registrations.js'
-import type { Instant, StoredRecord } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { DurableOutputs, MapNotifyOutbox, PendingNotify } from './map-notify-outbox.js'
 import {
   AUTHENTICATION_BYTES,

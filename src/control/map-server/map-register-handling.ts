@@ -21,8 +21,9 @@ import {
   type Registrations,
   registrationOf,
 } from '../../tables/registrations.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { CONTROL_PORT } from '../control-datagram.js'
-import type { Capabilities, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { siteProfile } from '../peer-profile.js'
 import { tellFormerRlocs } from './former-rlocs.js'
 import type { DurableOutputs, MapNotifyOutbox } from './map-notify-outbox.js'

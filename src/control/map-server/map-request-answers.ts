@@ -31,8 +31,9 @@ import {
   type Registrations,
 } from '../../tables/registrations.js'
 import { createAnswerLimits } from '../answer-limits.js'
+import type { Instant } from '../capabilities.js'
 import { CONTROL_PORT, endOfPath, isOwnRloc, sendControl, sourceRloc } from '../control-datagram.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import {
   type EtrTask,
   type Proof,

@@ -25,13 +25,15 @@ import {
   type Registration,
   type Registrations,
 } from '../../tables/registrations.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { earliest } from '../deadlines.js'
-import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { ProtectedRequest } from '../lisp-sec/lisp-sec-requests.js'
 import { createGroupServer } from '../multicast/group-server.js'
 import type { GroupCounts } from '../multicast/group-table.js'
 import type { GroupView } from '../multicast/group-views.js'
 import type { RegistrationView, SiteView, SubscriptionView } from '../snapshot.js'
+import type { StoredRecord } from '../stored-record.js'
 import { pageOf, type TablePage, type TableQuery } from '../table-pages.js'
 import { createDescribedEidServer } from './described-eid-server.js'
 import { tellAgain } from './former-rlocs.js'

@@ -7,7 +7,7 @@
  */
 import { type EidPrefix, formatEidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
-import type { StoredRecord } from '../input-output.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { Pending, PendingNotify } from './map-notify-outbox.js'
 
 export interface PendingBook {

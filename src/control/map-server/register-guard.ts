@@ -26,8 +26,9 @@ import {
 import type { EidPrefix } from '../../lisp/eid.js'
 import type { MapRegister } from '../../lisp/message.js'
 import { createEidTrie } from '../../tables/eid-trie.js'
-import type { Input, StoredRecord } from '../input-output.js'
+import type { Input } from '../input-output.js'
 import { siteProfile } from '../peer-profile.js'
+import type { StoredRecord } from '../stored-record.js'
 
 /** A datagram as the shell hands it in. */
 export type Datagram = Extract<Input, { readonly kind: 'datagram' }>

@@ -17,7 +17,9 @@ import {
   type RetiredVersion,
   registrationOf,
 } from '../../tables/registrations.js'
-import type { Instant, Output, StoredRecord } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { Output } from '../input-output.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { RegisterGuard } from './register-guard.js'
 import { removed } from './registration-events.js'
 

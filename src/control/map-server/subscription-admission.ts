@@ -14,7 +14,7 @@ import { equalIpAddresses } from '../../lisp/address.js'
 import { type AuthenticationKey, authenticationLength } from '../../lisp/authentication.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { MapRequest } from '../../lisp/message.js'
-import type { StoredRecord } from '../input-output.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { EncapsulatedRequest } from './map-request-answers.js'
 import { hexOf } from './register-guard.js'
 

@@ -14,7 +14,8 @@ import {
   type Subscription,
   type Subscriptions,
 } from '../../tables/subscriptions.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import {

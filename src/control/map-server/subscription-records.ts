@@ -13,7 +13,7 @@ import {
   authenticationLength,
 } from '../../lisp/authentication.js'
 import { type Subscription, subscriptionId } from '../../tables/subscriptions.js'
-import type { StoredRecord } from '../input-output.js'
+import type { StoredRecord } from '../stored-record.js'
 
 type StoredSubscription = Extract<StoredRecord, { readonly kind: 'subscription' }>
 

@@ -7,8 +7,10 @@
  */
 import { type Eid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
+import type { Instant } from '../capabilities.js'
+import type { Command, CommandResult } from '../command.js'
 import { refusal } from '../etr/etr.js'
-import type { Command, CommandResult, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { push } from '../outputs.js'
 import type { MoveSource } from './move-source.js'
 import type { Moves } from './moves.js'

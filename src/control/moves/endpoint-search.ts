@@ -7,8 +7,9 @@
  * question leaves nowhere else.
  */
 import type { Eid } from '../../lisp/eid.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { push } from '../outputs.js'
 
 export interface Sought {

@@ -10,8 +10,9 @@ import { type Eid, hostPrefix } from '../../lisp/eid.js'
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { Mapping } from '../../lisp/mapping.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
+import type { CommandResult, MoveMode } from '../command.js'
 import { ownLocators, ownMapping } from '../control-datagram.js'
-import type { CommandResult, MoveMode, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { MoveRecord } from './move-log.js'
 
 /** One EID of a move and where it comes from. */

@@ -7,7 +7,7 @@ import type { Rloc } from '../../lisp/locator.js'
 import { isNewerMapVersion } from '../../lisp/map-version.js'
 import type { Mapping } from '../../lisp/mapping.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import type { MoveRecord } from './move-log.js'
 
 export interface Departure {

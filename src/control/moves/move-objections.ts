@@ -8,9 +8,9 @@ import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
 import { type Eid, formatEid, MAXIMUM_ENDPOINT_EIDS } from '../../lisp/eid.js'
 import type { Locator, Rloc } from '../../lisp/locator.js'
 import type { MappingDatabase } from '../../tables/mapping-database.js'
+import type { CommandResult } from '../command.js'
 import { isOwnRloc } from '../control-datagram.js'
 import { refusal } from '../etr/etr.js'
-import type { CommandResult } from '../input-output.js'
 
 /** Undefined when the move may begin; `isMoving` tells of EIDs that are on a move, to here or away. */
 export function objectionToMove(

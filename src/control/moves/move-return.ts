@@ -8,8 +8,9 @@
  */
 import type { Eid } from '../../lisp/eid.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { Passenger } from './move-arrival.js'
 import type { MoveParts } from './move-parts.js'
 

@@ -14,9 +14,10 @@
 import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
 import { formatEid } from '../../lisp/eid.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
+import type { Instant } from '../capabilities.js'
 import type { EidPlacement } from '../etr/eid-placement.js'
 import type { Smr } from '../etr/smr.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { OfKind } from '../itr/itr.js'
 import { report } from '../outputs.js'
 

@@ -7,7 +7,9 @@
  * standard says so. What nobody sends to just now cannot be told from what is late, so the wait is short.
  */
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
-import type { DatapathEvent, Instant, Output } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { DatapathEvent } from '../datapath-event.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 
 export interface ArrivingGroups {

@@ -12,8 +12,9 @@ import type { Rloc } from '../../lisp/locator.js'
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import { encodeMessage } from '../../lisp/message.js'
 import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { CONTROL_PORT, sendControl } from '../control-datagram.js'
-import type { Capabilities, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import {
   type EncapsulatedRequest,
   MAXIMUM_REQUEST_RECORDS,

@@ -22,9 +22,11 @@ import {
   groupOf,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { CONTROL_PORT, sendControl, sourceRloc } from '../control-datagram.js'
+import type { DatapathEvent } from '../datapath-event.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { mapRequest } from '../itr/map-request-form.js'
 import { push, report } from '../outputs.js'
 import { keyTowards } from '../peer-profile.js'

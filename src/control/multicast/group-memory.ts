@@ -9,7 +9,8 @@
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { parseGroup } from '../../lisp/multicast/multicast-group.js'
-import type { Instant, StoredRecord } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { StoredRecord } from '../stored-record.js'
 import type { Addressee, GroupEntry, GroupTable } from './group-table.js'
 import type { TreeNode } from './replication-tree.js'
 

@@ -6,8 +6,9 @@
  * goes with the next query, so that leaves make at most one query per group and interval, and
  * `MAXIMUM_PER_SECOND` per segment; what waits, waits with its timers as they are.
  */
+
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant } from '../input-output.js'
 import { type ListenerQuestion, type ListenerState, lowerTimers } from './listener-state.js'
 
 export interface GroupQueries {

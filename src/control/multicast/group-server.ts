@@ -17,8 +17,9 @@ import type { StructuredMapping } from '../../lisp/mapping.js'
 import type { MapRegister, MapReply } from '../../lisp/message.js'
 import { formatGroup, groupOf, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { Registrations } from '../../tables/registrations.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { earliest } from '../deadlines.js'
-import type { Capabilities, Instant, Output, StoredRecord } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { DurableOutputs, MapNotifyOutbox } from '../map-server/map-notify-outbox.js'
 import type { EncapsulatedRequest } from '../map-server/map-request-answers.js'
 import {
@@ -34,6 +35,7 @@ import {
 } from '../map-server/subscription-admission.js'
 import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
+import type { StoredRecord } from '../stored-record.js'
 import { createGroupAnswers } from './group-answers.js'
 import {
   receiverRemoval,

@@ -13,8 +13,8 @@ import {
   formatGroup,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant } from '../input-output.js'
 import { RECEIVER_LEVEL } from './replication-list.js'
 import {
   addressText,

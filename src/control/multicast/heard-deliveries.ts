@@ -12,8 +12,9 @@ import {
   formatGroup,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 
 export interface HeardDeliveries {
   /** A packet of a source that is not of this site came from the segment. */

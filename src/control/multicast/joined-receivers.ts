@@ -24,9 +24,12 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { PimJoinPrune } from '../../lisp/multicast/pim.js'
+import type { Instant } from '../capabilities.js'
 import { isOwnRloc } from '../control-datagram.js'
+import type { DatapathEvent } from '../datapath-event.js'
+import type { Encapsulation } from '../datapath-operation.js'
 import { createDeadlines } from '../deadlines.js'
-import type { DatapathEvent, Encapsulation, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { encapsulationTo } from '../itr/encapsulation-choice.js'
 import { report } from '../outputs.js'
 import { type NamedJoin, namedJoins } from './join-prune-names.js'

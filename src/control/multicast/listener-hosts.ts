@@ -8,7 +8,7 @@
  */
 import { formatIpAddress, type IpAddress, type MacAddress } from '../../lisp/address.js'
 import type { GroupRecordType } from '../../lisp/multicast/membership.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 
 export interface TrackedHost {
   /** As it was first heard of; a host may report from several. */

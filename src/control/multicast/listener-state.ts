@@ -9,7 +9,7 @@
  */
 import { formatIpAddress, type IpAddress } from '../../lisp/address.js'
 import type { GroupRecordType } from '../../lisp/multicast/membership.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 
 export interface ListenerState {
   mode: 'include' | 'exclude'

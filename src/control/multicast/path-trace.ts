@@ -29,8 +29,10 @@ import {
   withHop,
 } from '../../lisp/multicast/mtrace.js'
 import type { MulticastGroup } from '../../lisp/multicast/multicast-group.js'
+import type { Instant } from '../capabilities.js'
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
-import type { DatapathEvent, Instant, Output } from '../input-output.js'
+import type { DatapathEvent } from '../datapath-event.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'

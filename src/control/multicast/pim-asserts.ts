@@ -10,8 +10,9 @@
 import { compareIpAddresses, type IpAddress } from '../../lisp/address.js'
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { PimAssert } from '../../lisp/multicast/pim.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 
 export interface PimAsserts {
   /** `forwards`: we send this group onto the link. */

@@ -7,8 +7,9 @@
  * (*,G) gets, and a router drops what it does not want.
  */
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 
 export interface PimDownstream {
   /** False: the limit of groups of this link is reached. */

@@ -26,8 +26,9 @@ import {
   type PimJoinPrune,
   type PimMessage,
 } from '../../lisp/multicast/pim.js'
+import type { Capabilities, Instant } from '../capabilities.js'
 import { earliest } from '../deadlines.js'
-import type { Capabilities, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { type LeftAside, type NamedJoin, namedJoins } from './join-prune-names.js'

@@ -9,8 +9,9 @@
  */
 import { compareIpAddresses, formatIpAddress, type IpAddress } from '../../lisp/address.js'
 import type { HelloOption, PimHello } from '../../lisp/multicast/pim.js'
+import type { Instant, Random } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output, Random } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
 
 /** What a Hello has changed. */

@@ -10,8 +10,9 @@ import { equalIpAddresses, formatIpAddress, type IpAddress } from '../../lisp/ad
 import { formatGroup, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { JoinPruneGroup, PimJoinPrune } from '../../lisp/multicast/pim.js'
 import type { JoinAttribute } from '../../lisp/multicast/pim-addresses.js'
+import type { Instant, Random } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant, Output, Random } from '../input-output.js'
+import type { Output } from '../input-output.js'
 
 export interface PimUpstream {
   /** Joined through this neighbour from now on; one that was asked before is told that it is over. */

@@ -9,7 +9,7 @@
  */
 import { compareIpAddresses, type IpAddress, isUnspecified } from '../../lisp/address.js'
 import { type MembershipQuery, queryIntervalSeconds } from '../../lisp/multicast/membership.js'
-import type { Instant } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
 import { type MembershipTiming, otherQuerierMs, startupIntervalMs } from './membership-timing.js'
 
 export interface Querier {

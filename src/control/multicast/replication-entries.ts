@@ -11,7 +11,9 @@ import {
   formatGroup,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
-import type { DatapathOperation, Encapsulation, Instant, Output } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { DatapathOperation, Encapsulation } from '../datapath-operation.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 import type { ChosenCopies } from './replication-list.js'
 

@@ -19,7 +19,7 @@ import { isUsableRloc, locator, type Rloc, structuredLocator } from '../../lisp/
 import type { StructuredMapping } from '../../lisp/mapping.js'
 import { groupAddress, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import { isOwnRloc, sourceRloc } from '../control-datagram.js'
-import type { Encapsulation } from '../input-output.js'
+import type { Encapsulation } from '../datapath-operation.js'
 import { encapsulationTo } from '../itr/encapsulation-choice.js'
 import { isCarriedByCore } from './root-choice.js'
 

@@ -12,8 +12,10 @@ import {
   equalGroups,
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
-import type { Encapsulation, Output, RestoredState } from '../input-output.js'
+import type { Encapsulation } from '../datapath-operation.js'
+import type { Output } from '../input-output.js'
 import { push } from '../outputs.js'
+import type { RestoredState } from '../restored-state.js'
 import { startupIntervalMs } from './membership-timing.js'
 import { listMapping, RECEIVER_LEVEL } from './replication-list.js'
 

@@ -13,8 +13,9 @@ import { compareIpAddresses } from '../../lisp/address.js'
 import type { EidPrefix } from '../../lisp/eid.js'
 import type { Rloc } from '../../lisp/locator.js'
 import type { MapReply } from '../../lisp/message.js'
+import type { Instant, Random } from '../capabilities.js'
 import { isOwnRloc } from '../control-datagram.js'
-import type { Instant, Output, Random } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { createRlocProbe } from '../itr/rloc-probe.js'
 
 export interface SegmentDesignation {

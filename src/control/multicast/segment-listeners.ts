@@ -20,8 +20,8 @@ import {
 } from '../../lisp/address.js'
 import type { GroupRecord } from '../../lisp/multicast/membership.js'
 import { isLinkScoped, type MulticastGroup } from '../../lisp/multicast/multicast-group.js'
+import type { Instant } from '../capabilities.js'
 import { createDeadlines } from '../deadlines.js'
-import type { Instant } from '../input-output.js'
 import {
   listens,
   type TrackedHost,

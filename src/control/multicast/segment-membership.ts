@@ -25,8 +25,9 @@ import {
   maxResponseMs,
 } from '../../lisp/multicast/membership.js'
 import { decodeMld, encodeMld } from '../../lisp/multicast/mld.js'
+import type { Instant } from '../capabilities.js'
 import { earliest } from '../deadlines.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import { push, report } from '../outputs.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import { createGroupQueries, type QueryText } from './group-queries.js'

@@ -12,8 +12,10 @@ import type { NodeConfig } from '../../config/node-config.js'
 import { equalIpAddresses } from '../../lisp/address.js'
 import type { MulticastGroup } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry } from '../../tables/mapping-database.js'
+import type { Instant } from '../capabilities.js'
+import type { DatapathEvent } from '../datapath-event.js'
 import { earliest } from '../deadlines.js'
-import type { DatapathEvent, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'
 import {
   createSegmentMembership,

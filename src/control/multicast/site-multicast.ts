@@ -18,8 +18,10 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
+import type { Capabilities, Instant } from '../capabilities.js'
+import type { DatapathEvent } from '../datapath-event.js'
 import { earliest } from '../deadlines.js'
-import type { Capabilities, DatapathEvent, Instant, Output } from '../input-output.js'
+import type { Output } from '../input-output.js'
 import type { Itr } from '../itr/itr.js'
 import type { RisingCounter } from '../rising-counter.js'
 import type { SegmentEvent } from '../segment-vocabulary.js'

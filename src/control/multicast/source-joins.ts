@@ -13,7 +13,8 @@ import {
   type MulticastGroup,
 } from '../../lisp/multicast/multicast-group.js'
 import type { DatabaseEntry, MappingDatabase } from '../../tables/mapping-database.js'
-import type { Instant, Output } from '../input-output.js'
+import type { Instant } from '../capabilities.js'
+import type { Output } from '../input-output.js'
 import type { PimLinks } from './pim-links.js'
 import { rendezvousPointOf } from './rendezvous-point.js'
 

@@ -2,7 +2,7 @@
  * Traces of multicast paths through two xTRs (RFC 6831 §12), message by message.
  */
 import t from 'tap'
-import type { DatapathEvent } from '../../../src/control/input-output.js'
+import type { DatapathEvent } from '../../../src/control/datapath-event.js'
 import { formatIpAddress } from '../../../src/lisp/address.js'
 import { encapsulatePacket } from '../../../src/lisp/multicast/encapsulated-pim.js'
 import {

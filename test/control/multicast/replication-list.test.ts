@@ -2,7 +2,7 @@
  * What is copied to whom: replication lists as they come, good and bad, and the shape of trees.
  */
 import t from 'tap'
-import type { Encapsulation } from '../../../src/control/input-output.js'
+import type { Encapsulation } from '../../../src/control/datapath-operation.js'
 import {
   chooseCopies,
   entriesOf,

@@ -3,7 +3,7 @@
  * doubted sources (§16) and gleaning (§9), on the way out and on the way in.
  */
 import type { ClosedOperation } from '../../../src/control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent } from '../../../src/control/input-output.js'
+import type { DatapathEvent } from '../../../src/control/datapath-event.js'
 import { parseIpAddress } from '../../../src/lisp/address.js'
 import { parseEid, parseEidPrefix } from '../../../src/lisp/eid.js'
 import type { LispHeaderFields } from '../frames.js'

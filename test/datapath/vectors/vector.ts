@@ -8,7 +8,7 @@ import type {
   ClosedOperation,
   ClosedSwitches,
 } from '../../../src/control/closed-network/closed-vocabulary.js'
-import type { DatapathEvent } from '../../../src/control/input-output.js'
+import type { DatapathEvent } from '../../../src/control/datapath-event.js'
 import type { BpfDropReasonName, BpfTallyName } from '../../../src/datapath/abi.generated.js'
 import type { LocatorFields } from '../workbench.js'
 
