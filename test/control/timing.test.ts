@@ -1,5 +1,11 @@
 import t from 'tap'
 import { createDeadlines } from '../../src/control/deadlines.js'
+import type { Output } from '../../src/control/input-output.js'
+import {
+  createSenderWindows,
+  MAXIMUM_SENDERS,
+  MAXIMUM_WINDOWS,
+} from '../../src/control/moves/sender-windows.js'
 import { createRateLimit } from '../../src/control/rate-limit.js'
 import {
   createReplayWindow,
@@ -91,3 +97,43 @@ t.test('of a shuffled thousand each is accepted once while it is in the window',
   t.equal(window.accept(900n), 'replayed', 'seen or not: it is out of reach')
   t.equal(window.accept(901n), 'repeated')
 })
+
+t.test('what was recorded of an xTR is a replay, however many others spoke since', async (t) => {
+  const windows = createSenderWindows()
+  const outputs: Output[] = []
+  t.equal(windows.judge('recorded', 7n, outputs), 'new')
+  for (let index = 0; index < MAXIMUM_WINDOWS + 1; index += 1)
+    windows.judge(`other ${index}`, 1n, outputs)
+  t.equal(
+    windows.judge('recorded', 7n, outputs),
+    'replayed',
+    'its window is gone, its floor is not',
+  )
+  t.equal(windows.judge('recorded', 6n, outputs), 'replayed')
+  t.equal(windows.judge('recorded', 8n, outputs), 'new')
+  t.equal(windows.judge('recorded', 8n, outputs), 'repeated')
+
+  const restarted = createSenderWindows()
+  restarted.restore(outputs.flatMap((one) => (one.kind === 'persist' ? one.records : [])))
+  t.equal(restarted.judge('recorded', 8n, outputs), 'replayed')
+  t.equal(restarted.judge('recorded', 9n, outputs), 'new')
+})
+
+t.test(
+  'when there are too many xTRs the unknown are refused, and nobody is forgotten',
+  async (t) => {
+    const windows = createSenderWindows()
+    windows.restore(
+      Array.from({ length: MAXIMUM_SENDERS }, (_, index) => ({
+        kind: 'last-nonce' as const,
+        sender: `move/${index}`,
+        nonce: 5n,
+      })),
+    )
+    const outputs: Output[] = []
+    t.equal(windows.judge('one more', 1000n, outputs), 'no-room')
+    t.strictSame(outputs, [], 'nothing of it is stored')
+    t.equal(windows.judge('0', 5n, outputs), 'replayed')
+    t.equal(windows.judge('0', 6n, outputs), 'new')
+  },
+)

@@ -3,9 +3,9 @@
  *
  * Shared Extension messages (RFC 9304) under the key of the mobility domain. A question is repeated,
  * same bytes, after 20, 40, 80, 160, 320 ms and then every 500 ms, until answered or given up; a long
- * one is several messages (move-parcels.ts). An answer copies the question's nonce. A question's nonce rises per sender (replay-window.ts); a
- * repetition goes to the roles, which answer again without doing anything twice. What the messages
- * mean is decided in moves.ts and move-source.ts.
+ * one is several messages (move-parcels.ts). An answer copies the question's nonce. A question's nonce
+ * rises per sender (sender-windows.ts); a repetition goes to the roles, which answer again without
+ * doing anything twice. What the messages mean is decided in moves.ts and move-source.ts.
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { formatIpAddress } from '../../lisp/address.js'
@@ -17,10 +17,10 @@ import { sendControl } from '../control-datagram.js'
 import { createDeadlines } from '../deadlines.js'
 import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
-import { createReplayWindow, type ReplayWindow } from '../replay-window.js'
-import { persistLastNonce, type RisingCounter } from '../rising-counter.js'
+import type { RisingCounter } from '../rising-counter.js'
 import type { StoredRecord } from '../stored-record.js'
 import { joinAnswers, parcelsOf } from './move-parcels.js'
+import { createSenderWindows } from './sender-windows.js'
 
 export type MoveContent = Pick<MoveMessage, 'phase' | 'moveId'> &
   Partial<
@@ -98,9 +98,8 @@ interface Parcel {
 const FIRST_REPETITION_MS = 20
 const QUICK_REPETITIONS = 5
 const SLOW_REPETITION_MS = 500
-/** A prepare that someone held back must not redirect anything much later. */
-const NONCE_REACH = 256n
-const MAXIMUM_SENDERS = 1024
+/** Our choice: of whom it is known that they were heard; who is not is found again when it speaks. */
+const MAXIMUM_HEARD = 1024
 const NO_MAC = new Uint8Array(6)
 
 export function createMoveExchange(
@@ -111,8 +110,7 @@ export function createMoveExchange(
   const questions = new Map<string, Question>()
   const byNonce = new Map<bigint, Parcel>()
   const deadlines = createDeadlines()
-  /** By xTR-ID, the one heard of longest ago first. */
-  const windows = new Map<string, ReplayWindow>()
+  const windows = createSenderWindows()
   /** RLOCs of genuine messages, the one heard of longest ago first. */
   const heard = new Set<string>()
   const ourId = hex(config.xtrId)
@@ -159,26 +157,10 @@ export function createMoveExchange(
     question.onAnswer(joined, now, outputs, question.answers)
   }
 
-  /** False for a replay; remembers the nonce durably, or a restart would open the door again. */
-  function isFresh(message: MoveMessage, outputs: Output[]): boolean {
-    const sender = hex(message.identity.xtrId)
-    const window = windows.get(sender) ?? createReplayWindow(0n, NONCE_REACH)
-    const former = window.highest
-    const freshness = window.accept(message.nonce)
-    if (freshness !== 'new') return freshness === 'repeated'
-    windows.delete(sender)
-    windows.set(sender, window)
-    if (windows.size > MAXIMUM_SENDERS)
-      for (const oldest of windows.keys()) if (windows.delete(oldest)) break
-    if (message.nonce <= former) return true
-    persistLastNonce(`move/${sender}`, message.nonce, outputs)
-    return true
-  }
-
   function noteHeard(name: string): void {
     heard.delete(name)
     heard.add(name)
-    if (heard.size > MAXIMUM_SENDERS) for (const oldest of heard) if (heard.delete(oldest)) break
+    if (heard.size > MAXIMUM_HEARD) for (const oldest of heard) if (heard.delete(oldest)) break
   }
 
   function objection(message: MoveMessage, bytes: Uint8Array, from: Rloc): string | undefined {
@@ -223,7 +205,13 @@ export function createMoveExchange(
       const wrong = objection(message, bytes, from)
       if (wrong !== undefined) return reject(wrong)
       noteHeard(formatIpAddress(from))
-      if (isQuestion(message)) return isFresh(message, outputs) ? message : reject('replayed')
+      if (isQuestion(message)) {
+        // A repetition is answered again: its first answer may have been lost.
+        const { identity, nonce } = message
+        const freshness = windows.judge(hex(identity.xtrId), nonce, outputs)
+        if (freshness === 'no-room') return reject('too-many-xtrs')
+        return freshness === 'replayed' ? reject('replayed') : message
+      }
       const parcel = byNonce.get(message.nonce)
       if (parcel === undefined) {
         reject('unexpected-answer')
@@ -233,13 +221,7 @@ export function createMoveExchange(
       return undefined
     },
     hasHeard: (rloc) => heard.has(formatIpAddress(rloc)),
-    restore(records) {
-      for (const record of records) {
-        if (record.kind !== 'last-nonce' || !record.sender.startsWith('move/')) continue
-        const sender = record.sender.slice('move/'.length)
-        windows.set(sender, createReplayWindow(record.nonce, NONCE_REACH))
-      }
-    },
+    restore: windows.restore,
     handleDeadline(now, outputs) {
       for (const key of deadlines.due(now)) {
         const parcel = byNonce.get(BigInt(key))
