@@ -15,6 +15,7 @@ import { ApiError, type ApiLog, installErrorHandlers, refuseUrl } from './errors
 import { createEventLog } from './event-log.js'
 import { isForeignHost } from './listen.js'
 import { createMetrics } from './metrics.js'
+import { describedEidRoutes } from './routes/described-eids.js'
 import { endpointEventRoutes } from './routes/endpoint-events.js'
 import { eventRoutes } from './routes/events.js'
 import { locatorRoutes } from './routes/locators.js'
@@ -115,6 +116,7 @@ async function createUnservedApp(
       mapCache: notServed,
       mappingDatabase: notServed,
       registrations: notServed,
+      describedEids: notServed,
       move: notServed,
     },
     command: notServed,
@@ -219,6 +221,7 @@ const ALL_ROUTES = [
   mapCacheRoutes,
   mappingDatabaseRoutes,
   registrationRoutes,
+  describedEidRoutes,
   siteRoutes,
   subscriptionRoutes,
   multicastRoutes,

@@ -189,6 +189,10 @@ function registerTables(register: Registry, sources: MetricSources): () => void 
       gauge('godwit_registration_entries', 'EID-prefixes registered at the Map-Server'),
       'registrations',
     ],
+    [
+      gauge('godwit_described_eid_entries', 'Names and places registered at the Map-Server'),
+      'describedEids',
+    ],
     [gauge('godwit_multicast_groups', 'Multicast groups, at a Map-Server and of an xTR'), 'groups'],
     [
       gauge('godwit_multicast_listened_groups', 'Groups with listeners on the site interfaces'),

@@ -10,7 +10,7 @@ import { type Eid, type EidPrefix, eidPrefix, formatEidPrefix } from '../lisp/ei
 import { ApiError } from './errors.js'
 
 /** Choice: a page of so many takes some 10 ms of the thread that answers packets' questions. */
-const MAXIMUM_LIMIT = 1000
+export const MAXIMUM_LIMIT = 1000
 
 export const SelectionQuery = Type.Object(
   {

@@ -108,6 +108,18 @@ export const RegistrationView = Type.Object({
   registeredAgoMs: Milliseconds('since it was last registered'),
 })
 
+export const DescribedEidView = Type.Object({
+  eid: Type.String({ description: 'As `[7]"ietf"` or `[7]52.52,13.405 r 2000 m`' }),
+  kind: Type.Enum(['name', 'place']),
+  instanceId: Type.Integer(),
+  site: Type.String(),
+  owner: Type.String({ description: 'xTR-ID or RLOC of who registered it' }),
+  locators: Type.Array(LocatorView),
+  otherLocators: Type.Array(Type.String(), { description: 'Those that are no addresses' }),
+  proxyReply: Type.Boolean(),
+  expiresInMs: Milliseconds('until it expires unless refreshed'),
+})
+
 export const SiteView = Type.Object({
   name: Type.String(),
   prefixes: Type.Array(

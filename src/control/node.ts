@@ -309,6 +309,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
         return {
           ...own,
           registrations: mapServer?.registrationCount() ?? 0,
+          describedEids: mapServer?.described.size ?? 0,
           subscriptions: own.subscriptions + told.subscriptions,
           subscribersBehind: told.behind,
           groups: own.groups + (mapServer?.groupCounts().groups ?? 0),
@@ -318,6 +319,7 @@ export function createNode(config: NodeConfig, capabilities: Capabilities): Node
       mapCache: (query, now) => xtr?.tables.mapCache(query, now) ?? EMPTY_PAGE,
       mappingDatabase: (query, now) => xtr?.tables.mappingDatabase(query, now) ?? EMPTY_PAGE,
       registrations: (query, now) => mapServer?.registrationPage(query, now) ?? EMPTY_PAGE,
+      describedEids: (query, now) => mapServer?.described.page(query, now) ?? EMPTY_PAGE,
       move: (moveId, now) => xtr?.tables.move(moveId, now),
     },
   }

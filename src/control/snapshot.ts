@@ -82,6 +82,21 @@ export interface RegistrationView {
   readonly registeredAgoMs: number
 }
 
+/** A registered name (RFC 9735) or place (RFC 10040); one view per registrant. */
+export interface DescribedEidView {
+  /** As `[7]"ietf"`, `[7]52.52,13.405 r 2000 m`. */
+  readonly eid: string
+  readonly kind: 'name' | 'place'
+  readonly instanceId: number
+  readonly site: string
+  readonly owner: string
+  readonly locators: readonly LocatorView[]
+  /** Those that are no addresses, as text. */
+  readonly otherLocators: readonly string[]
+  readonly proxyReply: boolean
+  readonly expiresInMs: number
+}
+
 export interface SiteView {
   readonly name: string
   readonly prefixes: readonly {

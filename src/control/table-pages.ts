@@ -7,7 +7,13 @@
  */
 import { coversEid, type Eid, type EidPrefix, formatEidPrefix } from '../lisp/eid.js'
 import type { Instant } from './capabilities.js'
-import type { MapCacheView, MappingDatabaseView, MoveView, RegistrationView } from './snapshot.js'
+import type {
+  DescribedEidView,
+  MapCacheView,
+  MappingDatabaseView,
+  MoveView,
+  RegistrationView,
+} from './snapshot.js'
 
 /** Which entries are wanted. */
 export interface TableQuery {
@@ -20,11 +26,20 @@ export interface TableQuery {
   readonly eid?: Eid | undefined
 }
 
+/** Which registered names and places are wanted: they have no order of prefixes. */
+export interface DescribedQuery {
+  /** At most so many EIDs; one with several registrants is not cut in two. */
+  readonly limit: number
+  /** `next` of the page before. */
+  readonly after?: string | undefined
+  readonly instanceId?: number | undefined
+}
+
 export interface TablePage<View> {
   readonly entries: readonly View[]
-  /** Prefixes that fit the query, on all pages. */
+  /** Prefixes, or names and places, that fit the query, on all pages. */
   readonly total: number
-  /** The last prefix of this page as text; undefined on the last page. */
+  /** What the next page comes after, as text; undefined on the last page. */
   readonly next: string | undefined
 }
 
@@ -32,6 +47,8 @@ export interface TableSizes {
   readonly mapCache: number
   readonly mappingDatabase: number
   readonly registrations: number
+  /** Names and places at the Map-Server. */
+  readonly describedEids: number
   /** At a Map-Server and of an xTR. */
   readonly subscriptions: number
   /** Subscribers that have not acknowledged the newest mapping. */
@@ -53,6 +70,7 @@ export interface NodeTables {
   mapCache(query: TableQuery, now: Instant): TablePage<MapCacheView>
   mappingDatabase(query: TableQuery, now: Instant): TablePage<MappingDatabaseView>
   registrations(query: TableQuery, now: Instant): TablePage<RegistrationView>
+  describedEids(query: DescribedQuery, now: Instant): TablePage<DescribedEidView>
   /** The move of that name; undefined when it is not known, or no more. */
   move(moveId: string, now: Instant): MoveView | undefined
 }
@@ -63,6 +81,7 @@ export interface ReadTables {
   mapCache(query: TableQuery): TablePage<MapCacheView>
   mappingDatabase(query: TableQuery): TablePage<MappingDatabaseView>
   registrations(query: TableQuery): TablePage<RegistrationView>
+  describedEids(query: DescribedQuery): TablePage<DescribedEidView>
   move(moveId: string): MoveView | undefined
 }
 

@@ -81,7 +81,10 @@ export interface Xtr {
     segments(): readonly SegmentView[]
   }
   readonly tables: Pick<NodeTables, 'mapCache' | 'mappingDatabase' | 'move'> & {
-    sizes(): Omit<TableSizes, 'registrations' | 'subscribersBehind' | 'groupMembers'>
+    sizes(): Omit<
+      TableSizes,
+      'registrations' | 'describedEids' | 'subscribersBehind' | 'groupMembers'
+    >
   }
 }
 

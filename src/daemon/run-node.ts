@@ -199,6 +199,7 @@ export function runNode(options: {
       mapCache: (query) => node.tables.mapCache(query, clock.now()),
       mappingDatabase: (query) => node.tables.mappingDatabase(query, clock.now()),
       registrations: (query) => node.tables.registrations(query, clock.now()),
+      describedEids: (query) => node.tables.describedEids(query, clock.now()),
       move: (moveId) => node.tables.move(moveId, clock.now()),
     },
     onEvent(listener) {

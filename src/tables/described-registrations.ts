@@ -38,6 +38,14 @@ export interface DescribedRegistration {
   readonly registrants: readonly DescribedRegistrant[]
 }
 
+/** A part of them in the order of `name`: the text of the EID, then its site. */
+export interface DescribedPage {
+  readonly found: readonly { readonly name: string; readonly registration: DescribedRegistration }[]
+  /** Of the instance-ID, on all pages. */
+  readonly total: number
+  readonly isLast: boolean
+}
+
 /** Whose time is over. */
 export interface EndedRegistrant {
   readonly eid: DescribedEid
@@ -59,6 +67,12 @@ export interface DescribedRegistrations {
   /** Takes out what is over at `now`: a registrant, of which the others stay. */
   takeDue(now: number): EndedRegistrant[]
   nextExpiry(): number | undefined
+  /** At most `limit` (1 or more) of those behind the name `after`; costs a look at each. */
+  page(query: {
+    readonly limit: number
+    readonly after?: string | undefined
+    readonly instanceId?: number | undefined
+  }): DescribedPage
   ofSite(site: string): number
   placesIn(instanceId: number): number
   /** A site has its places in one instance. */
@@ -91,7 +105,7 @@ export function createDescribedRegistrations(): DescribedRegistrations {
     remove(key)
     if (registrants.length === 0) return
     const soonest = registrants.reduce((least, one) => Math.min(least, one.expiresAt), Infinity)
-    const entry = { registration } as Held
+    const entry = { registration, name: `${formatDescribedEid(eid)} ${site}` } as Held
     entry.slot = heap.add(entry, soonest)
     held.set(key, entry)
     perSite.set(site, (perSite.get(site) ?? 0) + 1)
@@ -139,6 +153,19 @@ export function createDescribedRegistrations(): DescribedRegistrations {
       return gone
     },
     nextExpiry: () => heap.first()?.at,
+    page({ limit, after = '', instanceId }) {
+      const found: Held[] = []
+      let total = 0
+      let behind = 0
+      for (const one of held.values()) {
+        if (instanceId !== undefined && one.registration.eid.instanceId !== instanceId) continue
+        total += 1
+        if (one.name <= after) continue
+        behind += 1
+        insertByName(found, one, limit)
+      }
+      return { found, total, isLast: behind <= limit }
+    },
     ofSite: (site) => perSite.get(site) ?? 0,
     placesOf: (site) => placesPerSite.get(site) ?? 0,
     placesIn: (instanceId) => places.get(instanceId)?.size ?? 0,
@@ -167,7 +194,21 @@ export function unitedRecord({ registrants }: DescribedRegistration): Structured
 
 interface Held {
   readonly registration: DescribedRegistration
+  readonly name: string
   slot: ExpirySlot<Held>
+}
+
+/** Keeps the first `limit` in order: sorting all of a large table for each page would hold the daemon. */
+function insertByName(first: Held[], one: Held, limit: number): void {
+  if (first.length >= limit && one.name >= first.at(-1)!.name) return
+  let [low, high] = [0, first.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (first[middle]!.name < one.name) low = middle + 1
+    else high = middle
+  }
+  first.splice(low, 0, one)
+  if (first.length > limit) first.pop()
 }
 
 function unowned<One extends Locator | OtherLocator>(locator: One): One {

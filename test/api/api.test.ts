@@ -13,6 +13,7 @@ import { createIdempotentAnswers } from '../../src/api/idempotency.js'
 import { createMetrics } from '../../src/api/metrics.js'
 import { type Api, startApi } from '../../src/api/server.js'
 import type {
+  DescribedEidView,
   JsonOf,
   LocatorStateView,
   mapCacheFields,
@@ -68,6 +69,7 @@ t.test('the document is OpenAPI 3.1 and names every resource', async (t) => {
   t.equal(document.openapi, '3.1.0')
   t.same(Object.keys(document.paths).sort(), [
     '/metrics',
+    '/v1/described-eids',
     '/v1/endpoints/events',
     '/v1/events',
     '/v1/health',
@@ -153,6 +155,10 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.same(database.mappingDatabase[1].counters, { packets: 9, bytes: 756 })
   t.notOk('mac' in database.mappingDatabase[0])
   t.equal((await get(t, '/v1/registrations')).registrations[0].site, 'clouds')
+  t.match(await get(t, '/v1/described-eids?limit=1'), {
+    total: 2,
+    describedEids: [{ kind: 'place' }],
+  })
   t.equal((await get(t, '/v1/sites')).sites[0].registrations, 1)
   t.equal((await get(t, '/v1/subscriptions')).subscriptions[0].state, 'subscribed')
   const groups = '/v1/multicast/groups'
@@ -541,12 +547,13 @@ const tied: [
   Same<Fields<typeof mapCacheFields>, JsonOf<Snapshot.MapCacheView>>,
   Same<Fields<typeof mappingDatabaseFields>, JsonOf<Snapshot.MappingDatabaseView>>,
   Same<Static<typeof RegistrationView>, JsonOf<Snapshot.RegistrationView>>,
+  Same<Static<typeof DescribedEidView>, JsonOf<Snapshot.DescribedEidView>>,
   Same<Static<typeof SiteView>, JsonOf<Snapshot.SiteView>>,
   Same<Static<typeof LocatorStateView>, JsonOf<Snapshot.LocatorStateView>>,
-] = [true, true, true, true, true]
+] = [true, true, true, true, true, true]
 
 t.test('views and snapshot types are one', async (t) => {
-  t.same(tied, [true, true, true, true, true])
+  t.same(tied, [true, true, true, true, true, true])
 })
 
 // ------------------------------------------------------------------------------------ the client

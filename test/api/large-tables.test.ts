@@ -91,6 +91,7 @@ function aLargeNode(): ApiNode {
       mapCache: (query) => real.tables.mapCache(query, 1),
       mappingDatabase: (query) => real.tables.mappingDatabase(query, 1),
       registrations: (query) => real.tables.registrations(query, 1),
+      describedEids: (query) => real.tables.describedEids(query, 1),
       move: (moveId) => real.tables.move(moveId, 1),
     },
   }

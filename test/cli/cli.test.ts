@@ -76,6 +76,22 @@ EID-PREFIX       SITE    OWNER                             LOCATORS          VER
 `,
     ],
     [
+      'described-eids',
+      `
+EID                       SITE    OWNER                             LOCATORS          EXPIRES
+[7]52.52,13.405 r 2000 m  clouds  172.16.3.1                        "rooftop"           1m00s
+[7]"ietf"                 clouds  00112233445566778899aabbccddeeff  172.16.3.1 1/100    2m58s
+`,
+    ],
+    [
+      'described-eids --limit 1',
+      `
+EID                       SITE    OWNER       LOCATORS   EXPIRES
+[7]52.52,13.405 r 2000 m  clouds  172.16.3.1  "rooftop"    1m00s
+… of 2 in all: --after '[7]52.52,13.405 r 2000 m'
+`,
+    ],
+    [
       'sites',
       `
 SITE    PREFIXES                           REGISTRATIONS

@@ -399,3 +399,33 @@ t.test('requests for names that must not be answered are counted by reason', asy
   const many = aMapRequest({ records: [], structuredRecords: Array(9).fill(one) })
   t.match(system.request(60_000, ITR, many).names.at(-1), 'map-reply-suppressed too-many-records')
 })
+
+t.test(
+  'an operator reads names and places page by page, each registrant with its time',
+  async (t) => {
+    const { register, system } = aSystem()
+    const names = ['ietf.b', 'ietf.a', 'ietf.c']
+    register([...names.map((text) => aRecord(aName(text))), aRecord(aPlaceEid(52.5, 13.25, 2000))])
+    const { described } = system.mapServer
+    t.equal(described.size, 4)
+    const whole = described.page({ limit: 1000 }, 60_000)
+    const eids = ['[7]"ietf.a"', '[7]"ietf.b"', '[7]"ietf.c"', '[8]52.5,13.25 r 2000 m']
+    t.strictSame([whole.entries.map(({ eid }) => eid), whole.next], [eids, undefined])
+    t.match(whole.entries[0], {
+      kind: 'name',
+      instanceId: NAMES,
+      locators: [{ rloc: ETR }],
+      expiresInMs: 120_000,
+    })
+    const read: string[] = []
+    let after: string | undefined
+    for (let pages = 0; pages < 2; pages += 1) {
+      const page = described.page({ limit: 2, after, instanceId: NAMES }, 0)
+      t.equal(page.total, 3)
+      read.push(...page.entries.map(({ eid }) => eid))
+      after = page.next
+    }
+    t.strictSame([read, after], [eids.slice(0, 3), undefined])
+    t.strictSame(described.page({ limit: 1, instanceId: PLACES }, 0).total, 1)
+  },
+)

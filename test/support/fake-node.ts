@@ -10,7 +10,7 @@ import { validateConfig } from '../../src/config/compiled-validators.js'
 import type { Config } from '../../src/config/schema.js'
 import type { Command, CommandResult } from '../../src/control/command.js'
 import type { Event } from '../../src/control/event.js'
-import type { MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
+import type { DescribedEidView, MoveView, NodeSnapshot } from '../../src/control/snapshot.js'
 import { pageOf, type ReadTables, type TableQuery } from '../../src/control/table-pages.js'
 import type { GroupPacketCounters } from '../../src/datapath/group-packet-counters.js'
 import type { Eid, EidPrefix } from '../../src/lisp/eid.js'
@@ -83,6 +83,7 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
         mapCache: mapCache.length,
         mappingDatabase: mappingDatabase.length,
         registrations: registrations.length,
+        describedEids: someDescribedEids.length,
         subscriptions: subscriptions.length,
         groups: 0,
         listenedGroups: 1,
@@ -96,9 +97,41 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
     mapCache: (query) => page(snapshot().mapCache, query),
     mappingDatabase: (query) => page(snapshot().mappingDatabase, query),
     registrations: (query) => page(snapshot().registrations, query),
+    describedEids: ({ limit, after }) => {
+      const start = someDescribedEids.findIndex(({ eid }) => eid === after) + 1
+      const entries = someDescribedEids.slice(start, start + limit)
+      const isLast = start + limit >= someDescribedEids.length
+      const next = isLast ? undefined : entries.at(-1)?.eid
+      return { entries, total: someDescribedEids.length, next }
+    },
     move: (moveId) => snapshot().moves.find((one) => one.moveId === moveId),
   }
 }
+
+const someDescribedEids: readonly DescribedEidView[] = [
+  {
+    eid: '[7]52.52,13.405 r 2000 m',
+    kind: 'place',
+    instanceId: 7,
+    site: 'clouds',
+    owner: '172.16.3.1',
+    locators: [],
+    otherLocators: ['"rooftop"'],
+    proxyReply: true,
+    expiresInMs: 60_000,
+  },
+  {
+    eid: '[7]"ietf"',
+    kind: 'name',
+    instanceId: 7,
+    site: 'clouds',
+    owner: '00112233445566778899aabbccddeeff',
+    locators: [{ rloc: '172.16.3.1', priority: 1, weight: 100, reachable: true }],
+    otherLocators: [],
+    proxyReply: true,
+    expiresInMs: 178_000,
+  },
+]
 
 export function aMove(overrides: Partial<MoveView> = {}): MoveView {
   return {

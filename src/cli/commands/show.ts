@@ -3,6 +3,7 @@
  */
 import type { Static } from 'typebox'
 import type {
+  DescribedEidView,
   LocatorStateView,
   MapCacheEntry,
   MappingDatabaseEntry,
@@ -35,6 +36,13 @@ const SELECTION = [
   ['--instance-id <number>', 'only this instance-ID'],
   ['--limit <number>', 'at most so many (default 1000)'],
   ['--after <prefix>', 'only what comes after this EID-prefix'],
+] as const
+
+/** Of a table that no EID-prefix leads into. */
+const PAGING = [
+  SELECTION[1],
+  SELECTION[2],
+  ['--after <text>', 'only what comes after this one, as the page before says'],
 ] as const
 
 type MapCache = Static<typeof MapCacheEntry>
@@ -83,6 +91,19 @@ const registrationColumns: readonly Column<Registration>[] = [
   { title: 'OWNER', text: ({ owner }) => owner },
   { title: 'LOCATORS', text: ({ locators }) => formatLocators(locators) },
   { title: 'VERSION', text: ({ mapVersion }) => String(mapVersion), align: 'right' },
+  { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
+]
+
+const describedEidColumns: readonly Column<Static<typeof DescribedEidView>>[] = [
+  { title: 'EID', text: ({ eid }) => eid },
+  { title: 'SITE', text: ({ site }) => site },
+  { title: 'OWNER', text: ({ owner }) => owner },
+  {
+    title: 'LOCATORS',
+    text: ({ locators, otherLocators }) =>
+      [...(locators.length > 0 ? [formatLocators(locators)] : []), ...otherLocators].join('\n') ||
+      '-',
+  },
   { title: 'EXPIRES', text: ({ expiresInMs }) => formatDuration(expiresInMs), align: 'right' },
 ]
 
@@ -137,31 +158,38 @@ const moveColumns: readonly Column<MoveEntryView>[] = [
 ]
 
 export const showCommands: readonly CliCommand[] = [
-  tableCommand('map-cache', 'mappings the ITR has learned', 'mapCache', mapCacheColumns, true),
+  tableCommand('map-cache', 'mappings the ITR has learned', 'mapCache', mapCacheColumns, SELECTION),
   tableCommand(
     'mapping-database',
     'EID-prefixes and dynamic EIDs of this site',
     'mappingDatabase',
     mappingDatabaseColumns,
-    true,
+    SELECTION,
   ),
   tableCommand(
     'registrations',
     'what is registered with the Map-Server',
     'registrations',
     registrationColumns,
-    true,
+    SELECTION,
   ),
-  tableCommand('sites', 'sites of the Map-Server', 'sites', siteColumns, false),
+  tableCommand(
+    'described-eids',
+    'names and places that are registered with the Map-Server (RFC 9735, RFC 10040)',
+    'describedEids',
+    describedEidColumns,
+    PAGING,
+  ),
+  tableCommand('sites', 'sites of the Map-Server', 'sites', siteColumns),
   tableCommand(
     'subscriptions',
     'who is told of changes (RFC 9437)',
     'subscriptions',
     subscriptionColumns,
-    true,
+    SELECTION,
   ),
   showMulticastCommand,
-  tableCommand('locators', 'reachability of locators', 'locators', locatorColumns, false),
+  tableCommand('locators', 'reachability of locators', 'locators', locatorColumns),
   {
     usage: 'show moves [move]',
     summary: 'moves, or the timeline of one',
@@ -188,14 +216,14 @@ function tableCommand<Row>(
   summary: string,
   key: string,
   columns: readonly Column<Row>[],
-  selectable: boolean,
+  options: readonly (readonly [string, string])[] = [],
 ): CliCommand {
+  const isSelectable = options === SELECTION
   return {
     usage: `show ${name}`,
     summary,
-    ...(selectable
-      ? { options: SELECTION, examples: [`godwit show ${name} --eid 10.1.0.5 --instance-id 7`] }
-      : {}),
+    options,
+    ...(isSelectable ? { examples: [`godwit show ${name} --eid 10.1.0.5 --instance-id 7`] } : {}),
     async run(context) {
       const query = queryString({
         eid: textOption(context, 'eid'),
@@ -209,7 +237,9 @@ function tableCommand<Row>(
       context.print(formatTable(columns, rows, EMPTY[name] ?? 'nothing', context.colour))
       const { total, next } = answer
       if (typeof next === 'string')
-        context.print(`… of ${total} in all: --after '${next}', or narrow with --eid`)
+        context.print(
+          `… of ${total} in all: --after '${next}'${isSelectable ? ', or narrow with --eid' : ''}`,
+        )
     },
   }
 }
@@ -314,6 +344,7 @@ const EMPTY: Readonly<Record<string, string>> = {
   'map-cache': 'no mappings',
   'mapping-database': 'no EID-prefixes',
   registrations: 'no registrations (they are at the Map-Server)',
+  'described-eids': 'no names or places (they are at the Map-Server)',
   sites: 'no sites (they are at the Map-Server)',
   subscriptions: 'no subscriptions',
   locators: 'no locators',

@@ -35,13 +35,16 @@ import { sendControl } from '../control-datagram.js'
 import type { Output } from '../input-output.js'
 import { report } from '../outputs.js'
 import { createRateLimit } from '../rate-limit.js'
+import type { DescribedEidView } from '../snapshot.js'
 import type { StoredRecord } from '../stored-record.js'
+import type { DescribedQuery, TablePage } from '../table-pages.js'
 import { createDescribedAnswers } from './described-eid-answers.js'
 import {
   describedRecordsToStore,
   describedRemoval,
   restoredRegistrant,
 } from './described-eid-memory.js'
+import { describedEidPage } from './described-eid-views.js'
 import type { DurableOutputs } from './map-notify-outbox.js'
 import { lifetimeOf } from './map-register-handling.js'
 import type { EncapsulatedRequest } from './map-request-answers.js'
@@ -57,6 +60,7 @@ export interface DescribedEidServer {
   handleDeadline(now: Instant, outputs: Output[]): void
   deadline(): Instant | undefined
   readonly size: number
+  page(query: DescribedQuery, now: Instant): TablePage<DescribedEidView>
 }
 
 /** Our choice: names and places of one Map-Server, some 500 bytes each. */
@@ -276,6 +280,7 @@ export function createDescribedEidServer(
     get size() {
       return registrations.size
     },
+    page: (query, now) => describedEidPage(registrations, query, now),
   }
 }
 

@@ -35,7 +35,7 @@ import type { GroupView } from '../multicast/group-views.js'
 import type { RegistrationView, SiteView, SubscriptionView } from '../snapshot.js'
 import type { StoredRecord } from '../stored-record.js'
 import { pageOf, type TablePage, type TableQuery } from '../table-pages.js'
-import { createDescribedEidServer } from './described-eid-server.js'
+import { createDescribedEidServer, type DescribedEidServer } from './described-eid-server.js'
 import { tellAgain } from './former-rlocs.js'
 import { createMapNotifyOutbox, type DurableOutputs } from './map-notify-outbox.js'
 import { handleRegister } from './map-register-handling.js'
@@ -81,6 +81,8 @@ export interface MapServer {
   /** Prefixes with registrants; `registrationPage` by prefix, whole prefixes only. */
   registrationCount(): number
   registrationPage(query: TableQuery, now: Instant): TablePage<RegistrationView>
+  /** Names and places. */
+  readonly described: Pick<DescribedEidServer, 'size' | 'page'>
 }
 
 /** Our choice: how long nonces of refreshes may wait to be written; see register-guard.ts. */
@@ -183,6 +185,7 @@ export function createMapServer(config: NodeConfig, capabilities: Capabilities):
     groupViews: () => groups.views(),
     groupCounts: () => groups.counts(),
     subscriptionCounts: () => publisher.counts(),
+    described,
     registrationCount: () => registrations.sizeOf(undefined),
     registrationPage: (query, now) =>
       pageOf(
