@@ -155,7 +155,7 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.same(database.mappingDatabase[1].counters, { packets: 9, bytes: 756 })
   t.notOk('mac' in database.mappingDatabase[0])
   t.equal((await get(t, '/v1/registrations')).registrations[0].site, 'clouds')
-  t.match(await get(t, '/v1/described-eids?limit=1'), {
+  t.match(await get(t, '/v1/described-eids?limit=1', '/v1/described-eids'), {
     total: 2,
     describedEids: [{ kind: 'place' }],
   })
