@@ -1,6 +1,7 @@
 /**
  * `node dist/bench/multicast-sim.js [sites …]`: what a multicast join costs among 10 to 500 receiver
- * sites in virtual time, written to bench/multicast-sim.md and .json. Exit 0 iff nobody lost or doubled a packet.
+ * sites in virtual time, written to bench/multicast-sim.md and .json. Exit 0 iff nobody lost or
+ * doubled a packet.
  */
 import { writeFileSync } from 'node:fs'
 import { packageFile } from '../src/lab/names.js'

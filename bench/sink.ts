@@ -1,6 +1,7 @@
 /**
  * The process that attaches the counting sink to the interfaces named: run inside the namespace of who
- * receives, because a program attaches to interfaces of its own namespace only. Ends at once; the link stays, pinned.
+ * receives, because a program attaches to interfaces of its own namespace only. Ends at once; the
+ * link stays, pinned.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'

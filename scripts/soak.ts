@@ -1,7 +1,8 @@
 /**
  * Fresh seeds through the swarm until the time is over or one fails: `--minutes M` (default 5),
  * `--from N` to begin with that seed instead of one made from the time of day, `--write` to keep the
- * figures in bench/soak.json and bench/results.md. Prints the first failing seed with the command that replays it, and the end of its trace; exit code 1 then.
+ * figures in bench/soak.json and bench/results.md. Prints the first failing seed with the command
+ * that replays it, and the end of its trace; exit code 1 then.
  */
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'

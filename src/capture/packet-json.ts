@@ -4,8 +4,8 @@
  *
  * Messages are shown field by field under their names in src/lisp, with three exceptions that are
  * shorter: `eid` for the EID-prefix of a record, `mPriority` and `mWeight` of a locator. 64-bit
- * numbers are 16 hexadecimal digits (the 24-bit nonce of a data packet 6), bytes are hexadecimal, addresses canonical text. A field that
- * a message does not have is left out.
+ * numbers are 16 hexadecimal digits (the 24-bit nonce of a data packet 6), bytes are hexadecimal,
+ * addresses canonical text. A field that a message does not have is left out.
  */
 import { formatIpAddress, formatMac, type IpAddress } from '../lisp/address.js'
 import type { AfiAddress } from '../lisp/afi-address.js'

@@ -2,10 +2,11 @@
  * What stands in a journal: one header, then one line per input of a node, each JSON.
  *
  * A line says when, what came in, which random numbers (and signatures) the node was given, which of its
- * MACs went over the wire anyway, and a hash of what it decided. Keys are not in it: the configuration is written with
- * every secret replaced, and a MAC only as far as it can be read on the wire. Each line also carries a
- * hash over all lines before it, so that damage is told apart from another decision; it protects
- * against accidents, not against a forger (who could compute it as well).
+ * MACs went over the wire anyway, and a hash of what it decided. Keys are not in it: the
+ * configuration is written with every secret replaced, and a MAC only as far as it can be read on
+ * the wire. Each line also carries a hash over all lines before it, so that damage is told apart
+ * from another decision; it protects against accidents, not against a forger (who could compute it
+ * as well).
  */
 import { createHash } from 'node:crypto'
 import type { NodeConfig } from '../config/node-config.js'

@@ -5,9 +5,10 @@
  *
  * A signature covers the whole record with its original TTL and with zeros in place of signatures. Of
  * several sections each covers all, as no other reading of "the entire record" has an order of making.
- * Choices, where the RFC is silent or unsafe: it is valid from an hour ago for two days, longer than any referral is remembered, and made anew after half a day. Fresh ones are
- * limited, because each costs a millisecond and anybody can ask for another hole; a referral that would
- * exceed the limit is not sent. A key's tag is the checksum of RFC 4034 appendix B over its DER.
+ * Choices, where the RFC is silent or unsafe: it is valid from an hour ago for two days, longer
+ * than any referral is remembered, and made anew after half a day. Fresh ones are limited, because
+ * each costs a millisecond and anybody can ask for another hole; a referral that would exceed the
+ * limit is not sent. A key's tag is the checksum of RFC 4034 appendix B over its DER.
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { formatEidPrefix } from '../../lisp/eid.js'

@@ -2,10 +2,11 @@
  * Whether we ask the hosts of a segment, and when (RFC 3376 §6.6.2, RFC 3810 §7.6.2).
  *
  * Every router begins as querier; who hears a query from a lower address is silent until that one has
- * been silent for the Other Querier Present Interval; a higher one is contradicted at once (our choice). What the querier says of robustness and interval
- * holds for all (RFC 3376 §4.1.6, §4.1.7), within `MAXIMUM_INTERVAL_MS`. A query from 0.0.0.0 is of a
- * switch that snoops (RFC 4541 §2.1.1) and elects nobody. Older versions of queriers are a matter of
- * configuration (RFC 3376 §7.3.1): the caller reports them.
+ * been silent for the Other Querier Present Interval; a higher one is contradicted soon (our
+ * choice). What the querier says of robustness and interval holds for all (RFC 3376 §4.1.6,
+ * §4.1.7), within `MAXIMUM_INTERVAL_MS`. A query from 0.0.0.0 is of a switch that snoops (RFC 4541
+ * §2.1.1) and elects nobody. Older versions of queriers are a matter of configuration (RFC 3376
+ * §7.3.1): the caller reports them.
  */
 import { compareIpAddresses, type IpAddress, isUnspecified } from '../../lisp/address.js'
 import { type MembershipQuery, queryIntervalSeconds } from '../../lisp/multicast/membership.js'

@@ -1,10 +1,11 @@
 /**
  * Multicast of one xTR: listeners, sources and what the datapath is told of both (RFC 8378).
  *
- * What a group's entry should say is decided here (replication-entries.ts installs it). Copies of a replication list are made only
- * by the xTR of the site that serves the segment (segment-designation.ts). A relay (§9) has no listeners
- * of its own. A source that moves takes its lists with it, an endpoint that listens its groups: the
- * former site names them in the preparation of the move.
+ * What a group's entry should say is decided here (replication-entries.ts installs it). Copies of a
+ * replication list are made only by the xTR of the site that serves the segment
+ * (segment-designation.ts). A relay (§9) has no listeners of its own. A source that moves takes its
+ * lists with it, an endpoint that listens its groups: the former site names them in the preparation
+ * of the move.
  */
 import type { NodeConfig } from '../../config/node-config.js'
 import { equalIpAddresses, formatIpAddress } from '../../lisp/address.js'
