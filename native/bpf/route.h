@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Sends a finished frame to its next hop. The kernel's routing table decides, asked by
- * bpf_fib_lookup at most once in NEXT_HOP_MS for each pair of addresses; when it knows the route but not yet the neighbour, bpf_redirect_neigh lets the
- * kernel resolve it and queue meanwhile.
+ * Sends a finished frame to its next hop. The kernel's routing table decides, asked by bpf_fib_lookup at
+ * most once in NEXT_HOP_MS for each pair of addresses; when it knows the route but not yet the neighbour,
+ * bpf_redirect_neigh lets the kernel resolve it and queue meanwhile.
  *
  * The kernel answers bpf_fib_lookup only for interfaces with forwarding enabled (ip_forward,
  * ipv6 all.forwarding): a tunnel router has that.

@@ -30,6 +30,7 @@ interface Vector {
 interface MulticastVector extends Vector {
   readonly protocol: 'igmp' | 'mld' | 'pim'
   readonly family: 4 | 6
+  readonly value: JsonObject
 }
 
 const messages = loadVectors<Vector[]>('messages.json')
@@ -223,9 +224,12 @@ t.test('multicast within data packets is shown, other ICMPv6 is not', async (t) 
     return show(udpPacket({ ...ENDS, destinationPort: 4341, payload: data })).json
   }
   for (const vector of multicast) {
-    const value = (vector as unknown as { value: { kind: string } }).value
     const json = within(vector, bytesOf(vector.hex))
-    t.match(json, { message: 'data', inner: { multicast: { message: value.kind } } }, vector.name)
+    t.match(
+      json,
+      { message: 'data', inner: { multicast: { message: vector.value['kind'] } } },
+      vector.name,
+    )
   }
   const join = named(multicast, 'PIM join with the LISP attributes at every level')
   t.match(within(join, bytesOf(join.hex)), {
@@ -254,7 +258,7 @@ t.test('IGMP, MLD and PIM by themselves are shown, with groups by name', async (
     const number = { igmp: 2, mld: 58, pim: 103 }[protocol]
     return show(ipPacket(family === 4 ? V4 : V6, number, bytesOf(hex)))
   }
-  for (const { name, value } of multicast as unknown as { name: string; value: JsonObject }[])
+  for (const { name, value } of multicast)
     t.match(alone(name).json, { message: value['kind'] }, name)
   for (const [name, words] of [
     ['IGMPv1 general query', 'igmpv1 query general'],
@@ -305,7 +309,7 @@ t.test('tshark reads the same LCAF types and addresses', { skip: tsharkMissing()
   const show = shown()
   t.ok(vectors.length > 15, `${vectors.length} vectors`)
   for (const [index, vector] of vectors.entries()) {
-    const [record] = show(packets[index]!).json['records'] as unknown as JsonObject[]
+    const [record] = show(packets[index]!).json['records'] as JsonObject[]
     const all = [...list(record?.['locators']), ...list(record?.['otherLocators'])]
     const ours = (all[0] as { structure?: Record<string, unknown> } | undefined)?.structure ?? {}
     const [type, iid, asn, nonce, level, port, source, group, groupMask, malformed] = theirs[index]!
@@ -400,7 +404,7 @@ t.test(
         statuses.every((status) => status === '1' || status === 'Good'),
         vector.name,
       )
-      const value = JSON.stringify((vector as unknown as { value: unknown }).value)
+      const value = JSON.stringify(vector.value)
       for (const field of ['igmp.maddr', 'pim.join_ip', 'pim.prune_ip']) {
         for (const address of said.get(field) ?? []) {
           t.ok(

@@ -4,10 +4,9 @@
  * Each is resent after 3, 3, 3, 6, 12 and 24 s (RFC 9301 §5.7) until a Map-Notify-Ack with its nonce
  * authenticates (one from the xTR that lived there speaks for all its own RLOCs), and given up after
  * that with an event. The nonce rises over restarts: blocks of 1,000 are reserved in the store before
- * use. Who has not acknowledged is stored per prefix and owner
- * (`recordsToStore`), so that a restart neither forgets to tell nor to wait. A later change of the
- * same prefix makes an unacknowledged notify void. First transmissions to one RLOC are paced
- * (RFC 8085, RFC 9301 §5.7).
+ * use. Who has not acknowledged is stored per prefix and owner (`recordsToStore`), so that a restart
+ * neither forgets to tell nor to wait. A later change of the same prefix makes an unacknowledged notify
+ * void. First transmissions to one RLOC are paced (RFC 8085, RFC 9301 §5.7).
  *
  * Not here: the Map-Notify that acknowledges a Map-Register; it is sent once and not repeated.
  */
