@@ -91,6 +91,7 @@ try_package() { # PACKAGE, COMMAND that succeeds when it is there
 }
 try_package openssl command -v openssl
 try_package tshark command -v tshark
+try_package busybox-static command -v busybox
 try_package mininet /usr/bin/python3 -c 'import mininet.net'
 try_package frr test -x /usr/lib/frr/pimd
 try_package "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" \

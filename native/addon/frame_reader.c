@@ -73,12 +73,12 @@ static void release_reader(struct handle *handle)
 }
 
 /* The filter first, then the interface: nothing unfiltered is ever queued. -1 with errno. */
-static int bind_reader(uint32_t interface_index, const struct bytes *filter)
+static int bind_reader(uint32_t interface_index, uint32_t ether_type, const struct bytes *filter)
 {
 	struct packet_mreq all = { .mr_ifindex = (int)interface_index,
 				   .mr_type = PACKET_MR_ALLMULTI };
 	struct sockaddr_ll address = { .sll_family = AF_PACKET,
-				       .sll_protocol = htons(ETH_P_ALL),
+				       .sll_protocol = htons((uint16_t)ether_type),
 				       .sll_ifindex = (int)interface_index };
 	int receive_bytes = RECEIVE_BYTES, one = 1, error, descriptor;
 	struct sock_filter code[FILTER_MAXIMUM];
@@ -106,15 +106,22 @@ static int bind_reader(uint32_t interface_index, const struct bytes *filter)
 napi_value open_frames(napi_env env, napi_callback_info info)
 {
 	struct frame_reader *reader;
-	uint32_t interface_index;
-	napi_value arguments[3], value;
+	uint32_t interface_index, ether_type = ETH_P_ALL;
+	napi_value arguments[4], value;
+	napi_valuetype given;
 	struct bytes filter;
 
-	if (!read_arguments(env, info, 3, arguments) ||
+	if (!read_arguments(env, info, 4, arguments) ||
 	    !read_u32(env, arguments[0], "interfaceIndex", &interface_index) ||
 	    !read_bytes(env, arguments[1], "filter", &filter) ||
-	    !read_function(env, arguments[2], "onFrames"))
+	    !read_function(env, arguments[2], "onFrames") ||
+	    napi_typeof(env, arguments[3], &given) != napi_ok ||
+	    (given != napi_undefined && !read_u32(env, arguments[3], "etherType", &ether_type)))
 		return NULL;
+	if (ether_type > 0xffff) {
+		napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "etherType must have 16 bits");
+		return NULL;
+	}
 	if (filter.length == 0 || filter.length % sizeof(struct sock_filter) != 0 ||
 	    filter.length > FILTER_MAXIMUM * sizeof(struct sock_filter)) {
 		napi_throw_range_error(env, "ERR_OUT_OF_RANGE",
@@ -126,7 +133,7 @@ napi_value open_frames(napi_env env, napi_callback_info info)
 		return NULL;
 	reader->handle.stop = stop_reader;
 	reader->handle.release = release_reader;
-	reader->descriptor = bind_reader(interface_index, &filter);
+	reader->descriptor = bind_reader(interface_index, ether_type, &filter);
 	if (reader->descriptor < 0) {
 		int error = errno;
 

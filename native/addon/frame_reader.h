@@ -1,6 +1,7 @@
 /*
  * Ethernet frames that arrive on an interface and pass a classic BPF filter, read before any bridge,
- * routing or tc program takes them. What is sent out of the interface is not seen.
+ * routing or tc program takes them; with an EtherType those of this type that they have left to the host,
+ * so that the others cost nothing. What is sent out of the interface is not seen.
  *
  * For control protocols of a segment, a few frames a second: which ones, says the filter of the
  * caller. A full receive buffer drops, and the kernel counts.

@@ -159,6 +159,7 @@ function createContext(options: ApiOptions): ApiContext {
     sizes: () => node.tables.sizes(),
     datapath,
     groupPackets: options.groupPackets,
+    addressHints: options.addressHints,
     followers: () => events.followers(),
     sockets: options.sockets,
   })

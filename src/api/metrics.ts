@@ -9,8 +9,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { EVENT_NAMES, type Event } from '../control/event.js'
 import type { TableSizes } from '../control/table-pages.js'
+import type { AddressHintCounters } from '../datapath/address-hint-counters.js'
 import type { DatapathCounters } from '../datapath/datapath.js'
 import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
+import { registerAddressHints } from './address-hint-metrics.js'
 import { registerGroupPackets } from './group-packet-metrics.js'
 import { registerSockets, type SocketCounters } from './socket-metrics.js'
 
@@ -30,6 +32,7 @@ export interface MetricSources {
   sizes(): TableSizes
   datapath: { counters(): DatapathCounters } | undefined
   groupPackets?: (() => GroupPacketCounters) | undefined
+  addressHints?: (() => AddressHintCounters) | undefined
   followers(): number
   readonly sockets?: (() => SocketCounters) | undefined
 }
@@ -53,6 +56,8 @@ export function createMetrics(sources: MetricSources): Metrics {
   if (datapath !== undefined) refreshAll.push(registerDatapath(register, () => datapath.counters()))
   if (sources.groupPackets !== undefined)
     refreshAll.push(registerGroupPackets(register, sources.groupPackets))
+  if (sources.addressHints !== undefined)
+    refreshAll.push(registerAddressHints(register, sources.addressHints))
   return {
     countEvent(event, at = new Date()) {
       events(event)

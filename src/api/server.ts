@@ -7,6 +7,7 @@
  * work of its start left to do, and so no packet waits for it.
  */
 import type { Config } from '../config/schema.js'
+import type { AddressHintCounters } from '../datapath/address-hint-counters.js'
 import type { GroupPacketCounters } from '../datapath/group-packet-counters.js'
 import { createApplication } from './application.js'
 import type { ApiDatapath, ApiNode } from './context.js'
@@ -20,6 +21,7 @@ export interface ApiOptions {
   readonly datapath: ApiDatapath | undefined
   /** Counters of IGMP, MLD, PIM and joins between xTRs, where these are spoken. */
   readonly groupPackets?: (() => GroupPacketCounters) | undefined
+  readonly addressHints?: (() => AddressHintCounters) | undefined
   readonly config: Config
   readonly version: string
   readonly startedAt: Date

@@ -221,6 +221,7 @@ function mobilityOf(config: Config, secrets: Secrets): NodeConfig['mobility'] {
     hold: mobility.hold,
     redirect: mobility.redirect,
     solicit: mobility.solicit,
+    dhcpSnooping: mobility.dhcpSnooping,
     live: {
       guardMs: mobility.live.guardMs,
       leaseMs: mobility.live.leaseSeconds * 1000,

@@ -72,6 +72,12 @@ export const MobilityConfig = Type.Object(
       default: true,
       description: 'Send SMRs; off only to measure what they protect',
     }),
+    dhcpSnooping: Type.Boolean({
+      default: true,
+      description:
+        'Ask the segment for addresses of dynamic EIDs that DHCP or duplicate address detection names; ' +
+        'nobody is believed but the host that answers',
+    }),
     live: LiveMoveConfig,
   },
   { ...closed, default: {} },

@@ -100,6 +100,7 @@ export interface NodeConfig {
     readonly hold: boolean
     readonly redirect: boolean
     readonly solicit: boolean
+    readonly dhcpSnooping: boolean
     readonly live: LiveMoveLimits
   }
   readonly multicast: MulticastPolicy

@@ -42,6 +42,17 @@ export type DatapathEvent =
     }
   /** A RARP announcement: says only that this MAC is now behind the interface (what QEMU sends on arrival). */
   | { readonly kind: 'mac-seen'; readonly mac: MacAddress; readonly interfaceName: string }
+  /**
+   * DHCP or duplicate address detection says that a host of this segment is about to use the address, with
+   * `mac` as far as that is known. Whoever says so need not be right. Limited per interface.
+   */
+  | {
+      readonly kind: 'eid-hinted'
+      readonly eid: Eid
+      readonly mac: MacAddress | undefined
+      readonly interfaceName: string
+      readonly how: 'dhcpv4' | 'dhcpv6' | 'duplicate-address-detection'
+    }
   /** A packet for an away EID was redirected; `sender` is its outer source, undefined for a local sender. */
   | { readonly kind: 'away-eid-hit'; readonly eid: Eid; readonly sender: Rloc | undefined }
   /** A packet for a local EID put with `reportSenders` came from this outer source (1 per second per pair). */

@@ -29,6 +29,8 @@ export const EVENT_NAMES = [
   'hold-released',
   'hold-dropped',
   // mapping database and registration
+  'eid-hinted',
+  'eid-hint-ignored',
   'eid-arrived',
   'eid-departed',
   'eid-removed',

@@ -18,6 +18,7 @@ import { earliest } from './deadlines.js'
 import { createDatabaseViews, locatorView } from './etr/database-views.js'
 import { createEidPlacement } from './etr/eid-placement.js'
 import { createEtr, type Etr, type EtrCallbacks, refusal } from './etr/etr.js'
+import { createHintedEids } from './etr/hinted-eids.js'
 import { createRequestReplies, type RequestReplies } from './etr/map-request-replies.js'
 import { createOwnLocatorChange } from './etr/own-locator-change.js'
 import { createRecentSenders } from './etr/recent-senders.js'
@@ -182,6 +183,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
   const { wasOurs } = ownChange
   const eids = { database, itr, placement, etr, isMoving, wasOurs }
   const restoredEids = createRestoredEids(config, eids)
+  const hinted = createHintedEids(database)
   const answerRequest = createRequestReplies(config, database)
 
   function start(restored: RestoredState | undefined, now: Instant, outputs: Output[]): void {
@@ -262,6 +264,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         case 'mac-seen':
           if (!moves.handleMacSeen(event, now, outputs)) etr.handleMacSeen(event, now, outputs)
           return
+        case 'eid-hinted':
+          return hinted.handle(event, now, outputs)
         case 'away-eid-hit':
           if (loops.handleAwayHit(event, now, outputs)) return
           source.awayHit(event.eid, event.sender, now, outputs)
@@ -371,6 +375,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
       moves.handleDeadline(now, outputs)
       source.handleDeadline(now, outputs)
       restoredEids.handleDeadline(now, outputs)
+      hinted.handleDeadline(now, outputs)
       ownChange.handleDeadline(now, outputs)
       membership.handleDeadline(now, outputs)
       multicast.handleDeadline(now, outputs)
@@ -385,6 +390,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         moves.deadline(),
         source.deadline(),
         restoredEids.deadline(),
+        hinted.deadline(),
         ownChange.deadline(),
         membership.deadline(),
         multicast.deadline(),

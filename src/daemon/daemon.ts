@@ -129,6 +129,7 @@ export async function startDaemon(options: {
     node: running,
     datapath: hands?.datapath,
     groupPackets: hands?.groupPackets,
+    addressHints: hands?.addressHints,
     get config() {
       return shown
     },

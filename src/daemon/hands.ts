@@ -10,10 +10,12 @@ import type { Config } from '../config/schema.js'
 import type { DatapathEvent } from '../control/datapath-event.js'
 import type { DatapathOperation } from '../control/datapath-operation.js'
 import type { Input } from '../control/input-output.js'
+import type { AddressHintCounters } from '../datapath/address-hint-counters.js'
 import { type BpfDatapath, createBpfDatapath } from '../datapath/bpf-datapath.js'
 import { type GroupPacketCounters, sumOf } from '../datapath/group-packet-counters.js'
 import type { NativeAddon } from '../datapath/native-addon.js'
 import type { NetworkInterface } from '../datapath/network-interface.js'
+import { createAddressHints } from './address-hints.js'
 import type { Clock } from './clock-and-random.js'
 import { createIcmpResponder, type IcmpResponder } from './icmp.js'
 import { createJoinPackets } from './join-packets.js'
@@ -31,6 +33,7 @@ export interface Hands {
   followSegments(nodeConfig: NodeConfig): void
   /** Of IGMP, MLD, PIM and joins between xTRs. */
   groupPackets(): GroupPacketCounters
+  addressHints(): AddressHintCounters
   close(onStop: Config['datapath']['onStop']): void
 }
 
@@ -76,6 +79,12 @@ export function createHands(options: {
     log: log.say,
     onEvents: (events) => take(inputsOf(events)),
   })
+  const hints = createAddressHints({
+    addon,
+    log: log.say,
+    now: clock.now,
+    onEvents: (events) => take(inputsOf(events)),
+  })
   return {
     datapath,
     perform(operation) {
@@ -85,7 +94,9 @@ export function createHands(options: {
     followSegments(nodeConfig) {
       segments.follow(nodeConfig, interfaces())
       joins.follow(nodeConfig, interfaces())
+      hints.follow(nodeConfig, interfaces())
     },
+    addressHints: hints.counters,
     groupPackets: () => sumOf([segments.counters(), joins.counters()]),
     connect(node, nodeConfig) {
       running = node
@@ -100,6 +111,7 @@ export function createHands(options: {
       neighbours?.close()
       segments.close()
       joins.close()
+      hints.close()
       icmp.close()
       datapath.close(onStop)
     },

@@ -246,6 +246,7 @@ function player(node: string, index: number, about: Partial<NodeConfig>): NodeCo
       hold: true,
       redirect: true,
       solicit: true,
+      dhcpSnooping: false,
       live: { guardMs: 50, leaseMs: 30_000, longestMs: 21_600_000 },
     },
     mapServer: { sites: [], registrationMs: 180_000, maximumRegistrations: 100 },

@@ -2,8 +2,13 @@
  * Programs of classic BPF (struct sock_filter, of a little-endian machine), as bytes for a packet socket.
  */
 
+export const LOAD_WORD = 0x20
 export const LOAD_HALF = 0x28
 export const LOAD_BYTE = 0x30
+/** At so many bytes behind what `LOAD_IPV4_HEADER_BYTES` has loaded. */
+export const LOAD_HALF_BEHIND = 0x48
+/** Of the header that begins at this byte, from its first one. */
+export const LOAD_IPV4_HEADER_BYTES = 0xb1
 export const AND = 0x54
 export const JUMP_EQUAL = 0x15
 export const JUMP_SET = 0x45

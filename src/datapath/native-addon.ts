@@ -150,11 +150,13 @@ export interface NativeAddon {
    * Frames that arrive on `interfaceIndex` and pass `filter` (classic BPF, struct sock_filter, 1-256
    * instructions), before a bridge, routing or a program takes them; all multicast is let in. At most
    * 64 in one callback, none longer than 9,216 bytes. EINVAL for a filter that the kernel refuses.
+   * With `etherType` only frames of this type, and only those that bridges and programs leave to the host.
    */
   openFrames(
     interfaceIndex: number,
     filter: Uint8Array,
     onFrames: (frames: readonly Uint8Array[]) => void,
+    etherType?: number,
   ): NativeHandle
   frameStatistics(frames: NativeHandle): { truncated: number; droppedByKernel: number }
   closeFrames(frames: NativeHandle): void

@@ -6,7 +6,10 @@
  *                       │ └─── cloud-b ── (nothing)
  *                    mapping
  */
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { join } from 'node:path'
 import t from 'tap'
 import type { Topology } from '../../src/config/topology-schema.js'
 import { createDomainWatch, type DomainWatch } from '../../src/hypervisor/domain-watch.js'
@@ -14,8 +17,8 @@ import { createNodeClient } from '../../src/hypervisor/node-client.js'
 import { listIn } from '../../src/lab/api-request.js'
 import { poll } from '../../src/lab/daemons.js'
 import { socketOf } from '../../src/lab/names.js'
-import { killDaemon, reviveDaemon, untilHealthy } from '../support/daemon-control.js'
-import { labSkip, type RunningLab, startLab } from '../support/running-lab.js'
+import { killDaemon, metricsOf, reviveDaemon, untilHealthy } from '../support/daemon-control.js'
+import { labSkip, type RunningLab, type RunningProgram, startLab } from '../support/running-lab.js'
 
 const NAME = 'e2e-hv'
 const UUID = '5e1f0a10-0000-4000-8000-000000000077'
@@ -46,6 +49,33 @@ t.test('hypervisors of two clouds', { skip: labSkip }, async (t) => {
     t.equal(await stateOf(lab, 'cloud-b', SILENT), undefined, 'withdrawn by the next run')
     t.equal((await lab.api('cloud-b', path, { method: 'DELETE' })).status, 404)
   })
+
+  await t.test(
+    'a host that takes an address and says nothing is found by asking',
+    { skip: hasBusybox ? false : 'busybox is not installed' },
+    async (t) => {
+      const server = await leaseFrom(lab, 'vm1')
+      t.teardown(() => server.stop())
+      const client = ['udhcpc', '-i', 'eth0', '-n', '-q', '-f', '-t', '10', '-T', '1']
+      const script = join(lab.directory, 'udhcpc.sh')
+      const { code, stderr } = await lab.run('vm2', 'busybox', ...client, '-s', script)
+      t.equal(code, 0, stderr)
+      await lab.run('vm2', 'sysctl', '-w', 'net.ipv6.conf.eth0.accept_dad=1')
+      await lab.run('vm2', 'ip', 'address', 'add', `${LEASED.ipv6}/64`, 'dev', 'eth0')
+      await poll(PATIENCE_MS, async () => {
+        const eids = Object.values(LEASED).map((address) => `[7]${address}`)
+        const entries = listIn((await lab.api('mapping', '/v1/registrations')).body)
+        const known = entries.map(({ eidPrefix }) => String(eidPrefix))
+        const missing = eids.filter((eid) => !known.some((one) => one.startsWith(`${eid}/`)))
+        return missing.length === 0 ? undefined : `not registered: ${missing}`
+      })
+      const metrics = await metricsOf(lab, 'cloud-a')
+      for (const kind of ['dhcpv4', 'duplicate-address-detection']) {
+        const heard = metrics.get(`godwit_address_hints_total{${kind}}`) ?? 0
+        t.ok(heard > 0, `${heard} of ${kind}`)
+      }
+    },
+  )
 
   await t.test('two agents claim one machine: it is where it speaks, and stays', async (t) => {
     const warnings: string[] = []
@@ -111,6 +141,30 @@ t.test('hypervisors of two clouds', { skip: labSkip }, async (t) => {
     }
   })
 })
+
+/** What vm2 gets besides its own addresses. */
+const LEASED = { ipv4: '10.10.0.90', ipv6: 'fd00:10::90' }
+const hasBusybox = spawnSync('busybox', ['udhcpd', '--help']).error === undefined
+
+/** A DHCP server on `host` with one address to give, and the script of its client. */
+async function leaseFrom(lab: RunningLab, host: string): Promise<RunningProgram> {
+  const [config, leases] = [join(lab.directory, 'udhcpd.conf'), join(lab.directory, 'leases')]
+  writeFileSync(leases, '')
+  writeFileSync(
+    config,
+    `start ${LEASED.ipv4}
+end ${LEASED.ipv4}
+interface eth0
+lease_file ${leases}
+pidfile ${join(lab.directory, 'udhcpd.pid')}
+opt subnet 255.255.255.0
+opt lease 3600
+`,
+  )
+  const script = '#!/bin/sh\n[ "$1" != bound ] || ip address add "$ip/24" dev "$interface"\n'
+  writeFileSync(join(lab.directory, 'udhcpc.sh'), script, { mode: 0o755 })
+  return lab.start(host, 'busybox', 'udhcpd', '-f', '-a', '10', config)
+}
 
 /** A machine of two interfaces, each with four addresses of each family. */
 const MACHINE = [

@@ -27,6 +27,7 @@ import {
   type Message,
 } from '../../src/lisp/message.js'
 import { nodeHmac } from '../lisp/plain-value.js'
+import { addressHintSeeds, addressHintTarget } from './address-hint-target.js'
 import type { Target } from './campaign.js'
 import { membershipSeeds, membershipTarget } from './membership-target.js'
 import {
@@ -63,6 +64,7 @@ export function createTargets(): Target[] {
     withSeeds(pimTarget, pimSeeds()),
     withSeeds(reliableTarget, reliableSeeds()),
     withSeeds(streamTarget, streamSeeds()),
+    withSeeds(addressHintTarget, addressHintSeeds()),
   ] as Target[]
 }
 

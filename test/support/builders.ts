@@ -181,6 +181,7 @@ export function aNodeConfig(about: Partial<NodeConfig> = {}): NodeConfig {
       hold: true,
       redirect: true,
       solicit: true,
+      dhcpSnooping: true,
       live: { guardMs: 50, leaseMs: 30_000, longestMs: 21_600_000 },
     },
     multicast: aMulticastPolicy(),
