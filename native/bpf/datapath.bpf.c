@@ -14,6 +14,7 @@
 #include "interwork.h"
 #include "live_move.h"
 #include "neighbours.h"
+#include "path_mtu.h"
 #include "replicate.h"
 #include "segment.h"
 
@@ -268,9 +269,10 @@ int rloc_ingress(struct __sk_buff *skb)
 		return PASS;
 	verdict = parse_outer(skb, &outer);
 	if (verdict != CONTINUE) {
-		if (verdict == PASS && config->flags & LISP_NODE_NAT)
-			return translate_destination(skb);
-		return verdict;
+		if (verdict != PASS)
+			return verdict;
+		report_path_mtu(skb);
+		return config->flags & LISP_NODE_NAT ? translate_destination(skb) : PASS;
 	}
 	if (pull_packet(skb, ETH_HLEN + outer.overhead))
 		return PASS;

@@ -3,9 +3,9 @@
  * The ITR's half: choose a locator, check the size, put the outer headers in front (RFC 9300 §5, §7.1,
  * RFC 6040 normal mode), send. GSO packets stay whole; the segment size decides whether they fit.
  *
- * Stateless path MTU handling: what does not fit is dropped and reported. IPv4 without DF is split in
- * two by user space (RFC 9300 §7.1), again if a half does not fit either; more of that than the limit
- * allows is dropped and reported like the rest.
+ * What does not fit in the path to the locator, as user space has put it, is dropped and reported. IPv4
+ * without DF is split in two by user space (RFC 9300 §7.1), again if a half does not fit either; more of
+ * that than the limit allows is dropped and reported like the rest.
  */
 #ifndef GODWIT_ENCAPSULATE_H
 #define GODWIT_ENCAPSULATE_H

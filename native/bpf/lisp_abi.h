@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define LISP_ABI_VERSION 3
+#define LISP_ABI_VERSION 4
 
 enum lisp_limits {
 	LISP_MAXIMUM_LOCATORS = 8,   /* locators of the best usable priority in one set */
@@ -333,6 +333,7 @@ enum lisp_event_type {
 	LISP_EVENT_STALE_VERSION = 20,   /* eid = inner destination: its mapping there is an old one */
 	LISP_EVENT_SOURCE_UNMAPPED = 21, /* eid = inner source, to be gleaned */
 	LISP_EVENT_GROUP_SOURCE_SEEN = 22, /* eid = group, peer = inner source, interface */
+	LISP_EVENT_PATH_TOO_NARROW = 23, /* peer = RLOC sent to, interface, head = ICMP error from its IP header */
 };
 
 enum lisp_doubt {
@@ -400,6 +401,7 @@ enum lisp_drop_reason {
 	LISP_DROP_GROUP_COPY_TOO_BIG, /* not the packet, only its copy to one RLOC */
 	LISP_DROP_GROUP_COPY_FAILED,  /* likewise, or to one segment: no next hop, device down, no memory */
 	LISP_DROP_REVERSE_PATH,       /* by a group of the core, but not from where its sender is routed to */
+	LISP_DROP_TOO_BIG_FOR_ROUTE,  /* with its outer headers, for the interface that leads to the RLOC */
 	LISP_DROP_COUNT,
 };
 
@@ -426,6 +428,7 @@ enum lisp_tally {
 	LISP_TALLY_GROUP_COPY,        /* their copies to other RLOCs … */
 	LISP_TALLY_GROUP_DELIVERED,   /* … and on segments of our own */
 	LISP_TALLY_FOREIGN_GROUP_SOURCE, /* to a group, from the site, but its source is not of the site */
+	LISP_TALLY_PATH_TOO_NARROW, /* ICMP errors that say so of packets of ours, believed or not */
 	LISP_TALLY_COUNT,
 };
 

@@ -18,7 +18,7 @@ enum event_intervals_ms {
 	SENDER_SEEN_MS = 1000,
 	EID_WANTED_MS = 1000,
 	RECENT_SHARE = 10, /* a sender's limit is looked up at most so often per interval */
-	PACKET_TOO_BIG_MS = 100,        /* per destination and source */
+	PACKET_TOO_BIG_MS = 100,        /* per destination and source, of ICMP errors per RLOC */
 	PACKET_TOO_BIG_TOTAL_MS = 10,   /* 100 a second in all … */
 	PACKET_TOO_BIG_TOTAL_BURST = 50, /* … in bursts up to this */
 };
@@ -103,7 +103,7 @@ static __noinline int send_event(struct __sk_buff *skb, const struct report *rep
 	event->interface_index = report->interface_index;
 	event->mtu = report->mtu;
 	__builtin_memcpy(event->mac, report->mac, 6);
-	if (report->type == LISP_EVENT_PACKET_TOO_BIG)
+	if (report->type == LISP_EVENT_PACKET_TOO_BIG || report->type == LISP_EVENT_PATH_TOO_NARROW)
 		copy_head(skb, event);
 	bpf_ringbuf_submit(event, 0);
 	return 1;

@@ -47,7 +47,7 @@ static __always_inline int is_peer_interface(__u32 interface_index)
 
 /*
  * Send the frame to where `route` points after its lookup returned `result`. CONTINUE when the kernel
- * has no unicast route (the address may be its own).
+ * has no unicast route (the address may be its own), TOO_BIG_FOR_ROUTE when it has and must not be used.
  */
 static __always_inline int send_routed(struct __sk_buff *skb, struct bpf_fib_lookup *route, long result,
 				       __u8 protocol)
@@ -63,7 +63,7 @@ static __always_inline int send_routed(struct __sk_buff *skb, struct bpf_fib_loo
 		__builtin_memcpy(hop.ipv6_nh, route->ipv6_dst, 16);
 		return bpf_redirect_neigh(route->ifindex, &hop, sizeof(hop), 0);
 	}
-	return CONTINUE;
+	return result == BPF_FIB_LKUP_RET_FRAG_NEEDED ? TOO_BIG_FOR_ROUTE : CONTINUE;
 }
 
 static __always_inline int next_hop_keys_equal(const struct next_hop_key *left,
@@ -112,7 +112,7 @@ static __always_inline long look_up_route(struct __sk_buff *skb, const struct ne
 	return result;
 }
 
-/* CONTINUE when the kernel has no unicast route. */
+/* Verdicts as those of send_routed. */
 static __noinline int ask_route(struct __sk_buff *skb, const struct next_hop_key *key, struct next_hop *hop)
 {
 	struct bpf_fib_lookup route = { .l4_protocol = key->protocol, .ifindex = key->interface_index };
@@ -127,7 +127,7 @@ static __always_inline int is_fresh(const struct next_hop *hop, const struct nex
 	return hop->until_ns >= bpf_ktime_get_coarse_ns() && next_hop_keys_equal(&hop->key, key);
 }
 
-/* Send the frame to where the kernel's routes lead. CONTINUE when it has no unicast route. */
+/* Send the frame to where the kernel's routes lead. Verdicts as those of send_routed. */
 static __always_inline int send_by_route(struct __sk_buff *skb, const struct next_hop_key *key)
 {
 	struct next_hop *hop = find_next_hop(key);
@@ -153,12 +153,15 @@ static __noinline int send_to_rloc(struct __sk_buff *skb, const struct lisp_loca
 	__builtin_memcpy(key.source, locator->source, 16);
 	__builtin_memcpy(key.destination, locator->destination, 16);
 	verdict = send_by_route(skb, &key);
+	if (verdict == TOO_BIG_FOR_ROUTE)
+		return drop(skb, LISP_DROP_TOO_BIG_FOR_ROUTE);
 	return verdict == CONTINUE ? drop(skb, LISP_DROP_NO_ROUTE_TO_RLOC) : verdict;
 }
 
 /*
  * Send an inner packet towards its destination by the kernel's routes, out of `interface_index` when
- * that is not 0. CONTINUE when the kernel has no unicast route.
+ * that is not 0. CONTINUE when the kernel has no unicast route, or when the packet is too big for it:
+ * up the kernel's own stack it is answered with ICMP.
  */
 static __noinline int send_to_eid(struct __sk_buff *skb, const struct packet *packet,
 				  __u32 interface_index)
@@ -168,6 +171,7 @@ static __noinline int send_to_eid(struct __sk_buff *skb, const struct packet *pa
 		.family = packet->family,
 		.protocol = packet->protocol,
 	};
+	int verdict;
 
 	if (interface_index) {
 		key.interface_index = interface_index;
@@ -175,7 +179,8 @@ static __noinline int send_to_eid(struct __sk_buff *skb, const struct packet *pa
 	}
 	__builtin_memcpy(key.source, packet->source.address, 16);
 	__builtin_memcpy(key.destination, packet->destination.address, 16);
-	return send_by_route(skb, &key);
+	verdict = send_by_route(skb, &key);
+	return verdict == TOO_BIG_FOR_ROUTE ? CONTINUE : verdict;
 }
 
 #endif

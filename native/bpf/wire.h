@@ -51,6 +51,8 @@
 #define PASS TC_ACT_UNSPEC
 /* A stage has not decided; never returned to the kernel. */
 #define CONTINUE (-100)
+/* The same, because the interface that the route leads to takes no packet of this size. */
+#define TOO_BIG_FOR_ROUTE (-101)
 
 #define ERROR_ALREADY (-114) /* EALREADY */
 

@@ -222,6 +222,13 @@ function registerTables(register: Registry, sources: MetricSources): () => void 
       gauge('godwit_locators_unreachable', 'Probed locators that do not answer'),
       'unreachableLocators',
     ],
+    [
+      gauge(
+        'godwit_locators_narrowed',
+        'Locators with a smaller path MTU than the configured one, said by ICMP',
+      ),
+      'narrowedPaths',
+    ],
     [gauge('godwit_moves_under_way', 'Moves neither converged nor failed'), 'movesUnderWay'],
   ]
   return () => {

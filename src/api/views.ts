@@ -206,6 +206,11 @@ export const LocatorStateView = Type.Object({
   roundTripMs: Type.Optional(Milliseconds('of the last answered RLOC-probe')),
   lastReplyAgoMs: Type.Optional(Milliseconds('since the last answer')),
   lossPercent: Type.Number(),
+  pathMtu: Type.Optional(
+    Type.Integer({
+      description: 'Largest outer packet in bytes, where ICMP says less than the configuration',
+    }),
+  ),
 })
 
 const moveFields = {

@@ -71,7 +71,11 @@ export function explain(input: WhyInput): Explanation {
     moves: moves.slice(0, MAXIMUM_MOVES),
     events,
     verdict: verdictOf(input, found),
-    remarks: [...remarksOf(input, found), ...silenceRemarks(events, input.mapResolvers)],
+    remarks: [
+      ...remarksOf(input, found),
+      ...narrowPaths(locators),
+      ...silenceRemarks(events, input.mapResolvers),
+    ],
   }
 }
 
@@ -220,6 +224,14 @@ function freshness({ local, mapCache }: Found): string[] {
   if (local?.kind === 'dynamic-eid' && local.state === 'local' && !local.registered)
     remarks.push('the Map-Server has not acknowledged yet that the EID is here')
   return remarks
+}
+
+function narrowPaths(locators: Explanation['locators']): string[] {
+  return locators.flatMap(({ rloc, pathMtu }) =>
+    pathMtu === undefined
+      ? []
+      : [`the path to ${rloc} takes ${pathMtu} bytes: senders of more are told what fits`],
+  )
 }
 
 function concerns(

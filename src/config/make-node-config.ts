@@ -64,6 +64,7 @@ export function makeNodeConfig(config: Config, secrets: Secrets): NodeConfig {
     mapCache: config.mapCache,
     missHoldMs: config.hold.missMs,
     pathMtu: config.datapath.pathMtu,
+    pathMtuDiscovery: config.datapath.pathMtuDiscovery,
     gpePeers: config.datapath.gpePeers.map((text) => {
       const { network, maskLength } = parsePrefixText(text)!
       return { address: network, maskLength }

@@ -67,6 +67,8 @@ export interface NodeConfig {
   }
   readonly missHoldMs: number
   readonly pathMtu: number
+  /** RFC 9300 §7.2; missing is on. */
+  readonly pathMtuDiscovery?: boolean
   /** RLOC prefixes whose xTRs speak RFC 9305. */
   readonly gpePeers: readonly { readonly address: Rloc; readonly maskLength: number }[]
   /** RFC 9300 §4.1: off outside of closed networks, as when it is missing. */

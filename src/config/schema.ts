@@ -192,6 +192,12 @@ const DatapathConfig = Type.Object(
       default: 1500,
       description: 'Largest outer packet towards any locator (RFC 9300 §7.1: L)',
     }),
+    pathMtuDiscovery: Type.Boolean({
+      default: true,
+      description:
+        'Believe ICMP errors of the underlay that quote a packet of ours: a smaller MTU towards that ' +
+        'locator for ten minutes (RFC 9300 §7.2), at least 576 bytes over IPv4 and 1280 over IPv6',
+    }),
     gpePeers: Type.Array(PrefixText, {
       default: [],
       description:

@@ -24,6 +24,11 @@ export type DatapathEvent =
       readonly to: Rloc
       readonly bytes: Uint8Array
     }
+  /**
+   * An ICMP error came to one of our RLOCs about a packet that was too big on its way to `rloc`, as it
+   * quotes (at most ten a second per RLOC); `packet` is its head from the IP header, 192 bytes.
+   */
+  | { readonly kind: 'path-too-narrow'; readonly rloc: Rloc; readonly packet: Uint8Array }
   /** The first packet for `eid` went into the hold. One event per held EID until released or dropped. */
   | {
       readonly kind: 'packet-held'

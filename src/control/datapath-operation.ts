@@ -25,7 +25,7 @@ export interface Encapsulation {
   readonly locator: Locator
   /** Our RLOC of the locator's family, the outer source. */
   readonly source: Rloc
-  /** Largest outer packet in bytes, 1280–65535. */
+  /** Largest outer packet in bytes, 576–65535. */
   readonly pathMtu: number
   /** The peer speaks RFC 9305: set the P bit. */
   readonly gpe?: boolean

@@ -102,6 +102,9 @@ export const EVENT_NAMES = [
   'smr-suppressed',
   'locator-up',
   'locator-down',
+  'path-mtu-lowered',
+  'path-mtu-forgotten',
+  'path-mtu-ignored',
   // closed networks
   'source-doubted',
   'source-gleaned',

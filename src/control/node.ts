@@ -337,4 +337,5 @@ const NO_XTR_SIZES = {
   moves: 0,
   movesUnderWay: 0,
   unreachableLocators: 0,
+  narrowedPaths: 0,
 }

@@ -140,6 +140,8 @@ export interface LocatorStateView {
   readonly roundTripMs: number | undefined
   readonly lastReplyAgoMs: number | undefined
   readonly lossPercent: number
+  /** Largest outer packet in bytes, where ICMP has said that it is less than the configuration says. */
+  readonly pathMtu?: number
 }
 
 /** The stages of a move in the order in which they normally happen. */

@@ -62,6 +62,8 @@ export interface TableSizes {
   readonly moves: number
   readonly movesUnderWay: number
   readonly unreachableLocators: number
+  /** Locators with a smaller path MTU than the configured one. */
+  readonly narrowedPaths: number
 }
 
 /** The tables of a node, read piece by piece. */

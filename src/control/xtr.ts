@@ -287,6 +287,8 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
           if (!isOurs(event.eid)) itr.doubts.glean(event, now, outputs)
           return
         }
+        case 'path-too-narrow':
+          return itr.handlePathTooNarrow(event, now, outputs)
         case 'eid-wanted':
           return itr.handleWanted(event, now, outputs)
         case 'map-cache-usage':
@@ -419,6 +421,7 @@ export function createXtr(config: NodeConfig, capabilities: Capabilities): Xtr {
         moves: log.size,
         movesUnderWay: log.underWay(),
         unreachableLocators: itr.unreachableLocators(),
+        narrowedPaths: itr.narrowedPaths(),
       }),
     },
   }

@@ -4,7 +4,7 @@
  */
 
 /** LISP_ABI_VERSION. */
-export const ABI_VERSION = 3
+export const ABI_VERSION = 4
 
 /** enum lisp_limits */
 export const LIMITS = {
@@ -142,6 +142,7 @@ export const EVENT_TYPE = {
   'stale-version': 20,
   'source-unmapped': 21,
   'group-source-seen': 22,
+  'path-too-narrow': 23,
 } as const
 export type BpfEventTypeName = keyof typeof EVENT_TYPE
 
@@ -198,6 +199,7 @@ export const DROP_REASON = {
   'group-copy-too-big': 33,
   'group-copy-failed': 34,
   'reverse-path': 35,
+  'too-big-for-route': 36,
 } as const
 export type BpfDropReasonName = keyof typeof DROP_REASON
 
@@ -219,6 +221,7 @@ export const TALLY = {
   'group-copy': 13,
   'group-delivered': 14,
   'foreign-group-source': 15,
+  'path-too-narrow': 16,
 } as const
 export type BpfTallyName = keyof typeof TALLY
 

@@ -64,6 +64,11 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
     raise({ kind: 'nonce-echo', rloc: peer, echoed: event.type === EVENT_TYPE['nonce-echoed'] })
     return true
   }
+  if (event.type === EVENT_TYPE['path-too-narrow']) {
+    if (peer === undefined) return false
+    raise({ kind: 'path-too-narrow', rloc: peer, packet: headOf(event) })
+    return true
+  }
   if (eid === undefined) return false
   if (event.type === EVENT_TYPE['group-source-seen']) {
     if (interfaceName === undefined || peer === undefined) return false
@@ -100,14 +105,18 @@ function takeEvent(event: BpfEvent, translation: EventTranslation): boolean {
       return true
     case EVENT_TYPE['packet-too-big']: {
       if (interfaceName === undefined) return false
-      const head = event.head.subarray(0, Math.min(event.headLength, event.head.length))
       const { instanceId } = eid
+      const head = headOf(event)
       translation.onPacketTooBig({ instanceId, interfaceName, mtu: event.mtu, head })
       return true
     }
     default:
       return false
   }
+}
+
+function headOf({ head, headLength }: BpfEvent): Uint8Array {
+  return head.subarray(0, Math.min(headLength, head.length))
 }
 
 function isNonceEvent(type: number): boolean {

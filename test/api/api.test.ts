@@ -170,7 +170,7 @@ t.test('tables come whole, by instance-ID, by longest match, and cut by limit', 
   t.match(rest.groups[0].counters, { packets: 7, bytes: 700, idleMs: 20 })
   t.equal(rest.groups.length, 1)
   t.same((await get(t, `${groups}?instanceId=8`, groups)).groups, [])
-  t.equal((await get(t, '/v1/locators')).locators[1].reachable, false)
+  t.match((await get(t, '/v1/locators')).locators[1], { reachable: false, pathMtu: 1400 })
 })
 
 t.test('table commands reach the node as values', async (t) => {
@@ -466,6 +466,7 @@ t.test('metrics count events by reason and read datapath and tables when asked',
   t.equal(value('godwit_datapath_hold_dropped_total', 'endpoint-absent'), '1')
   t.equal(value('godwit_map_cache_entries'), '3')
   t.equal(value('godwit_locators_unreachable'), '1')
+  t.equal(value('godwit_locators_narrowed'), '1')
   t.ok(Number(value('process_resident_memory_bytes')) > 1e6)
   const again = (await call('GET', '/metrics')).text
   t.match(again, /godwit_datapath_packets_total\{kind="encapsulated",[^}]*\} 1200\n/)

@@ -143,6 +143,13 @@ t.test('who does not answer is named', async (t) => {
   t.same(remarks(silent, { name: 'registration-acknowledged' }), [])
 })
 
+t.test('a path that is narrower than the configuration says is named', async (t) => {
+  const locators = [{ ...snapshot.locators[0]!, pathMtu: 1400 }]
+  t.match(whyOf('[7]10.20.0.9', { locators }).remarks, [/path to 172\.16\.3\.1 takes 1400 bytes/])
+  const whole = whyOf('[7]10.20.0.9').remarks
+  t.notOk(whole.some((one) => one.includes('path to')))
+})
+
 t.test('the source is judged as well', async (t) => {
   const from = (text: string) => whyOf('[7]10.20.0.9', {}, { from: anEid(text) }).remarks
   t.match(from('[7]10.10.0.5'), [/10\.10\.0\.5 is here/])

@@ -101,9 +101,9 @@ clouds  [7]10.10.0.0/24 and more specific              1
     [
       'locators',
       `
-RLOC         STATE  PROBED  ROUND-TRIP  LAST-REPLY  LOSS
-172.16.3.1   up     yes         0.42ms      3s ago    0%
-fd00:c:3::1  down   yes              -       never  100%
+RLOC         STATE  PROBED  ROUND-TRIP  LAST-REPLY  LOSS  PATH-MTU
+172.16.3.1   up     yes         0.42ms      3s ago    0%         -
+fd00:c:3::1  down   yes              -       never  100%      1400
 `,
     ],
     [

@@ -41,9 +41,12 @@ for (const rlocFamily of ['ipv4', 'ipv6'] as const) {
         checkTcp(t, lab, family),
       )
       t.test(`${family} packets too big for the tunnel are reported to their sender`, (t) =>
-        checkPathMtu(t, lab, rlocFamily, family),
+        checkPathMtu(t, lab, rlocFamily, family, 1500),
       )
     }
+    t.test('a narrower link further on is learnt from ICMP, by sender and TCP alike', (t) =>
+      checkNarrowLink(t, lab, rlocFamily),
+    )
   })
 }
 
@@ -106,6 +109,7 @@ async function checkPathMtu(
   lab: RunningLab,
   rlocFamily: 'ipv4' | 'ipv6',
   family: 'ipv4' | 'ipv6',
+  pathMtu: number,
 ): Promise<void> {
   const file = join(lab.directory, `${family}-big.records`)
   const receiver = lab.probe('host2', 'stream', 'recv', '--port', PORT, '--records', file)
@@ -116,10 +120,34 @@ async function checkPathMtu(
   await lab.probe('host1', 'stream', 'send', ...stream, '--count', '30').finished
   await new Promise((resolve) => setTimeout(resolve, 200))
   await receiver.stop()
-  // 1500 less LISP, UDP and the outer IP header (RFC 9300 §7).
-  const mtu = 1500 - 16 - (rlocFamily === 'ipv4' ? 20 : 40)
+  // The path less LISP, UDP and the outer IP header (RFC 9300 §7).
+  const mtu = pathMtu - 16 - (rlocFamily === 'ipv4' ? 20 : 40)
   const route = await lab.run('host1', 'ip', 'route', 'get', HOST2[family])
   t.match(route.stdout, new RegExp(`mtu ${mtu}\\b`), 'the sender has learnt what fits')
   const received = lab.records(file).length
   t.ok(received >= 25, `${received} of 30 arrived: fragmented by their sender once it knew`)
+}
+
+/** The route of the core to the right site takes 1400 bytes, its interface more: as from further on. */
+async function checkNarrowLink(
+  t: Test,
+  lab: RunningLab,
+  rlocFamily: 'ipv4' | 'ipv6',
+): Promise<void> {
+  const [version, prefix, about]: [string, string, string[]] =
+    rlocFamily === 'ipv4'
+      ? ['-4', '172.17.2.0/24', ['proto', 'kernel', 'scope', 'link', 'src', '172.17.2.254']]
+      : ['-6', 'fd00:d:2::/64', ['proto', 'kernel', 'metric', '256']]
+  const narrowed = ['route', 'replace', prefix, 'dev', 'right', ...about, 'mtu', 'lock', '1400']
+  const changed = await lab.run('core', 'ip', version, ...narrowed)
+  t.equal(changed.code, 0, changed.stderr)
+  for (const family of ['-4', '-6']) await lab.run('host1', 'ip', family, 'route', 'flush', 'cache')
+  await checkTcp(t, lab, 'ipv4')
+  for (const family of EID_FAMILIES) await checkPathMtu(t, lab, rlocFamily, family, 1400)
+  const { body } = await lab.api('left', '/v1/locators')
+  const { locators } = body as { locators: { rloc: string; pathMtu?: number }[] }
+  t.same(
+    locators.filter(({ pathMtu }) => pathMtu !== undefined).map(({ pathMtu }) => pathMtu),
+    [1400],
+  )
 }

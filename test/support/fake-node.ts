@@ -92,6 +92,7 @@ function tablesOf(snapshot: () => NodeSnapshot): ReadTables {
         moves: moves.length,
         movesUnderWay: underWay.length,
         unreachableLocators: locators.filter(({ reachable }) => !reachable).length,
+        narrowedPaths: locators.filter(({ pathMtu }) => pathMtu !== undefined).length,
       }
     },
     mapCache: (query) => page(snapshot().mapCache, query),
@@ -361,6 +362,7 @@ function aSnapshot(moves: readonly MoveView[]): NodeSnapshot {
         roundTripMs: undefined,
         lastReplyAgoMs: undefined,
         lossPercent: 100,
+        pathMtu: 1400,
       },
     ],
     moves,

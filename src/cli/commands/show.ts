@@ -144,6 +144,7 @@ const locatorColumns: readonly Column<Static<typeof LocatorStateView>>[] = [
     align: 'right',
   },
   { title: 'LOSS', text: ({ lossPercent }) => `${lossPercent}%`, align: 'right' },
+  { title: 'PATH-MTU', text: ({ pathMtu }) => String(pathMtu ?? '-'), align: 'right' },
 ]
 
 const moveColumns: readonly Column<MoveEntryView>[] = [

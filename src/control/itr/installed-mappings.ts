@@ -41,6 +41,7 @@ import {
 } from './explicit-path.js'
 import { proxyEncapsulations } from './native-forwarding.js'
 import { createPathLookups } from './path-lookups.js'
+import { createPathMtu, type PathMtu } from './path-mtu.js'
 import { createRlocProbe, type RlocProbe } from './rloc-probe.js'
 
 export type DatapathAction = 'forward' | 'native' | 'drop' | 'hold'
@@ -50,6 +51,7 @@ export interface InstalledMappings {
   readonly probe: RlocProbe
   readonly echo: EchoNonce
   readonly facts: RemoteFacts
+  readonly pathMtu: PathMtu
   /** Hops of explicit locator paths that are to be asked for now; each is named once. */
   wantedHops(): readonly Eid[]
   /** EIDs of which packets wait for a mapping. */
@@ -111,11 +113,23 @@ export function createInstalledMappings(
   const wanted = new Map<string, Eid>()
   const probe = createRlocProbe(config, random, {
     prefixOf: (rloc) => users.get(formatIpAddress(rloc))?.prefixes.values().next().value,
-    changed(rloc, _reachable, now, outputs) {
-      for (const eidPrefix of users.get(formatIpAddress(rloc))?.prefixes.values() ?? []) {
-        const entry = cache.exact(eidPrefix)
-        if (entry !== undefined) apply(entry, [], now, outputs)
-      }
+    changed: (rloc, _reachable, now, outputs) => applyAll(rloc, now, outputs),
+  })
+  const petrs = new Set(config.interworking?.petrRlocs?.map(formatIpAddress))
+  const pathMtu = createPathMtu(config, {
+    isUsed(rloc, instanceId) {
+      const name = formatIpAddress(rloc)
+      const prefixes = users.get(name)?.prefixes.values() ?? []
+      for (const one of prefixes)
+        if (instanceId === undefined || one.instanceId === instanceId) return true
+      return petrs.has(name)
+    },
+    changed(rloc, now, outputs) {
+      applyAll(rloc, now, outputs)
+      if (!petrs.has(formatIpAddress(rloc))) return
+      for (const entry of cache.entries())
+        if (entry.mapping.locators.length === 0 && proxyEncapsulations(config, entry).length > 0)
+          apply(entry, [], now, outputs)
     },
   })
 
@@ -123,6 +137,14 @@ export function createInstalledMappings(
     probe.fail(rloc, now, outputs),
   )
   const facts = createRemoteFacts(config)
+
+  /** Writes again what is sent to `rloc`, now that something else is known of it. */
+  function applyAll(rloc: Rloc, now: Instant, outputs: Output[]): void {
+    for (const eidPrefix of users.get(formatIpAddress(rloc))?.prefixes.values() ?? []) {
+      const entry = cache.exact(eidPrefix)
+      if (entry !== undefined) apply(entry, [], now, outputs)
+    }
+  }
 
   function apply(
     entry: MapCacheEntry,
@@ -132,7 +154,8 @@ export function createInstalledMappings(
   ): void {
     const { eidPrefix } = entry.mapping
     const hop = (eid: Eid) => locatorOfHop(eid, eidPrefix, now)
-    const { action, encapsulations, giveUp } = treatment(config, entry, probe.isDown, hop)
+    const { action, giveUp, ...chosen } = treatment(config, entry, probe.isDown, hop)
+    const encapsulations = chosen.encapsulations.map(pathMtu.fit)
     const waiting = action === 'hold' ? [] : heldUnder(eidPrefix, also, now)
     for (const eid of waiting) held.delete(formatEid(eid))
     const release = action === 'drop' ? [] : waiting
@@ -245,6 +268,7 @@ export function createInstalledMappings(
     probe,
     echo,
     facts,
+    pathMtu,
     wantedHops() {
       const hops = [...wanted.values()]
       wanted.clear()
@@ -290,6 +314,7 @@ export function createInstalledMappings(
         applyUsers(entry.mapping.eidPrefix, now, outputs)
       }
       probe.handleDeadline(now, outputs)
+      pathMtu.handleDeadline(now, outputs)
       echo.handleDeadline(now, outputs)
       facts.handleDeadline(now, outputs)
     },
@@ -298,6 +323,7 @@ export function createInstalledMappings(
         refreshes.next(),
         cache.nextExpiry(),
         probe.deadline(),
+        pathMtu.deadline(),
         echo.deadline(),
         facts.deadline(),
       ),

@@ -29,6 +29,7 @@ import type { TablePage, TableQuery } from '../table-pages.js'
 import { createAdoptedMappings } from './adopted-mappings.js'
 import { usableLocators } from './encapsulation-choice.js'
 import { createInstalledMappings } from './installed-mappings.js'
+import { locatorStates } from './locator-states.js'
 import { createMapReplyHandling } from './map-reply-handling.js'
 import { createMissLimits } from './miss-limits.js'
 import { newestPeers } from './newest-peers.js'
@@ -63,6 +64,8 @@ export interface Itr {
   readonly doubts: SourceDoubts
   handleNonceEcho(event: OfKind<'nonce-echo'>, now: Instant, outputs: Output[]): void
   handleSmr(request: MapRequest, from: Rloc, now: Instant, outputs: Output[]): void
+  /** A router of the underlay says that a packet of ours was too big. */
+  handlePathTooNarrow(event: OfKind<'path-too-narrow'>, now: Instant, outputs: Output[]): void
   handleUsage(event: OfKind<'map-cache-usage'>, now: Instant, outputs: Output[]): void
   /** Our own prefix or EID is here (native) or expected (hold); releases what waits for it. */
   putOwn(
@@ -98,6 +101,8 @@ export interface Itr {
   /** Entries of the map-cache. */
   size(): number
   unreachableLocators(): number
+  /** Locators with a smaller path MTU than the configured one. */
+  narrowedPaths(): number
   /** Probing holds this locator for down. */
   isDown(rloc: Rloc): boolean
   locatorViews(now: Instant): LocatorStateView[]
@@ -213,6 +218,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
       subscriber.handleNotify(notify, bytes, from, now, outputs),
     open: (records, outputs) => subscriber.restore(records, outputs),
     handleSmr,
+    handlePathTooNarrow: (event, now, outputs) =>
+      mappings.pathMtu.handleError(event.packet, now, outputs),
     handleUsage(one, now, outputs) {
       const entry = cache.exact(one.eidPrefix)
       if (entry === undefined || one.idleMs === undefined) return
@@ -291,7 +298,8 @@ export function createItr(config: NodeConfig, capabilities: Capabilities): Itr {
     size: () => cache.size,
     isDown: (rloc) => mappings.probe.isDown(rloc),
     unreachableLocators: () => mappings.probe.unreachable(),
-    locatorViews: (now) => mappings.probe.views(now),
+    narrowedPaths: () => mappings.pathMtu.learnt().size,
+    locatorViews: (now) => locatorStates(mappings, now),
   }
 }
 
