@@ -80,12 +80,13 @@ t.test('why and replay', { skip: labSkip }, async (t) => {
 
   t.test('every journal replays with the same decisions, and holds no secret', async (t) => {
     for (const node of ['client', 'cloud-a', 'cloud-b', 'mapping'])
-      for (const file of filesOf(journals, node)) {
+      for (const [index, file] of filesOf(journals, node).entries()) {
         const { code, stdout, stderr } = await godwit('replay', file, '--json', '--quiet')
         t.equal(code, 0, `${file}: ${stdout}${stderr}`)
         const verdict = JSON.parse(stdout) as { same: boolean; steps: number; node: string }
         t.match(verdict, { same: true, node })
-        t.ok(verdict.steps > 3, `${file}: ${verdict.steps} steps`)
+        // The journal that took over from a full one may have begun a moment ago.
+        t.ok(verdict.steps > (index === 0 ? 3 : 0), `${file}: ${verdict.steps} steps`)
       }
     const [first = ''] = filesOf(journals, 'client')
     const text = await godwit('replay', first)
