@@ -26,7 +26,7 @@ static __noinline int deliver(struct __sk_buff *skb, const struct packet *packet
 			return drop(skb, LISP_DROP_NO_SITE_INTERFACE);
 		if (write_macs(skb, local->mac, interface->mac))
 			return drop(skb, LISP_DROP_DECAPSULATION_FAILED);
-		return send_out(interface_index, interface->flags & LISP_SITE_PEER, packet->protocol);
+		return send_out(interface_index, interface->flags & LISP_SITE_PEER);
 	}
 	verdict = send_to_eid(skb, packet, interface_index);
 	if (verdict != CONTINUE)

@@ -297,12 +297,6 @@ long shim_redirect(__u32 interface_index)
 	return TC_ACT_REDIRECT;
 }
 
-long shim_redirect_peer(__u32 interface_index)
-{
-	shim_record.past_veth = true;
-	return shim_redirect(interface_index);
-}
-
 long shim_clone_redirect(struct __sk_buff *skb, __u32 interface_index)
 {
 	(void)skb, (void)interface_index;

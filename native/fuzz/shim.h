@@ -28,7 +28,6 @@ enum { SHIM_MAXIMUM_FRAME = 131072, SHIM_REDIRECT_INTERFACE = 7 };
 struct shim_record {
 	unsigned int failures;  /* helpers that were made to fail */
 	unsigned int redirects;
-	bool past_veth;         /* it was redirected to the far end of one */
 	__u32 redirect_interface;
 	int open_records;       /* ring buffer records reserved and not submitted */
 	unsigned int events;
@@ -79,7 +78,6 @@ long shim_get_tunnel_key(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u3
 long shim_set_tunnel_key(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u32 size, __u64 flags);
 long shim_fib_lookup(void *skb, struct bpf_fib_lookup *route, int size, __u32 flags);
 long shim_redirect(__u32 interface_index);
-long shim_redirect_peer(__u32 interface_index);
 long shim_clone_redirect(struct __sk_buff *skb, __u32 interface_index);
 __u64 shim_now(void);
 __u32 shim_random(void);

@@ -211,8 +211,8 @@ const DatapathConfig = Type.Object(
     stepOverVeth: Type.Boolean({
       default: true,
       description:
-        'Deliver straight into the network namespace behind a site interface that is a veth, except TCP; ' +
-        'captures, queueing disciplines and egress filters on its near end do not see these packets',
+        'Deliver straight into the network namespace behind a site interface that is a veth; captures, ' +
+        'queueing disciplines and egress filters on its near end do not see these packets',
     }),
     inboundGro: Type.Boolean({
       default: true,

@@ -163,28 +163,33 @@ t.test('the short way of TCP segments ends where the long way does', async (t) =
   bench.putNode({})
 })
 
-t.test('TCP goes through the veth of its endpoint, everything else past it', async (t) => {
-  const neighbour = (verb: string, eid: 4 | 6) =>
-    execFileSync('ip', ['neigh', verb, HOST[eid], 'lladdr', MAC.host, 'dev', 'site0'])
-  bench.putSite(SITE_INTERFACE_FLAGS.peer)
-  for (const eid of FAMILIES) {
-    neighbour('replace', eid)
-    for (const mac of [MAC.host, undefined]) {
-      // without a MAC address the kernel says where to
-      bench.putLocal(HOST[eid], 'local', mac === undefined ? {} : { mac })
-      const sent = (protocol: number, payload: Uint8Array) =>
-        bench.sentToSite(fromCore(4, inbound(eid, { protocol }, payload)))
-      const segment = tcp(1, 2, data(0))
-      const whole = ipFrame(MAC.host, MAC.site, inbound(eid, { protocol: PROTOCOL.tcp }, segment))
-      // the first only: the network of the test has no end, and sends it round
-      const [first] = await sent(PROTOCOL.tcp, segment)
-      t.same(first, whole, `TCP over IPv${eid}`)
-      t.same(await sent(PROTOCOL.udp, udp(1, 2, data(20))), [], `UDP over IPv${eid}`)
+t.test(
+  'a packet is delivered past the veth of its endpoint, where that is asked for',
+  async (t) => {
+    const neighbour = (verb: string, eid: 4 | 6) =>
+      execFileSync('ip', ['neigh', verb, HOST[eid], 'lladdr', MAC.host, 'dev', 'site0'])
+    for (const eid of FAMILIES) {
+      neighbour('replace', eid)
+      for (const mac of [MAC.host, undefined]) {
+        // without a MAC address the kernel says where to
+        bench.putLocal(HOST[eid], 'local', mac === undefined ? {} : { mac })
+        const sent = (protocol: number, payload: Uint8Array) =>
+          bench.sentToSite(fromCore(4, inbound(eid, { protocol }, payload)))
+        const segment = tcp(1, 2, data(0))
+        const whole = ipFrame(MAC.host, MAC.site, inbound(eid, { protocol: PROTOCOL.tcp }, segment))
+        // the first only: the network of the test has no end, and sends it round
+        bench.putSite(0)
+        const [first] = await sent(PROTOCOL.tcp, segment)
+        t.same(first, whole, `through it over IPv${eid}`)
+        bench.putSite(SITE_INTERFACE_FLAGS.peer)
+        t.same(await sent(PROTOCOL.tcp, segment), [], `TCP past it over IPv${eid}`)
+        t.same(await sent(PROTOCOL.udp, udp(1, 2, data(20))), [], `UDP past it over IPv${eid}`)
+      }
+      neighbour('del', eid)
     }
-    neighbour('del', eid)
-  }
-  bench.putSite(0)
-})
+    bench.putSite(0)
+  },
+)
 
 t.test('a packet from the VXLAN-GPE device without tunnel metadata is dropped', async (t) => {
   const frame = ipFrame(MAC.core, MAC.router, inbound(4))

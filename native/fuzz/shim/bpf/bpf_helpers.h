@@ -45,7 +45,7 @@
 #define bpf_skb_set_tunnel_key shim_set_tunnel_key
 #define bpf_fib_lookup(skb, route, size, flags) shim_fib_lookup(skb, route, size, flags)
 #define bpf_redirect(ifindex, flags) shim_redirect(ifindex)
-#define bpf_redirect_peer(ifindex, flags) shim_redirect_peer(ifindex)
+#define bpf_redirect_peer(ifindex, flags) shim_redirect(ifindex)
 #define bpf_redirect_neigh(ifindex, hop, size, flags) shim_redirect(ifindex)
 #define bpf_clone_redirect(skb, ifindex, flags) shim_clone_redirect(skb, ifindex)
 #define bpf_loop(count, call, context, flags)                                                       \
