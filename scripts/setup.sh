@@ -83,7 +83,9 @@ try_package() { # PACKAGE, COMMAND that succeeds when it is there
   local install=(apt-get install -y -qq --no-install-recommends "$package")
   if ("${install[@]}" || { apt-get update -qq && "${install[@]}"; }) >/dev/null 2>&1; then
     # Started by its package; the laboratory starts its own, and a router of ours needs none.
-    [ "$package" != frr ] || systemctl -q disable --now frr >/dev/null 2>&1 || true
+    if [ "$package" = frr ] && [ -d /run/systemd/system ]; then
+      quietly systemctl -q disable --now frr || say 'frr runs as a service now: see whether it should'
+    fi
     return 0
   fi
   touch "$refused"

@@ -58,10 +58,7 @@ export function groupMac({ family, bytes }: IpAddress): MacAddress {
   return Uint8Array.of(0x33, 0x33, ...bytes.subarray(12))
 }
 
-/**
- * IPv4 of protocol 2 or 103, IPv6 of
- * next header 103, and IPv6 with a hop-by-hop header in front of ICMPv6.
- */
+/** IPv4 of protocol 2 or 103, IPv6 of next header 103, and IPv6 with a hop-by-hop header before ICMPv6. */
 export function segmentFilter(): Uint8Array {
   return classicFilter([
     [LOAD_HALF, 0, 0, 12],

@@ -204,29 +204,43 @@ async function addInterface(lab: RunningLab, host: string, cloud: string): Promi
 
 /** Both clouds with a segment for instance-ID 8 as well. */
 function withSecondSegment(topology: Topology): Topology {
-  const changed = structuredClone(topology) as Changeable
+  const changed = structuredClone(topology)
   const { nodes } = changed.topology
   const prefixes = ['10.11.0.0/24', 'fd00:11::/64'].map((prefix) => ({ prefix, instanceId: 8 }))
   for (const cloud of ['cloud-a', 'cloud-b']) {
-    const { bridges, config } = nodes[cloud]!
+    const node = nodes[cloud]!
     const addresses = ['10.11.0.1/24', 'fd00:11::1/64']
-    bridges['br1'] = { mac: '02:00:5e:10:00:02', addresses, ports: [] }
-    config['siteInterfaces'].push({ name: 'br1', instanceId: 8 })
-    for (const one of prefixes) config['dynamicEidPrefixes'].push({ ...one, interface: 'br1' })
+    node.bridges['br1'] = { mac: '02:00:5e:10:00:02', addresses, ports: [] }
+    node.config = extended(node.config, {
+      siteInterfaces: [{ name: 'br1', instanceId: 8 }],
+      dynamicEidPrefixes: prefixes.map((one) => ({ ...one, interface: 'br1' })),
+    })
   }
-  const [clouds] = nodes['mapping']!.config['mapServer'].sites
-  for (const one of prefixes) clouds.prefixes.push({ ...one, acceptMoreSpecifics: true })
-  return changed as unknown as Topology
+  const mapping = nodes['mapping']!
+  const config = recordOf(mapping.config)
+  const mapServer = recordOf(config['mapServer'])
+  const [clouds, ...others] = arrayOf(mapServer['sites'])
+  const more = prefixes.map((one) => ({ ...one, acceptMoreSpecifics: true }))
+  mapServer['sites'] = [extended(clouds, { prefixes: more }), ...others]
+  mapping.config = { ...config, mapServer }
+  return changed
 }
 
-interface Changeable {
-  readonly topology: {
-    readonly nodes: Record<
-      string,
-      // biome-ignore lint/suspicious/noExplicitAny: what a topology file holds, before it is checked
-      { readonly bridges: Record<string, object>; readonly config: Record<string, any> }
-    >
-  }
+/** `what` with more entries at the ends of its lists. */
+function extended(what: unknown, more: Record<string, readonly object[]>): Record<string, unknown> {
+  const all = recordOf(what)
+  for (const [key, entries] of Object.entries(more)) all[key] = [...arrayOf(all[key]), ...entries]
+  return all
+}
+
+function recordOf(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) throw new Error(`no record: ${value}`)
+  return { ...value }
+}
+
+function arrayOf(value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw new Error(`no list: ${value}`)
+  return value
 }
 
 /** An agent whose hypervisor says what the test says. */

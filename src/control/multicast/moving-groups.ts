@@ -19,9 +19,12 @@ import type { GroupReceivers } from './group-receivers.js'
 import { listMapping } from './replication-list.js'
 
 export interface MovingGroups {
-  /** At the former site. */
+  /** At the former site: groups that these EIDs listen to, and the lists of what they send. */
   handOver(eids: readonly Eid[]): readonly StructuredMapping[]
-  /** At the new site: joined on `interfaces`; calls `done` once, when packets of them come. */
+  /**
+   * At the new site: joined on `interfaces` and followed before the endpoint is there. Calls `done` once,
+   * when packets of what it listens to come.
+   */
   expect(
     records: readonly StructuredMapping[],
     interfaces: readonly string[],

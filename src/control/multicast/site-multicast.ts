@@ -32,7 +32,7 @@ import { createGroupReceivers } from './group-receivers.js'
 import type { GroupView } from './group-views.js'
 import { createHeardDeliveries } from './heard-deliveries.js'
 import { createJoinedReceivers } from './joined-receivers.js'
-import { createMovingGroups } from './moving-groups.js'
+import { createMovingGroups, type MovingGroups } from './moving-groups.js'
 import { createPathTrace } from './path-trace.js'
 import { createPimLinks, type PimLinkView } from './pim-links.js'
 import { createReplicationEntries, type ReplicationEntries } from './replication-entries.js'
@@ -42,7 +42,7 @@ import { createSegmentDesignation } from './segment-designation.js'
 import { createSiteJoins } from './site-joins.js'
 import { createSourceJoins } from './source-joins.js'
 
-export interface SiteMulticast {
+export interface SiteMulticast extends MovingGroups {
   handleEvent(event: MulticastEvent, now: Instant, outputs: Output[]): void
   /** A control protocol of a segment: PIM. */
   handleSegment(event: SegmentEvent, now: Instant, outputs: Output[]): void
@@ -66,19 +66,6 @@ export interface SiteMulticast {
     now: Instant,
     outputs: Output[],
   ): boolean
-  /** What the new site of these EIDs should know: groups they listen to, and lists of what they send. */
-  handOver(eids: readonly Eid[]): readonly StructuredMapping[]
-  /**
-   * The same, at the new site: joined on `interfaces` and followed before the endpoint is there. Calls
-   * `done` once, when packets of what it listens to come (arriving-groups.ts).
-   */
-  expect(
-    records: readonly StructuredMapping[],
-    interfaces: readonly string[],
-    done: (now: Instant, outputs: Output[]) => void,
-    now: Instant,
-    outputs: Output[],
-  ): void
   /** An EID is here now: the lists of what it sends to are wanted. */
   arrived(eid: Eid, now: Instant, outputs: Output[]): void
   /** An EID has left for good: its groups are no longer followed from here. */
