@@ -62,17 +62,18 @@ t.test('why and replay', { skip: labSkip }, async (t) => {
   t.test('a full journal renews its node, and nobody notices', async (t) => {
     const pings = lab.run('host1', 'ping', '-c', '40', '-i', '0.05', '-q', VM1)
     let asked = 0
-    while (filesOf(journals, 'client').length < 2 && asked < MAXIMUM_QUERIES) {
-      const batch = Array.from({ length: 40 }, (_, index) => {
-        const body = {
-          eid: `10.10.${(asked + index) >> 8}.${(asked + index) & 0xff}`,
-          instanceId: 7,
-        }
+    const ask = async (count: number): Promise<void> => {
+      const batch = Array.from({ length: count }, (_, index) => {
+        const number = asked + index
+        const body = { eid: `10.10.${number >> 8}.${number & 0xff}`, instanceId: 7 }
         return lab.api('client', '/v1/queries', { method: 'POST', body })
       })
       await Promise.all(batch)
-      asked += batch.length
+      asked += count
     }
+    while (filesOf(journals, 'client').length < 2 && asked < MAXIMUM_QUERIES) await ask(40)
+    // So that the second has something to replay.
+    await ask(10)
     t.ok(filesOf(journals, 'client').length >= 2, `a second journal after ${asked} questions`)
     t.match((await pings).stdout, ' 0% packet loss')
     t.notMatch(daemonLog(lab, 'client'), 'recording-ended')
@@ -80,13 +81,12 @@ t.test('why and replay', { skip: labSkip }, async (t) => {
 
   t.test('every journal replays with the same decisions, and holds no secret', async (t) => {
     for (const node of ['client', 'cloud-a', 'cloud-b', 'mapping'])
-      for (const [index, file] of filesOf(journals, node).entries()) {
+      for (const file of filesOf(journals, node)) {
         const { code, stdout, stderr } = await godwit('replay', file, '--json', '--quiet')
         t.equal(code, 0, `${file}: ${stdout}${stderr}`)
         const verdict = JSON.parse(stdout) as { same: boolean; steps: number; node: string }
         t.match(verdict, { same: true, node })
-        // The journal that took over from a full one may have begun a moment ago.
-        t.ok(verdict.steps > (index === 0 ? 3 : 0), `${file}: ${verdict.steps} steps`)
+        t.ok(verdict.steps > 3, `${file}: ${verdict.steps} steps`)
       }
     const [first = ''] = filesOf(journals, 'client')
     const text = await godwit('replay', first)
